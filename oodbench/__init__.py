@@ -1,0 +1,34 @@
+"""oodbench: a benchmark suite for out-of-distribution detection.
+
+Public names load when first used, so that importing the package (and ``oodbench --help``) does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "base": ("Outputs", "Head", "Batch", "Samples", "Dataset", "Pair", "Network", "Method", "Scorer", "View", "Task", "Recipe", "Geometry"),
+    "registry": ("build", "dataset", "pair", "network", "method", "scorer", "view", "augmentation"),
+    "score": ("score_all",),
+    "suite": ("Suite", "load_suite"),
+    "runner": ("run",),
+    "errors": ("UserError",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"oodbench.{_HOME[name]}"), name)
+    if name in ("registry", "metrics", "functional", "stats", "plots", "errors"):
+        return importlib.import_module(f"oodbench.{name}")
+    raise AttributeError(f"module 'oodbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,25 @@
+"""What can go wrong through no fault of ours, said in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """A mistake of the user's: the message says where, what is wrong and what is allowed. The command line prints it and exits 1."""
+
+
+class SpecError(UserError, ValueError):
+    """Mistakes in a component's description, each with the key path it stands at, so that a suite can show all of them at once."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(f"{path}: {message}" if path else message for path, message in self.problems))
+
+
+class MissingData(UserError):
+    """A data set that is not on this machine: what, where it was looked for, and how to get it."""
+
+
+class NotApplicable(UserError):
+    """A component that cannot run on what it was given (no linear head, too few classes): the reason and what to do."""

@@ -1,0 +1,1 @@
+"""Training methods: how a network gets its weights."""

@@ -1,0 +1,1 @@
+"""Networks: features and a head, normalisation inside."""

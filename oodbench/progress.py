@@ -1,0 +1,61 @@
+"""What a long run tells a person: progress bars on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[..., None]
+"""``advance(n=1, note="")``: `n` more units are done; `note` is shown beside the bar."""
+
+
+class Reporter:
+    """Lines and bars on stderr, so that stdout carries results alone."""
+
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet = quiet
+        self.console = console or Console(stderr=True, highlight=False)
+
+    def line(self, text: str) -> None:
+        """One line, unless quiet."""
+        if not self.quiet:
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """One line, always."""
+        self.console.print(f"warning: {text}", markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def stage(self, text: str, total: int) -> Iterator[Advance]:
+        """A stage of `total` units. On a terminal a bar; otherwise a line at its end with the seconds it took."""
+        start = time.perf_counter()
+        if self.quiet or not self.console.is_terminal:
+            last = ""
+
+            def remember(n: int = 1, note: str = "") -> None:
+                nonlocal last
+                last = note or last
+
+            yield remember
+            self.line(f"{text}: done in {time.perf_counter() - start:.1f} s" + (f" ({last})" if last else ""))
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(text, total=total, note="")
+
+            def advance(n: int = 1, note: str = "") -> None:
+                progress.advance(task, n)
+                if note:
+                    progress.update(task, note=note)
+
+            yield advance

@@ -1,0 +1,1 @@
+"""Post-hoc OOD scores, grouped by what they read."""

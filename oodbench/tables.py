@@ -1,0 +1,91 @@
+"""A table of text in the formats people ask for: aligned plain text, CSV, Markdown, LaTeX (booktabs) and HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Callable, Sequence
+
+FORMATS = ("table", "csv", "md", "latex", "html")
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "Δ": r"$\Delta$",
+    "[": "{[}", "]": "{]}", "<": r"\textless{}", "|": r"\textbar{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+def render(header: Sequence[str], rows: Sequence[Sequence[str]], style: str = "table", *, left: int = 1) -> str:
+    """The table as text. The first `left` columns are names (flush left), the others numbers (flush right)."""
+    return _STYLES[style](list(header), [list(map(str, row)) for row in rows], left)
+
+
+def _plain(header: list[str], rows: list[list[str]], left: int) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
+
+    return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, rows)])
+
+
+def _csv(header: list[str], rows: list[list[str]], left: int) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue().rstrip("\n")
+
+
+def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(html.escape(c, quote=False).replace("|", r"\|") for c in cells) + " |"
+
+    rule = "|" + "|".join(":---" if i < left else "---:" for i in range(len(header))) + "|"
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def _latex(header: list[str], rows: list[list[str]], left: int) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join("".join(_LATEX.get(ch, ch) for ch in c) for c in cells) + r" \\"
+
+    columns = "l" * left + "r" * (len(header) - left)
+    head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(header), r"\midrule"]
+    return "\n".join([*head, *map(line, rows), r"\bottomrule", r"\end{tabular}"])
+
+
+def _html(header: list[str], rows: list[list[str]], left: int) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        side = ["", *([""] * (left - 1)), *([" align=right"] * (len(cells) - left))]
+        return "<tr>" + "".join(f"<{tag}{s}>{html.escape(c)}</{tag}>" for s, c in zip(side, cells, strict=True)) + "</tr>"
+
+    body = [line("td", row) for row in rows]
+    return "\n".join(["<table>", "<thead>", line("th", header), "</thead>", "<tbody>", *body, "</tbody>", "</table>"])
+
+
+_STYLES: dict[str, Callable[[list[str], list[list[str]], int], str]] = {
+    "table": _plain, "csv": _csv, "md": _markdown, "latex": _latex, "html": _html,
+}  # fmt: skip
+
+
+def percent(value: float, std: float = float("nan"), digits: int = 2) -> str:
+    """A fraction as percent for people, with its spread where it has one: ``88.03 ± 0.25``; nothing for NaN."""
+    if value != value:
+        return ""
+    return f"{100 * value:.{digits}f}" + ("" if std != std else f" ± {100 * std:.{digits}f}")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A fraction as percent with its sign, a true minus; nothing for NaN."""
+    return "" if value != value else f"{100 * value:+.{digits}f}".replace("-", "−")
+
+
+def p_text(value: float) -> str:
+    """A p value for people; nothing for NaN."""
+    return "" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def digits(value: float) -> str:
+    """A number of no fixed scale (seconds, bytes) with three significant digits and no exponent; nothing for NaN."""
+    if value != value:
+        return ""
+    return "< 0.0001" if 0 < value < 1e-4 else f"{value:.3g}" if value < 1000 else f"{value:.0f}"

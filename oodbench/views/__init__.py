@@ -1,0 +1,1 @@
+"""What extraction computes beside logits and features while the network is at hand."""

@@ -1,0 +1,56 @@
+"""What README shows works as written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oodbench import contracts, registry
+from oodbench.plan import make_plan
+from oodbench.suite import load_suite, parse_suite
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(("file", "kind", "name"), [("norm.py", "scorer", "feature-norm"), ("confident.py", "method", "confidence-bonus")])
+def test_the_example_components_keep_the_contract(file: str, kind: str, name: str, tmp_path: Path) -> None:
+    (block,) = [b for b in _blocks("python") if b.startswith(f"# {file}")]
+    (tmp_path / file).write_text(block)
+    registry.load_plugin(tmp_path / file)
+    assert contracts.check(kind, name) == []
+
+
+def test_the_example_suite_plans() -> None:
+    (block,) = [b for b in _blocks("yaml") if b.startswith("name: mine")]
+    plan = make_plan(parse_suite(yaml.safe_load(block)))
+    assert {r.method.label for r in plan.runs} == {"cross-entropy", "als", "als(lam=0.1)", "als(lam=10)", "ls-long"}
+    assert {(r.pair.label, r.pair.split) for r in plan.runs} == {("digits", 0), ("digits", 1), ("digits", 2), ("two-against-rest", None)}
+
+
+def test_files_and_commands_that_it_names_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for suite in re.findall(r"suites/[\w./+-]+\.yaml", README):
+        load_suite(ROOT / suite)
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    ci = (ROOT / ".ci" / "run").read_text()
+    (command,) = [b.strip() for b in _blocks("") if "pytest" in b]
+    assert command in ci, f"{command!r} is README's test command; .ci/run should call exactly it"
+
+
+def test_the_suites_of_everything_name_everything() -> None:
+    scores = {s.name for s in load_suite(ROOT / "suites" / "digits-all-scores.yaml").scorers}
+    assert scores == set(registry.scorers) - {"attacked"}, "a new score belongs into suites/digits-all-scores.yaml"
+    methods = {m.spec.name for m in load_suite(ROOT / "suites" / "digits-all-methods.yaml").methods}
+    given = {"checkpoint", "outputs", "pretrained"}  # what these start from is a user's
+    assert methods == set(registry.methods) - given, "a new method belongs into suites/digits-all-methods.yaml"
