@@ -183,6 +183,18 @@ def test_als_has_no_gradient_beyond_cross_entropy_where_the_rest_is_equal() -> N
     torch.testing.assert_close(grads[0], grads[1])
 
 
+@pytest.mark.parametrize("k", ["argmax", "label"])
+def test_als_has_a_finite_gradient_however_far_the_others_have_underflowed(k: str) -> None:
+    """Probabilities between 1e-45 and 1e-37 once gave a standard deviation too small to divide by: the gradient was NaN."""
+    gap = torch.arange(0.0, 240.0, 0.5).unsqueeze(1)
+    logits = torch.cat([gap, torch.tensor([0.0, -1.0, 0.5, -0.7, 0.2]).expand(len(gap), 5)], dim=1).requires_grad_()
+    method = registry.build("method", {"als": {"lam": 1000, "k": k}})
+    loss = method.criterion(logits, torch.zeros(len(gap), dtype=torch.int64))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(gradient).all()
+
+
 def test_als_refuses_two_classes() -> None:
     with pytest.raises(NotApplicable, match="at least 3 classes"):
         network(registry.build("method", "als"), classes=2)

@@ -67,8 +67,9 @@ class ALS(Method):
         """Standard deviation of the non-maximal probabilities, (B,)."""
         left_out = logits.argmax(dim=1) if self.k == "argmax" else labels
         keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, left_out.unsqueeze(1), False)
-        rest = torch.softmax(logits, dim=1)[keep].view(len(logits), -1)
-        # torch.std has gradient zero at zero variance, where a root of a mean of squares has none
+        # torch.std has gradient zero at zero variance, where a root of a mean of squares has none; but it divides by the deviation, which
+        # overflows where all of the rest have nearly underflowed: there, far below what float32 can tell from 1, they count as equal.
+        rest = torch.softmax(logits, dim=1)[keep].view(len(logits), -1).clamp(min=1e-20)
         spread = rest.std(dim=1, correction=1 if self.std == "unbiased" else 0)
         return spread * (logits.argmax(dim=1) == labels) if self.only_correct else spread
 
