@@ -284,7 +284,7 @@ def _feature_scorers() -> list[str]:
             built = registry.build("scorer", name)
         except Exception:  # one that has required parameters is no single score
             continue
-        if built.view() is None and not built.extras and {"train", "features"} <= built.needs:
+        if built.view() is None and not built.extras and "features" in built.needs:
             names.append(name)
     return names
 

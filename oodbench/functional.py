@@ -126,7 +126,7 @@ def bank(train: Outputs) -> Bank:
 
 def similarities(outputs: Outputs, bank: Bank) -> Tensor:
     """Cosine similarities (N, N_train) of a chunk to the training set, computed once for all scorers that hold the same Bank."""
-    return outputs.memo(("similarities", id(bank)), lambda: bank.product(unit_features(outputs)))
+    return outputs.memo(("similarities", bank), lambda: bank.product(unit_features(outputs)))
 
 
 def percentile(values: Tensor, q: float) -> float:

@@ -38,7 +38,10 @@ class Choice(NamedTuple):
 
 
 def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
-    """The declared spec, then every other point of its search space; a parameter that was set away from its default is kept."""
+    """The declared spec, then every other point of its search space; a parameter that was set away from its default is kept.
+
+    Points whose values are each allowed but not together (a lower percentile above the upper one) are left out.
+    """
     defaults = spec.component.defaults
     free = {k: values for k, values in scorer.search.items() if k in spec.params and spec.params[k] == defaults.get(k)}
     made = [spec]
@@ -47,9 +50,17 @@ def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
             point = registry.resolve(spec.kind, {spec.name: {**spec.params, **dict(zip(free, values, strict=True))}})
         except SpecError as error:
             raise UserError(f"scorer {spec.name!r}: its search space holds a value that it refuses: {error}") from None
-        if point.params not in [m.params for m in made]:
+        if point.params not in [m.params for m in made] and _can_be_built(point):
             made.append(point)
     return tuple(made) if free else ()
+
+
+def _can_be_built(spec: Spec) -> bool:
+    try:
+        registry.build(spec.kind, spec)
+    except UserError:
+        return False
+    return True
 
 
 def choose(

@@ -11,6 +11,7 @@ from oodbench.base import Outputs, Scorer
 from oodbench.contracts import toy_outputs
 from oodbench.errors import UserError
 from oodbench.score import _on, chunk_size, score_all, score_sets
+from tests.outputs import by_default, with_extras
 
 TRAIN, VAL = toy_outputs(300, seed=1), toy_outputs(90, seed=2)
 SETS = {"test": toy_outputs(150, seed=3), "other": toy_outputs(70, ood=True, seed=4)}
@@ -27,18 +28,17 @@ def plain_scorers() -> list[str]:
 
 
 def test_any_chunk_size_gives_the_same_scores() -> None:
-    """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range."""
-    built = [{name: registry.build("scorer", name) for name in plain_scorers()} for _ in range(2)]
-    whole = score_sets(built[0], TRAIN, VAL, SETS, chunk=1000)
-    parts = score_sets(built[1], TRAIN, VAL, SETS, chunk=17)
+    """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range. Extras are made: every scorer takes part."""
+    built = [{name: by_default(name) for name in registry.scorers} for _ in range(2)]
+    train, val, sets = with_extras(TRAIN), with_extras(VAL), {name: with_extras(o) for name, o in SETS.items()}
+    whole = score_sets(built[0], train, val, sets, chunk=1000)
+    parts = score_sets(built[1], train, val, sets, chunk=17)
     for name, result in whole.items():
         for where, scored in result.sets.items():
             assert scored.reason == "", scored.reason
             assert scored.scores is not None
             spread = float(scored.scores.max() - scored.scores.min())
-            torch.testing.assert_close(
-                parts[name].sets[where].scores, scored.scores, rtol=1e-4, atol=1e-4 * max(spread, 1.0)
-            )
+            torch.testing.assert_close(parts[name].sets[where].scores, scored.scores, rtol=0, atol=1e-4 * spread, msg=name)
 
 
 def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:
@@ -148,10 +148,13 @@ def test_what_scorers_share_they_share_on_another_device() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_cpu_and_gpu_agree() -> None:
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_cpu_and_gpu_agree(place: str) -> None:
+    """Fitted where the training outputs lie, scored on the GPU."""
     scorers = {name: registry.build("scorer", name) for name in plain_scorers()}
     here = score_sets(scorers, TRAIN, VAL, SETS)
-    there = score_sets({name: registry.build("scorer", name) for name in scorers}, TRAIN, VAL, SETS, device="cuda")
+    again = {name: registry.build("scorer", name) for name in scorers}
+    there = score_sets(again, TRAIN.to(place), VAL.to(place), SETS, device="cuda")
     for name, s in here.items():
         for of, one in s.sets.items():
             other = there[name].sets[of]

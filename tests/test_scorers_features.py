@@ -1,4 +1,4 @@
-"""Feature scorers against what OpenOOD and pytorch-ood compute and against slow references; and every scorer at the edges."""
+"""Feature scorers against slow references. Against other libraries: test_parity.py; at the edges: test_scorers_edges.py."""
 
 from __future__ import annotations
 
@@ -10,265 +10,18 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from torch import Tensor
 
-from oodbench import contracts, functional, registry
-from oodbench.base import Head, Outputs, Scorer
+from oodbench import functional, registry
+from oodbench.base import Outputs
 from oodbench.scorers import densities, neighbours
+from tests.outputs import fitted, reference_outputs, world
 
 registry.load_builtin()
 
-
-def blobs(
-    count: int,
-    classes: int = 4,
-    width: int = 16,
-    *,
-    seed: int = 0,
-    spread: float = 0.4,
-    ood: bool = False,
-    scale: float = 1.0,
-) -> Outputs:
-    """Non-negative features about one random prototype for each class, and a random linear head that mostly knows them."""
-    world = torch.Generator().manual_seed(1234 + classes + width)
-    prototypes = torch.randn(classes, width, generator=world).abs()
-    weight = prototypes - prototypes.mean(dim=0) + 0.05 * torch.randn(classes, width, generator=world)
-    head = Head(scale * weight, 0.1 * torch.randn(classes, generator=world))
-    rng = torch.Generator().manual_seed(seed + 777 * ood)
-    labels = torch.arange(count) % classes
-    features = prototypes[labels] + spread * torch.randn(count, width, generator=rng)
-    if ood:
-        features = 0.7 * torch.randn(count, width, generator=rng).abs()
-        labels = torch.full((count,), -1)
-    features = features.clamp(min=0)
-    return Outputs(head(features), features, labels, head)
-
-
-def fitted(spec: object, train: Outputs, val: Outputs | None = None) -> Scorer:
-    made: Scorer = registry.build("scorer", spec)
-    made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
-    return made
-
-
-def plain(name: str) -> Scorer | None:
-    """The scorer with its defaults, where it needs no view and no extras."""
-    spec = contracts.example("scorer", name)
-    if spec is None:
-        return None
-    made: Scorer = registry.build("scorer", spec)
-    return None if made.view() is not None or made.extras else made
-
-
-EVERY = [name for name in registry.scorers if plain(name) is not None]
-
-# ---------------------------------------------------------------- the edges, for every scorer that reads stored outputs
-
-
-def _with(outputs: Outputs, features: Tensor, labels: Tensor | None = None) -> Outputs:
-    assert outputs.head is not None
-    return Outputs(outputs.head(features), features, outputs.labels if labels is None else labels, outputs.head)
-
-
-def _missing_class(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return train[train.labels != 2], test
-
-
-def _none_right(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    logits = train.logits.clone()
-    logits[:, 1] = logits.amin(dim=1) - 1
-    return Outputs(logits, train.features, train.labels, train.head), test
-
-
-def _all_wrong(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return Outputs(train.logits.roll(1, dims=1), train.features, train.labels, train.head), test
-
-
-def _zero_rows(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    both = []
-    for o in (train, test):
-        features = o.features.clone()
-        features[::7] = 0
-        both.append(_with(o, features))
-    return both[0], both[1]
-
-
-def _dead_columns(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    both = []
-    for o in (train, test):
-        features = o.features.clone()
-        features[:, :3], features[:, 3] = 0, 2.5
-        both.append(_with(o, features))
-    return both[0], both[1]
-
-
-def _dead_on_train(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return _dead_columns(train, train)[0], test
-
-
-def _constant_train(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return _with(train, train.features[:1].expand(len(train), -1).contiguous()), test
-
-
-def _collapsed(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    """Every sample of a class is the same: no spread within classes."""
-    first = torch.stack([train.features[train.labels == c][0] for c in range(train.classes)])
-    return _with(train, first[train.labels]), test
-
-
-def _duplicates(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    index = torch.arange(40).repeat_interleave(6)
-    return train[index], _with(test, torch.cat([train.features[:20], test.features[20:]]))
-
-
-def _few(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return train[:9], test
-
-
-def _one_each(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return train[: train.classes], test
-
-
-def _confident(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return tuple(Outputs(300 * o.logits, o.features, o.labels, o.head) for o in (train, test))  # type: ignore[return-value]
-
-
-def _equal_logits(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    logits = test.logits.clone()
-    logits[::5] = 0.25
-    return train, Outputs(logits, test.features, test.labels, test.head)
-
-
-def _same(train: Outputs, test: Outputs) -> tuple[Outputs, Outputs]:
-    return train, test
-
-
-CASES: dict[str, tuple[dict[str, int], Callable[[Outputs, Outputs], tuple[Outputs, Outputs]]]] = {
-    "ordinary": ({}, _same),
-    "D = 3": ({"width": 3, "classes": 3}, _same),
-    "D = 1": ({"width": 1, "classes": 3}, _same),
-    "C = 2": ({"classes": 2}, _same),
-    "C = 1000": ({"classes": 1000, "width": 24, "count": 3000}, _same),
-    "D > N": ({"width": 300, "count": 60}, _same),
-    "a class without samples": ({}, _missing_class),
-    "a class that none is right in": ({}, _none_right),
-    "nobody right": ({}, _all_wrong),
-    "zero rows": ({}, _zero_rows),
-    "columns that never vary": ({}, _dead_columns),
-    "columns that vary only at test": ({}, _dead_on_train),
-    "constant training features": ({}, _constant_train),
-    "classes without spread": ({}, _collapsed),
-    "duplicates": ({}, _duplicates),
-    "nine training samples": ({}, _few),
-    "one training sample a class": ({}, _one_each),
-    "logits of a thousand": ({}, _confident),
-    "equal logits": ({}, _equal_logits),
-}
-
-_BY_COVARIANCE = {"mds", "mds++", "rmds", "ssd"}
-REFUSED: dict[str, set[str]] = {
-    "constant training features": _BY_COVARIANCE | {"kpca", "neco"},
-    "classes without spread": _BY_COVARIANCE,
-    "one training sample a class": _BY_COVARIANCE,
-    "C = 2": {"mls-pnorm"},
-}
-"""Where no score exists and the scorer says so; everywhere else ours must give one."""
-
 MODULES = ("logits", "distances", "neighbours", "subspaces", "densities", "evt")
-OWN = {n for n in EVERY if registry.scorers[n].target.__module__.removeprefix("oodbench.scorers.") in MODULES}
-
-
-def edge(name: str) -> tuple[Outputs, Outputs, Outputs]:
-    sizes, change = CASES[name]
-    sizes = dict(sizes)
-    count = sizes.pop("count", 240)
-    train, val, test = (
-        blobs(count, seed=1, **sizes),
-        blobs(max(count // 4, 40), seed=2, **sizes),
-        blobs(60, seed=3, **sizes),
-    )
-    ood = blobs(30, seed=4, ood=True, **sizes)
-    both = _with(test, torch.cat([test.features[:60], ood.features]), torch.cat([test.labels, ood.labels]))
-    train, both = change(train, both)
-    return train, val, both
-
-
-def _attempt(made: Scorer, train: Outputs, val: Outputs, test: Outputs) -> tuple[Tensor | None, str]:
-    """Scores, or None and what the ValueError says; anything else that is raised is a fault."""
-    try:
-        made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
-        with torch.no_grad():
-            return made.score(test), ""
-    except ValueError as error:
-        return None, str(error)
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", EVERY)
-def test_at_the_edges_a_score_or_one_clear_error(name: str, case: str) -> None:
-    train, val, test = edge(case)
-    made = plain(name)
-    assert made is not None
-    score, refusal = _attempt(made, train, val, test)
-    if name in OWN:
-        assert (score is None) == (name in REFUSED.get(case, set())), refusal
-    if score is None:
-        assert len(refusal) > 10
-        assert "\n" not in refusal
-        return
-    assert score.shape == (len(test),)
-    assert bool(torch.isfinite(score).all()), f"{int((~torch.isfinite(score)).sum())} not finite"
-    assert len(score.unique()) > 1, "a constant"
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", EVERY)
-def test_half_precision_outputs_score_like_their_float32_values(name: str, dtype: torch.dtype) -> None:
-    train, val, test = edge("ordinary")
-    half = [o.map(lambda t: t.to(dtype) if t.is_floating_point() else t) for o in (train, val, test)]
-    wide = [o.map(lambda t: t.float() if t.is_floating_point() else t) for o in half]
-    scores = []
-    for tr, va, te in (half, wide):
-        made = plain(name)
-        assert made is not None
-        made.fit(tr if "train" in made.needs else None, va if "val" in made.needs else None)
-        scores.append(made.score(te).double())
-    torch.testing.assert_close(scores[0], scores[1], rtol=1e-5, atol=1e-5 * float(scores[1].abs().max()))
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_mapped_strided_and_single_samples_score_the_same(name: str, tmp_path: Path) -> None:
-    train, val, test = edge("ordinary")
-    made = plain(name)
-    assert made is not None
-
-    def mapped(t: Tensor) -> Tensor:
-        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.bin"
-        file.write_bytes(t.contiguous().numpy().tobytes())
-        return torch.from_file(str(file), size=t.numel(), dtype=t.dtype).view(t.shape)
-
-    def strided(t: Tensor) -> Tensor:
-        return torch.stack([t, t], dim=-1)[..., 0]
-
-    found = []
-    for change in (lambda t: t, mapped, strided):
-        tr, va, te = (o.map(change) for o in (train, val, test))
-        made.fit(tr if "train" in made.needs else None, va if "val" in made.needs else None)
-        found.append(made.score(te).double())
-    scale = float(found[0].abs().max())
-    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5 * scale)
-    torch.testing.assert_close(found[2], found[0], rtol=1e-5, atol=1e-5 * scale)
-    alone = torch.cat([made.score(test[i : i + 1]).double() for i in (0, 17, 70)])
-    torch.testing.assert_close(alone, found[0][[0, 17, 70]], rtol=1e-4, atol=1e-5 * scale)
-
+OWN = {n for n in registry.scorers if registry.scorers[n].target.__module__.removeprefix("oodbench.scorers.") in MODULES}
 
 # ---------------------------------------------------------------- slow references, sample by sample in NumPy
-
-
-def world(seed: int = 0) -> tuple[Outputs, Outputs, Outputs]:
-    """Training, validation and test outputs with a few wrong predictions and OOD samples among the test ones."""
-    train, val, test = blobs(300, seed=1, spread=0.9), blobs(120, seed=2, spread=0.9), blobs(40, seed=3, spread=0.9)
-    ood = blobs(20, seed=4, ood=True)
-    return train, val, _with(test, torch.cat([test.features, ood.features]), torch.cat([test.labels, ood.labels]))
 
 
 class Arrays:
@@ -389,8 +142,8 @@ def _principal(f: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return vectors[:, order[:dim]], vectors[:, order[dim:]]
 
 
-def ref_vim(a: Arrays) -> np.ndarray:
-    u = -np.linalg.pinv(a.w) @ a.b
+def ref_vim(a: Arrays, origin: str = "head") -> np.ndarray:
+    u = -np.linalg.pinv(a.w) @ a.b if origin == "head" else a.f.mean(axis=0)
     _, rest = _principal(a.f - u, 6)
     alpha = a.z.max(axis=1).mean() / np.linalg.norm((a.f - u) @ rest, axis=1).mean()
     return alpha * np.linalg.norm((a.x - u) @ rest, axis=1) - np.log(np.exp(a.t).sum(axis=1))
@@ -492,6 +245,7 @@ REFERENCES: dict[str, tuple[object, Callable[[Arrays], np.ndarray]]] = {
     "nnguide": ({"nnguide": {"k": 7}}, ref_nnguide),
     "relation": ({"relation": {"power": 2, "threshold": 0.2}}, ref_relation),
     "vim": ({"vim": {"dim": 6}}, ref_vim),
+    "vim-mean": ({"vim": {"dim": 6, "origin": "mean"}}, lambda a: ref_vim(a, "mean")),
     "residual": ({"residual": {"dim": 6}}, ref_residual),
     "neco": ({"neco": {"dim": 5}}, ref_neco),
     "pnml": ("pnml", ref_pnml),
@@ -609,40 +363,7 @@ def test_knn_does_not_cancel_where_features_collapse() -> None:
 
 # ---------------------------------------------------------------- OpenOOD's scores
 
-OPENOOD: dict[str, object] = {
-    "knn": {"knn": {"k": 50}}, "knn_k1": {"knn": {"k": 1}}, "mds": "mds", "rmds": "rmds", "vim": {"vim": {"dim": 32}},
-    "residual": {"residual": {"dim": 32, "fit_on": "val"}}, "react": {"react": {"percentile": 90, "fit_on": "val"}},
-    "vra": {"vra": {"high": 90, "low": 10, "fit_on": "val", "per": "all"}}, "ash_b": {"ash": {"variant": "b", "percentile": 65}},
-    "scale": {"scale": {"percentile": 65}}, "dice": {"dice": {"percentile": 70}}, "she": "she", "nnguide": {"nnguide": {"k": 20}},
-    "fdbd": "fdbd", "nci": {"nci": {"alpha": 0.001}}, "relation": {"relation": {"power": 1}}, "gradnorm": "gradnorm",
-}  # fmt: skip
-
-
-def reference_outputs(file: object, part: str) -> Outputs:
-    def get(name: str) -> Tensor:
-        return torch.from_numpy(file[name])  # type: ignore[index]
-
-    head = Head(get("head.weight"), get("head.bias"))
-    return Outputs(get(f"{part}.logits"), get(f"{part}.features"), get(f"{part}.labels"), head)
-
-
-@pytest.mark.parametrize("reference", OPENOOD)
-def test_parity_with_openood(reference: str, shared: Path) -> None:
-    file = np.load(shared / "parity" / "digits-mlp.npz")
-    made = fitted(OPENOOD[reference], reference_outputs(file, "train"), reference_outputs(file, "val"))
-    for part in ("id_test", "ood_test"):
-        ours = made.score(reference_outputs(file, part)).double()
-        theirs = -torch.from_numpy(file[f"openood.{reference}.{part}"])
-        if reference.startswith("knn"):
-            ours = ours.square()
-        if reference in ("vim", "residual"):
-            # Off by up to 1e-3: the next test shows why. The order stays.
-            assert float(scipy.stats.spearmanr(ours, theirs).statistic) > 0.99999
-            torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-3 * float(theirs.abs().max()))
-        else:
-            # rmds is a difference of two distances, each off by 1e-5 of itself in OpenOOD's float32
-            slack = 1e-4 if reference == "rmds" else 1e-5
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=slack * float(theirs.abs().max()))
+OPENOOD: dict[str, object] = {"vim": {"vim": {"dim": 32}}, "residual": {"residual": {"dim": 32, "fit_on": "val"}}}
 
 
 @pytest.mark.parametrize(("reference", "source"), [("vim", "train"), ("residual", "val")])
@@ -677,77 +398,3 @@ def test_openoods_residual_space_is_rounded(reference: str, source: str, shared:
             assert np.abs(scores(part, np.float32, solver) - theirs).max() < 1e-5 * size
         assert np.abs(scores(part, np.float64, np.linalg.eigh) - ours).max() < 1e-6 * size
         assert np.abs(ours - theirs).max() > 1e-4 * size
-
-
-# ---------------------------------------------------------------- pytorch-ood's, live
-
-DIFFERENCES = {
-    "mds": "theirs takes the sum of outer products as the covariance (plus 1e-6 I) and halves: ours over 2 N",
-    "rmds": "theirs takes sums of outer products as covariances: ours over N",
-    "fdbd": "theirs is the mean over the other classes, ours the sum",
-    "gradnorm": "theirs is the gradient of the mean log probability, ours of the sum: ours over C",
-    "nac": "theirs has intervals that are dense at 0 and 1 and counts all samples: ours with dense: ends, samples: null",
-    "nnguide": "the same; their default k is 10",
-    "vim": "theirs takes the covariance in float32",
-}
-"""What remains between pytorch-ood 0.4.0 and us on the same arrays; the test below fails where an entry is no longer true."""
-
-
-class Penultimate(torch.nn.Module):
-    """Features pass through as they are, so that pytorch-ood can hook them, then the head."""
-
-    def __init__(self, head: Head) -> None:
-        super().__init__()
-        self.features = torch.nn.Identity()
-        self.fc = torch.nn.Linear(head.weight.shape[1], head.weight.shape[0])
-        self.fc.weight.data, self.fc.bias.data = head.weight.clone(), head.bias.clone()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.features(x.requires_grad_()))
-
-
-def test_parity_with_pytorch_ood() -> None:
-    detector = pytest.importorskip("pytorch_ood.detector")
-    train, val, test = world()
-    assert train.head is not None
-    f, y, x, n, classes = train.features, train.labels, test.features, len(train), train.classes
-    model = Penultimate(train.head)
-    fc = model.fc
-    seen = set()
-
-    def same(spec: object, theirs: object, factor: float = 1.0, rtol: float = 1e-4) -> None:
-        with torch.no_grad():
-            found = theirs.fit_features(f, y).predict_features(x).double()  # type: ignore[attr-defined]
-        ours = fitted(spec, train, val).score(test).double()
-        torch.testing.assert_close(ours * factor, found, rtol=rtol, atol=rtol * float(found.abs().max()))
-        if factor != 1:
-            assert float((ours - found).abs().max()) > 1e-3 * float(found.abs().max())
-            seen.add(spec if isinstance(spec, str) else next(iter(spec)))  # type: ignore[call-overload]
-
-    same({"knn": {"k": 7}}, detector.KNN(None, k=7))
-    same("she", detector.SHE(None, fc))
-    same({"nci": {"alpha": 0.01}}, detector.NCI(None, fc, alpha=0.01))
-    same("gmm", detector.GMM(None))
-    same("pnml", detector.PNML(None, fc))
-    same({"nnguide": {"k": 10}}, detector.NNGuide(None, fc))
-    seen.add("nnguide")
-    same("mds", detector.Mahalanobis(None), factor=0.5 / n)
-    same("rmds", detector.RMD(None), factor=1 / n)
-    same("fdbd", detector.fDBD(None, fc), factor=1 / (classes - 1))
-    same({"vim": {"dim": 6}}, detector.ViM(None, 6, fc.weight, fc.bias))
-    seen.add("vim")
-
-    theirs = detector.GradNorm(fc, param_filter=lambda name: name == "weight").predict(x.clone()).double()
-    gradnorm = fitted("gradnorm", train).score(test).double()
-    torch.testing.assert_close(gradnorm / classes, theirs, rtol=1e-4, atol=1e-5)
-    seen.add("gradnorm")
-
-    nacue = detector.NACUE(model, layers=[model.features], m_bins=50, alpha=100.0, o_star=5).fit([f.clone()])
-    theirs = nacue.predict(x.clone()).double()
-    both = {"slope": 100.0, "fill": 5, "samples": None}
-    torch.testing.assert_close(
-        fitted({"nac": {**both, "dense": "ends"}}, train).score(test).double(), theirs, rtol=1e-5, atol=1e-3
-    )
-    assert float((fitted({"nac": both}, train).score(test).double() - theirs).abs().max()) > 0.02
-    seen.add("nac")
-    assert seen == set(DIFFERENCES)

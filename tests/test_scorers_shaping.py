@@ -1,4 +1,4 @@
-"""Activation shaping against slow references written from the papers and authors' code, and against pytorch-ood where it has the method."""
+"""Activation shaping against slow references written from the papers and authors' code. Against other libraries: test_parity.py."""
 
 from __future__ import annotations
 
@@ -217,25 +217,6 @@ def test_edited_logits_are_given(name: str) -> None:
     scorer = fitted(name)
     assert scorer.edits
     assert scorer.logits(TEST).shape == TEST.logits.shape
-
-
-# ---------------------------------------------------------------- parity
-
-
-def test_parity_with_pytorch_ood() -> None:
-    detector = pytest.importorskip("pytorch_ood.detector")
-    assert TRAIN.head is not None
-    weight, bias = TRAIN.head
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    layer.weight.data, layer.bias.data = weight, bias
-    dice = detector.DICE(None, weight, bias, 0.7).fit_features(TRAIN.features, TRAIN.labels)
-    close(fitted({"dice": {"percentile": 70.0}}).score(TEST), dice.predict_features(TEST.features).numpy())
-    lts = detector.LTS(None, layer, p=0.25)
-    close(fitted({"lts": {"percentile": 75.0}}).score(TEST), lts.predict_features(TEST.features).numpy())
-    vra = detector.VRA(None, lambda x: layer(x.flatten(1)), 0.1, 0.95)
-    vra.fit_feature_maps(TRAIN.features[..., None, None], TRAIN.labels)
-    mine = fitted({"vra": {"low": 10.0, "high": 95.0, "below": "clip"}}).score(TEST)
-    close(mine, vra.predict_feature_maps(TEST.features[..., None, None]).numpy())
 
 
 def test_score_all_takes_them_together() -> None:

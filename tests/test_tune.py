@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import oodbench
-from oodbench import registry
+from oodbench import contracts, registry
 from oodbench.base import Dataset, Geometry, Outputs
 from oodbench.contracts import toy_images, toy_outputs
 from oodbench.errors import UserError
@@ -19,6 +19,8 @@ from oodbench.runner import run
 from oodbench.samples import TensorSamples
 from oodbench.suite import parse_suite
 from oodbench.tune import Mixed, Permuted, candidates, choose, noise_from, shared_images
+
+registry.load_builtin()
 
 SUITE: dict[str, Any] = {
     "name": "tuned", "networks": [{"small-cnn": {"width": 4}}], "methods": ["cross-entropy"],
@@ -41,6 +43,21 @@ def test_candidates_begin_with_the_declared_and_keep_what_was_set() -> None:
     assert {p.params["epsilon"] for p in kept} == {0.01}
     assert len(kept) == 4
     assert _specs("msp") == ()
+
+
+@pytest.mark.parametrize("name", list(registry.scorers))
+def test_every_point_of_a_search_space_can_be_built(name: str) -> None:
+    spec = contracts.example("scorer", name)
+    assert spec is not None
+    for point in candidates(spec, registry.build("scorer", spec)):
+        registry.build("scorer", point)
+
+
+def test_points_that_the_scorer_refuses_are_left_out() -> None:
+    points = [(p.params["low"], p.params["high"]) for p in _specs("adascale")]
+    assert points[0] == (75.0, 85.0)
+    assert all(low <= high for low, high in points)
+    assert len(points) > 25
 
 
 def test_the_better_parameter_is_chosen() -> None:
@@ -132,7 +149,7 @@ def test_tuning_on_test_images_is_refused() -> None:
         """Unknown digits' test images as validation."""
         return Dataset({"val": lambda: registry.build("dataset", {"digits": {"classes": [7]}})["test"]})
 
-    with pytest.raises(UserError, match=r"tune: ood-val would tune on \d+ images of the OOD test set"):
+    with pytest.raises(UserError, match=r"tune: ood-val would tune on \d+ images of the test set"):
         make_plan(parse_suite(SUITE | {"pairs": [clash], "tune": "ood-val"}))
 
 

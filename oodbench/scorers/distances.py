@@ -29,7 +29,7 @@ class _Gaussians:
 
     def nearest(self, outputs: Outputs) -> Tensor:
         """Squared distance (N,) to the nearest class, computed once for all scorers that hold these Gaussians."""
-        return outputs.memo(("nearest", id(self)), lambda: self.distances(outputs.features).amin(dim=1))
+        return outputs.memo(("nearest", self), lambda: self.distances(outputs.features).amin(dim=1))
 
 
 def _tied(train: Outputs, unit: bool = False) -> _Gaussians:

@@ -47,10 +47,10 @@ def weibull(tail: Tensor) -> tuple[float, float]:
 class OpenMax(Scorer):
     """OpenMax: log(P(unknown) / (1 - P(unknown))) = s - logsumexp(z'), (N,); ranks like P(unknown) and neither saturates nor overflows.
 
-    z'_c = z_c (1 - r_c w_c), s = sum_c z_c r_c w_c; r_c = (alpha + 1 - rank) / alpha for the `alpha` largest logits, 0 for others; w_c
-    is the Weibull probability of the distance of z to the mean logits of class c, fitted to the `tail` largest training distances of
-    that class. Means and tails are of correctly classified samples; a class without any takes all of its samples, and one without
-    samples is never known (w = 1).
+    z'_c = z_c (1 - r_c w_c), s = sum_c z_c r_c w_c; r_c = (alpha + 1 - rank) / alpha for the `alpha` (at most C) largest logits, 0 for
+    others; w_c is the Weibull probability of the distance of z to the mean logits of class c, fitted to the `tail` largest training
+    distances of that class. Means and tails are of correctly classified samples; a class without any takes all of its samples, and one
+    without samples is never known (w = 1).
 
     Distance: euclidean_weight * ||z - m||_2 + (1 - euclidean_weight) * (1 - cos(z, m)). Defaults alpha = 10, tail = 20 are the
     paper's, the Euclidean distance OpenOOD's (which takes alpha = 3).

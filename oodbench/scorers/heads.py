@@ -86,3 +86,26 @@ class Confidence(Scorer):
 
     def score(self, outputs: Outputs) -> Tensor:
         return -outputs.extras["confidence"].flatten()
+
+
+@scorer("decoupled", source="Zhang and Xiang, CVPR 2023; test_DML+.py of Z-ZHHH/CVPR23-DML")
+class Decoupled(Scorer):
+    """DML+: -(max_c z_c / m_z + ||g|| / m_g), (N,); z are scaled cosines, g the features of the second body that method `decoupled` trains.
+
+    m_z and m_g are the means of both terms over ID validation samples (the code read takes the ID test set's).
+    """
+
+    needs = frozenset({"val"})
+    extras = frozenset({"decoupled"})
+
+    def fit(self, train: Outputs | None, val: Outputs | None) -> None:
+        assert val is not None
+        self.means = [float(term.mean().abs().clamp(min=1e-12)) for term in self._terms(val)]
+
+    def score(self, outputs: Outputs) -> Tensor:
+        cosine, norm = self._terms(outputs)
+        return -(cosine / self.means[0] + norm / self.means[1])
+
+    @staticmethod
+    def _terms(outputs: Outputs) -> tuple[Tensor, Tensor]:
+        return outputs.logits.double().amax(dim=1), outputs.extras["decoupled"].flatten().double()

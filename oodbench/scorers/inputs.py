@@ -32,7 +32,7 @@ class ODIN(Scorer):
         return build("view", {"perturbation": {"temperature": self.temperature, "epsilon": self.epsilon}})
 
     def score(self, outputs: Outputs) -> Tensor:
-        return functional.log_one_minus_max_probability(outputs.extras["perturbation.logits"] / self.temperature)
+        return functional.log_one_minus_max_probability(functional.wide(outputs.extras["perturbation.logits"]) / self.temperature)
 
 
 @scorer("mds-odin", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)")

@@ -32,12 +32,14 @@ class _Shaping(Scorer):
     """Energy of head(shape(f)); subclasses say how the features are shaped."""
 
     needs = frozenset({"head", "features"})
+    fitted: object = None
+    """Another object after each fit: what outputs memoise is of this scorer as it was fitted then."""
 
     def shape(self, features: Tensor) -> Tensor:
         raise NotImplementedError
 
     def logits(self, outputs: Outputs) -> Tensor:
-        return outputs.memo(("shaped", id(self)), lambda: _head(outputs)(self.shape(outputs.features.float())))
+        return outputs.memo(("shaped", self, self.fitted), lambda: _head(outputs)(self.shape(outputs.features.float())))
 
     def score(self, outputs: Outputs) -> Tensor:
         return functional.energy(self.logits(outputs))
@@ -58,6 +60,7 @@ class ReAct(_Shaping):
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         self.threshold = functional.percentile(_reference(self.fit_on, train, val).features, self.percentile)
+        self.fitted = object()
 
     def shape(self, features: Tensor) -> Tensor:
         return features.clamp(max=self.threshold)
@@ -143,9 +146,10 @@ class DICE(Scorer):
         self.head = Head(torch.where(torch.as_tensor(kept, device=head.weight.device), head.weight, 0.0), head.bias)
         if not bool(self.head.weight.any()):
             raise ValueError(f"no weight contributes more than the {self.percentile:g}th percentile does: all would be removed")
+        self.fitted = object()
 
     def logits(self, outputs: Outputs) -> Tensor:
-        return outputs.memo(("shaped", id(self)), lambda: self.head(outputs.features.float()))
+        return outputs.memo(("shaped", self, self.fitted), lambda: self.head(outputs.features.float()))
 
     def score(self, outputs: Outputs) -> Tensor:
         return functional.energy(self.logits(outputs))
@@ -159,8 +163,8 @@ class DICE(Scorer):
 class VRA(_Shaping):
     """Variational rectified activation: -logsumexp(W g(f) + b), (N,); g(f) = 0 below `low`, f between, the upper threshold above `high`.
 
-    The thresholds are percentiles, of each feature's or of `all` activations. Defaults are the authors' for CIFAR-10 (60 and 90, per
-    feature). `below`: what becomes of activations under the lower threshold; the paper zeroes them, OpenOOD and pytorch-ood raise
+    The thresholds are percentiles of all activations (OpenOOD's) or of each `feature`'s (the authors'); 60 and 90 are the authors' for
+    CIFAR-10. `below`: what becomes of activations under the lower threshold; the paper zeroes them, OpenOOD and pytorch-ood raise
     (clip) them to it. Percentiles per feature come from at most `samples` evenly spaced rows.
     """
 
@@ -168,7 +172,7 @@ class VRA(_Shaping):
 
     def __init__(
         self, *, low: Percentile = 60.0, high: Percentile = 90.0, below: Literal["zero", "clip"] = "zero",
-        per: Literal["feature", "all"] = "feature", fit_on: Split = "train", samples: PositiveInt = 50_000,
+        per: Literal["all", "feature"] = "all", fit_on: Split = "train", samples: PositiveInt = 50_000,
     ) -> None:  # fmt: skip
         if low > high:
             raise UserError(f"scorer 'vra': low ({low:g}) should be at most high ({high:g})")
@@ -177,6 +181,7 @@ class VRA(_Shaping):
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         features = _reference(self.fit_on, train, val).features
+        self.fitted = object()
         if self.per == "all":
             bounds = [functional.percentile(features, q) for q in (self.low, self.high)]
             self.lower, self.upper = torch.tensor(bounds, dtype=torch.float32, device=features.device)
@@ -218,6 +223,7 @@ class OptFS(Scorer):
         if norm == 0:
             raise ValueError("every training activation is zero or alike: there is nothing to shape")
         self.theta = (sums / norm * self.bins**0.5).float()
+        self.fitted = object()
 
     def _bin(self, features: Tensor) -> Tensor:
         """Number of each activation's bin: 1 ... bins, and 0 or bins + 1 outside."""
@@ -225,7 +231,7 @@ class OptFS(Scorer):
 
     def _shaped(self, outputs: Outputs) -> Tensor:
         features = outputs.features.float()
-        return outputs.memo(("shape", id(self)), lambda: self.theta[self._bin(features).long()] * features)
+        return outputs.memo(("shape", self, self.fitted), lambda: self.theta[self._bin(features).long()] * features)
 
     def logits(self, outputs: Outputs) -> Tensor:
         return _head(outputs)(self._shaped(outputs))

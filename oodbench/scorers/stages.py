@@ -106,7 +106,7 @@ class Gram(Scorer):
 
     def score(self, outputs: Outputs) -> Tensor:
         total = sum(self._deviation(outputs, name) / expected for name, expected in self.expected.items())
-        return torch.as_tensor(total) / outputs.probabilities.amax(dim=1)
+        return torch.as_tensor(total) / torch.softmax(functional.wide(outputs.logits), dim=1).amax(dim=1)
 
 
 @scorer("rankfeat", source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)")

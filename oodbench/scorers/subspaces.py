@@ -35,18 +35,19 @@ class ViM(Scorer):
     """Virtual-logit matching: alpha * ||R^T (f - u)||_2 - logsumexp(z), (N,); u = -W^+ b, R spans what the `dim` principal
     directions of the training features about u leave out, alpha = mean max logit / mean residual on train.
 
-    `dim`: default by the paper's rule, 1000 for D >= 2048, 512 for D >= 768, else D / 2; one of at least D is capped at D - 1.
+    `dim`: default by the paper's rule, 1000 for D >= 2048, 512 for D >= 768, else D / 2; one of at least D is capped at D - 1. `origin`: u
+    as above, from the head, or the mean of the training features (oodeel's).
     """
 
     needs = frozenset({"train", "head", "features"})
     search = {"dim": (64, 256, 512, 1000)}
 
-    def __init__(self, *, dim: PositiveInt | None = None) -> None:
-        self.dim = dim
+    def __init__(self, *, dim: PositiveInt | None = None, origin: Literal["head", "mean"] = "head") -> None:
+        self.dim, self.about = dim, origin
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         assert train is not None
-        self.origin = _origin(train)
+        self.origin = _origin(train) if self.about == "head" else functional.moments(train).mean.double()
         self.residual_space = _residual_space(train, self.origin, self.dim)
         origin, space = self.origin.float(), self.residual_space.float()  # enough for a mean over all samples
         total = sum(
@@ -173,8 +174,9 @@ class KPCA(Scorer):
     def _map_to(self, train: Outputs, width: int) -> None:
         if self.kernel == "fourier":
             rng = torch.Generator().manual_seed(self.seed)
-            self.weight = math.sqrt(2 * self.gamma) * torch.randn(width, self.features, generator=rng)
-            self.phase = 2 * math.pi * torch.rand(self.features, generator=rng)
+            place = train.features.device  # drawn on the CPU, so that every device draws the same
+            self.weight = (math.sqrt(2 * self.gamma) * torch.randn(width, self.features, generator=rng)).to(place)
+            self.phase = (2 * math.pi * torch.rand(self.features, generator=rng)).to(place)
             return
         confidence = torch.cat([-functional.energy(z) for z in functional.blocks(train.logits)])
         landmarks = confidence.argsort(stable=True)[: self.features]
