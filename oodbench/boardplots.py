@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodbench import stats
-from oodbench.leaderboard import BOARD, label, lower_is_better
-from oodbench.plots import COLOURS, KIND, first, grid, styled
+from oodbench.leaderboard import BOARD, NO_PERCENT, label, lower_is_better
+from oodbench.plots import COLOURS, KIND, first, grid, headline, legend, room, short, styled, table_of_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,7 @@ def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
     lowest = min((v for v in at if v > 0), default=1.0) if at is not None else 1.0
     if at is not None and min(at) <= 0:
         axis.set_xscale("symlog", linthresh=lowest)
+        axis.set_xlim(left=min(at) - 0.2 * lowest)  # or as many decades below zero as above it
     else:
         axis.set_xscale("log")
     if at is not None:
@@ -53,10 +54,21 @@ def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
-    handles, names = axis.get_legend_handles_labels()
-    if names:
-        figure.legend(handles, names, loc="outside lower center", ncols=columns)
+def _bulk(axis: Axes, values: Sequence[float], lower: bool) -> None:
+    """The y axis over the bulk of some values; a few far on the bad side (beyond three interquartile ranges) are counted at the edge, so
+    that one broken scorer does not press all others into a line."""
+    y = np.asarray(values, dtype=float)
+    y = y[np.isfinite(y)]
+    if len(y) < 8:
+        return
+    q1, q3 = np.quantile(y, [0.25, 0.75])
+    reach = 3 * (q3 - q1)
+    off = y > q3 + reach if lower else y < q1 - reach
+    if not off.any() or reach == 0:
+        return
+    margin = 0.06 * float(np.ptp(y[~off]))
+    axis.set_ylim(float(y[~off].min()) - margin, float(y[~off].max()) + margin)
+    axis.set_title(f"{'↑' if lower else '↓'} {off.sum()} off the scale", loc="right", fontsize=7, color="#555555")
 
 
 # ---------------------------------------------------------------- ranks
@@ -94,9 +106,9 @@ def cd_diagram(table: pd.DataFrame, *, title: str = "", lower_is_better: bool = 
         y = top + 0.9 * (i if left else k - 1 - i)
         edge = 1 - 0.05 * k if left else k + 0.05 * k
         axis.plot([rank[name], rank[name], edge], [0, y, y], **line | {"linewidth": 0.8})
-        axis.text(edge, y, f" {name} {rank[name]:.2f} ", ha="right" if left else "left", va="center", fontsize=8)
+        axis.text(edge, y, f" {short(name, 24)} {rank[name]:.2f} ", ha="right" if left else "left", va="center", fontsize=8)
     test = f"Friedman χ² = {ranking.chi2:.2f}, p = {ranking.p:.2g}, " if ranking.chi2 == ranking.chi2 else ""
-    figure.suptitle(f"{title or 'Average ranks'} ({test}{ranking.n} block{'' if ranking.n == 1 else 's'})")
+    headline(figure, f"{title or 'Average ranks'} ({test}{ranking.n} block{'' if ranking.n == 1 else 's'})")
     return figure
 
 
@@ -115,20 +127,13 @@ def rank_heat_map(board: pd.DataFrame, *, of: str = "scorer", value: str = "near
     table = long.pivot_table(index="name", columns="board", values="rank", sort=False)
     order = table.mean(axis=1).sort_values(kind="stable").index[:most]
     table = table.loc[order]
-    figure, axes = grid(1, 1, width=0.55 * table.shape[1] + 3, height=0.25 * len(order) + 0.5)
-    axis: Axes = axes[0, 0]
+    columns = list(table.columns)
+    height = 0.25 * len(order) + 0.3 + 0.45 * room(columns)
+    figure, axes = grid(1, 1, width=0.55 * len(columns) + 1.5 + room(order), height=height)
     values = table.to_numpy()
-    axis.imshow(values, aspect="auto", cmap="cividis_r", vmin=1, vmax=max(2.0, float(np.nanmax(values)) if values.size else 2.0))
-    middle = (1 + float(np.nanmax(values))) / 2 if values.size else 1.0
-    for (i, j), rank in np.ndenumerate(values):
-        text = f"{rank:.1f}" if np.isfinite(rank) else "–"
-        axis.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if rank > middle else "black")
-    axis.set_xticks(range(table.shape[1]), list(table.columns), rotation=20, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(order)), list(order))
-    axis.grid(False)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    figure.suptitle(f"Average rank by {label(value)}, over {other}s")
+    worst = max(2.0, float(np.nanmax(values)) if values.size else 2.0)
+    table_of_numbers(axes[0, 0], values, list(order), columns, cmap="cividis_r", vmin=1, vmax=worst)
+    headline(figure, f"Average rank by {label(value)}, over {other}s")
     return figure
 
 
@@ -137,7 +142,8 @@ def rank_heat_map(board: pd.DataFrame, *, of: str = "scorer", value: str = "near
 
 @styled
 def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
-    """ID accuracy against near and far detection: a dot per cell with its std over trials, a colour and marker per method."""
+    """ID accuracy against near and far detection: a dot per cell, a colour and marker per method. Bars (std over trials) stand at each
+    method's best cell alone: the ID accuracy is the network's, so that those of all its scorers would lie on one another."""
     shifts = _shifts(board, metric) or ["near"]
     figure, axes = grid(1, len(shifts), width=3.4, height=2.8, sharex=True)
     methods = first(board["method"], len(COLOURS))
@@ -145,15 +151,18 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
         value = f"{shift}_{metric}"
         for i, method in enumerate(methods):
             mine = board[(board["method"] == method) & board[value].notna() & board["id_accuracy"].notna()]
-            spread = {f"{side}err": 100 * mine[f"{c}_std"].fillna(0) for side, c in (("x", "id_accuracy"), ("y", value))}
-            bars: dict[str, Any] = {"elinewidth": 0.8, "ecolor": (*_rgb(COLOURS[i]), 0.3)}
-            axis.errorbar(
-                100 * mine["id_accuracy"], 100 * mine[value], **spread, **bars, fmt=MARKERS[i], color=COLOURS[i], markersize=4,
-                label=method, linestyle="none",
-            )  # fmt: skip
+            if mine.empty:
+                continue
+            style: dict[str, Any] = {"fmt": MARKERS[i], "color": COLOURS[i], "markersize": 4, "elinewidth": 0.8, "linestyle": "none"}
+            style["ecolor"] = (*_rgb(COLOURS[i]), 0.3)
+            axis.errorbar(100 * mine["id_accuracy"], 100 * mine[value], label=method, **style)
+            best = mine.sort_values(value, ascending=lower_is_better(value), kind="stable").head(1)
+            bars = {side: 100 * best[f"{c}_std"].fillna(0) for side, c in (("xerr", "id_accuracy"), ("yerr", value))}
+            axis.errorbar(100 * best["id_accuracy"], 100 * best[value], **bars, **style)
         axis.set(xlabel="ID accuracy, %", ylabel=f"{label(value)}, %", title=KIND[shift][0])
-    _legend(figure, axes[0, 0])
-    figure.suptitle(f"ID accuracy against detection, {_where(board)}; bars: std over trials")
+        _bulk(axis, (100 * board[value]).tolist(), lower_is_better(value))
+    legend(figure, axes)
+    headline(figure, f"ID accuracy against detection, {_where(board)}; bars: std over trials, at the best of each method")
     return figure
 
 
@@ -170,6 +179,8 @@ def pareto(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
 @styled
 def cost_quality(board: pd.DataFrame, costs: pd.DataFrame, *, value: str = "near_auroc", cost: str = "score_seconds_per_1000") -> Figure:
     """Detection against cost (a column of `costs.COLUMNS`, log scale): a dot per scorer and method, the Pareto front dashed and named."""
+    from matplotlib.patheffects import withStroke
+
     both = board.merge(costs, on=["network", "method", "scorer", "tune"])
     both = both[both[value].notna() & (both[cost] > 0)].reset_index(drop=True)
     figure, axes = grid(1, 1, width=5.2, height=3.4)
@@ -185,14 +196,16 @@ def cost_quality(board: pd.DataFrame, costs: pd.DataFrame, *, value: str = "near
         if str(both["scorer"][i]) not in named:  # each name once, every other one below its point, so that neighbours keep apart
             named.add(str(both["scorer"][i]))
             beside = (0, -12 if place % 2 else 6)
-            axis.annotate(str(both["scorer"][i]), (x[i], y[i]), textcoords="offset points", xytext=beside, ha="center", fontsize=7)
+            text = axis.annotate(str(both["scorer"][i]), (x[i], y[i]), textcoords="offset points", xytext=beside, ha="center", fontsize=7)
+            text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds", "bytes_stored": "bytes stored",
              "passes": "forward passes", "train_seconds": "training seconds"}  # fmt: skip
     _plain_log(axis)
     axis.set(xlabel=words.get(cost, cost), ylabel=f"{label(value)}, %")
-    _legend(figure, axis)
+    _bulk(axis, y, lower_is_better(value))
+    legend(figure, axes)
     axis.set_title("dashed: what nothing cheaper beats")
-    figure.suptitle(f"Cost against detection, {_where(board)}")
+    headline(figure, f"Cost against detection, {_where(board)}")
     return figure
 
 
@@ -242,6 +255,8 @@ def sweep_curves(
             y, low, high = (100 * mine[value + suffix].reindex(list(variants)).to_numpy(float) for suffix in ("", "_low", "_high"))
             text = str(line) if value != "id_accuracy" else None
             axis.plot(x, y, marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text)
+            if value.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
+                low, high = low.clip(0), high.clip(None, 100)  # a t interval knows of no bounds
             axis.fill_between(x, low, high, color=COLOURS[i], alpha=0.13, linewidth=0)
             if without is not None and of == "method" and without in mine.index:
                 axis.axhline(100 * float(mine[value].loc[[without]].iloc[0]), color=COLOURS[i], linestyle=":", linewidth=1)
@@ -250,9 +265,9 @@ def sweep_curves(
             _plain_log(axis, x.tolist())
         axis.set(xlabel=parameter, title=label(value))
     axes[0, 0].set_ylabel("percent")
-    _legend(figure, axes[0, 0], 5)
+    legend(figure, axes, 5)
     dotted = f"; dotted: {without}" if without is not None and of == "method" else ""
-    figure.suptitle(f"{name} along {parameter}, {_where(board)}{dotted}")
+    headline(figure, f"{name} along {parameter}, {_where(board)}{dotted}")
     return figure
 
 
@@ -286,8 +301,8 @@ def severity_curves(
             axis.plot(mean.index, mean.to_numpy(), marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text)
         axis.set(xlabel="severity", title=label(value), xticks=sorted(set(levels.values())))
     axes[0, 0].set_ylabel("percent")
-    _legend(figure, axes[0, 0], 5)
-    figure.suptitle(f"Corrupted ID images, {_where(board)}, {', '.join(map(str, dict.fromkeys(board['method'])))}")
+    legend(figure, axes, 5)
+    headline(figure, f"Corrupted ID images, {_where(board)}, {', '.join(map(str, dict.fromkeys(board['method'])))}")
     return figure
 
 

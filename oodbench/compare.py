@@ -85,12 +85,12 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() or path.name == "results.csv"
 
 
-def load(path: Path, conditions: Sequence[str] = ()) -> Side:
+def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Side:
     """A results folder (or its results.csv), or a published table, and of it the rows that meet the conditions."""
     import pandas as pd
 
     if is_folder(path):
-        rows = where(read([path]), conditions)
+        rows = where(read([path]), conditions, option=option)
         rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
         return Side(path.name if path.is_dir() else path.parent.name, leaderboard(rows), trials(rows))
     try:
@@ -98,8 +98,8 @@ def load(path: Path, conditions: Sequence[str] = ()) -> Side:
     except FileNotFoundError:
         raise UserError(f"{path}: no such folder or file") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV ({error})") from None
-    table = where(table, conditions, keys=tuple(map(str, table.columns))).rename(columns=_NAMES)
+        raise UserError(f"{path}: not a CSV ({str(error).strip()})") from None
+    table = where(table, conditions, keys=tuple(map(str, table.columns)), option=option).rename(columns=_NAMES)
     values = [c for c in VALUES if c in table]
     missing = [c for c in ("method", "scorer") if c not in table]
     if missing or not values:
@@ -237,7 +237,7 @@ def known(values: Sequence[str]) -> Sequence[str]:
 
 def sides(a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]) -> tuple[Side, Side]:
     """The two sides that a command line names: B is another folder, a published table, or a group of A's rows."""
-    return load(a, conditions), load(b or a, conditions_b)
+    return load(a, conditions), load(b or a, conditions_b, "--where-b")
 
 
 def matched_by(b: Path | None, conditions_b: Sequence[str]) -> tuple[str, ...]:

@@ -25,8 +25,9 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
     header = [h for n in names for h in ([n] if _agree(matches, n) else [f"{n} A", f"{n} B"])]
     left = len(header)
     last = "within std of B" if b.published else "p (Holm)"
+    grouped = style in tables.GROUPED
     for value in values:
-        header += [f"{label(value)} A", "B", "A − B [95 %]", last]
+        header += ["A" if grouped else f"{label(value)} A", "B", "A − B [95 %]", last]
     body = []
     for m in matches:
         line = [t for n in names for t in ([str(m.a[n])] if _agree(matches, n) else [str(m.a[n]), str(m.b[n])])]
@@ -39,7 +40,13 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
             interval = "" if d.low != d.low else f" [{tables.signed(d.low)}, {tables.signed(d.high)}]"
             line += [tables.signed(d.value) + interval, _YES[_within(m, value)] if b.published else tables.p_text(d.p_holm)]
         body.append(line)
-    return tables.render(header, body, style, left=left)
+    return tables.render(header, body, style, left=left, groups=[(label(value), 4) for value in values])
+
+
+def _columns(matches: Sequence[Match], values: Sequence[str]) -> Sequence[str]:
+    """The values without those that are one comparison for all of several rows (the accuracy of one network); if all are, all."""
+    varied = [value for value in values if [len(group) for group in once(matches, value)] != [len(matches)]]
+    return varied if varied and len(matches) > 1 else values
 
 
 def _names(matches: Sequence[Match]) -> list[str]:
@@ -91,10 +98,13 @@ def _plain_number(value: Any) -> str:
 def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -> list[str]:
     """What the table adds up to, a line each: how many rows match, agree, differ, and are ordered alike."""
     lines = [f"{letter}: {side.name}{_same(matches, i)}" for i, (letter, side) in enumerate((("A", a), ("B", b)))]
-    lines.append(f"{len(matches)} rows matched, of {len(a.board)} of A and {len(b.board)} of B")
+    rows = "1 row" if len(matches) == 1 else f"{len(matches)} rows"
+    lines.append(f"{rows} matched, of {len(a.board)} of A and {len(b.board)} of B")
     for value in values:
         found = [(group[0], group[0].differences[value]) for group in once(matches, value)]
-        if found:
+        if len(found) == 1 and value not in _columns(matches, values):
+            lines.append(f"{label(value)}: {_alone(b, value, *found[0])}")
+        elif found:
             lines.append(f"{label(value)}: " + "; ".join(_summed(b, value, found)))
     units = {d.unit for m in matches for d in m.differences.values()} - {""}
     if units == {"seed"}:
@@ -102,6 +112,16 @@ def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -
     elif "split" in units:
         lines.append("Splits are the sample (seeds averaged within each); every p and interval speaks of further splits.")
     return lines
+
+
+def _alone(b: Side, value: str, m: Match, d: Difference) -> str:
+    """One comparison in words, where it stands for all rows."""
+    a, other = (tables.percent(float(r[value]), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b))
+    interval = "" if d.low != d.low else f" [95 % {tables.signed(d.low)} to {tables.signed(d.high)}]"
+    within = _within(m, value) if b.published else None
+    verdict = f"; {'within' if within else 'not within'} the published std" if within is not None else ""
+    p = f"; p = {tables.p_text(d.p)}" if d.p == d.p and not b.published else ""
+    return f"A {a}, B {other}, A − B {tables.signed(d.value)}{interval}{verdict}{p} (one comparison for all rows)"
 
 
 def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> Iterable[str]:
@@ -132,12 +152,13 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
 
 
 def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
-    """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in LaTeX; CSV is the table."""
+    """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in LaTeX; CSV is the table.
+    What is one comparison for all rows (the accuracy of one network) is a line and no column."""
     if not matches:
         raise UserError(f"no row of {a.name} matches one of {b.name}; they have the methods {_some(a)} and {_some(b)}")
-    text, lines = to_text(a, b, matches, values, style), summary(a, b, matches, values)
     if style == "csv":
-        return text
+        return to_text(a, b, matches, values, style)
+    text, lines = to_text(a, b, matches, _columns(matches, values), style), summary(a, b, matches, values)
     if style == "latex":
         return "\n".join([*(f"% {line}" for line in lines), text])
     if style == "md":

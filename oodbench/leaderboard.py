@@ -72,7 +72,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `oodbench run` writes it") from None
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a results.csv ({error})") from None
+        raise UserError(f"{path}: not a results.csv ({str(error).strip()})") from None
     missing = [name for name in (*ROW_KEYS, *METRICS) if name not in rows]
     if missing:
         raise UserError(f"{path}: not a results.csv of this version, it lacks the column {missing[0]!r}")

@@ -55,7 +55,8 @@ def text(
         "id_metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, False)],
         "lower": sorted(LOWER_IS_BETTER), "ranks": _ranks(per_trial), "rates": pagesamples.RATES,
         "ranks_note": "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do not differ by "
-        "Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks are fewer than they look.",
+        "Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks are fewer than they look. "
+        "The filters above do not change the ranks.",
         "trial": "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}",
         "als": pagesamples.known_unknown(samples) if samples is not None else [],
         "hard": pagesamples.hardest(samples, pictures) if samples is not None else [],
@@ -129,7 +130,7 @@ def _present(board: pd.DataFrame, of_shift: bool) -> list[str]:
     return list(dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ())))
 
 
-def shortened(frame: pd.DataFrame, places: int = 5) -> list[list[float | None]]:
+def shortened(frame: pd.DataFrame, places: int = 7) -> list[list[float | None]]:
     """The rows of a frame as lists of numbers, shortened for the page, None where there is none."""
     values = frame.to_numpy(dtype=float, na_value=np.nan)
     found = np.round(values, places).astype(object)

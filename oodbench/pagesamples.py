@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Pictures = Callable[[str, str, str, Sequence[int]], Sequence[Array]]
 """Given pair, split, OOD set (empty for ID test) and sample indices: images (H, W, C), uint8, to show."""
 REPLICATES = 200
+MOST_PICTURE_BYTES = 1_200_000
+"""Of all hardest images together: the page stays under 5 MB however many pairs and sets it has."""
 RATES = [round((i / 24) ** 2, 5) for i in range(25)]
 
 
@@ -90,6 +92,7 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
         return []
     found = []
     real = samples[~samples["scorer"].isin(list(plots.QUANTITY))]
+    share = MOST_PICTURE_BYTES / max(1, len(real[["pair", "ood"]].drop_duplicates()))
     for pair, of_pair in real.groupby("pair", sort=False):
         split = of_pair["split"].iloc[0]
         for (ood, shift), group in of_pair[of_pair["split"] == split].groupby(["ood", "shift"], sort=False):
@@ -104,8 +107,10 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
             place = np.mean(places, axis=0)
             worst = np.argsort(place if ood else -place, kind="stable")[:most]
             images = pictures(str(pair), str(split), str(ood), [int(indices[i]) for i in worst])
-            if images:  # arrays come without
-                shown = [{"src": _png(im), "id": str(indices[i]), "at": number(place[i], 3)} for i, im in zip(worst, images, strict=True)]
+            sources = [_png(image) for image in images]  # none of arrays
+            fits = int(np.searchsorted(np.cumsum([len(s) for s in sources]), share, side="right"))
+            shown = [{"src": s, "id": str(indices[i]), "at": number(place[i], 3)} for i, s in zip(worst, sources[:fits], strict=False)]
+            if shown:
                 found.append({"pair": str(pair), "split": str(split), "ood": str(ood), "shift": str(shift), "images": shown})
     return found
 

@@ -7,6 +7,7 @@ label smoothing changes. `rows` are those of results.csv.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -52,7 +53,7 @@ def grid(rows: int, columns: int, *, width: float, height: float, **share: Any) 
     """A figure of panels, `width` x `height` inches each; no pyplot, so nothing global and no window."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(max(width * columns + 0.6, 4.2), height * rows + 0.9), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **share)
 
 
@@ -74,6 +75,39 @@ def save(figure: Figure, path: Path) -> list[Path]:
             figure.savefig(file, metadata=metadata)
             written.append(file)
     return written
+
+
+def wrapped(name: str, width: int = 22) -> str:
+    """A name over at most three lines, so that a long one takes no more room than its panel has."""
+    lines = [name] if len(name) <= width else textwrap.wrap(name.replace("(", " ("), width)
+    return "\n".join(lines if len(lines) <= 3 else [*lines[:2], short(" ".join(lines[2:]), width)])
+
+
+def short(name: str, most: int) -> str:
+    """A name on one line, what is too much left out of its middle: variants of one name differ at its end."""
+    return name if len(name) <= most else f"{name[: most - most // 2 - 1]}…{name[len(name) - most // 2 :]}"
+
+
+def headline(figure: Figure, text: str) -> None:
+    """The title of a figure, broken where the figure ends."""
+    figure.suptitle(textwrap.fill(text, max(24, int(11 * figure.get_figwidth())), break_on_hyphens=False))
+
+
+def room(names: Iterable[str], width: int = 22) -> float:
+    """Inches that the longest of some wrapped names takes."""
+    return 0.075 * max((len(line) for name in names for line in wrapped(name, width).split("\n")), default=0)
+
+
+def ink(colour: Sequence[float] | Array) -> str:
+    """Black or white, whichever stands out more on a colour (r, g, b, ...) in [0, 1], by WCAG's relative luminance."""
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"
+
+
+def square_root(axis: Axes) -> None:
+    """Heights on a square-root scale: nearly all known samples may fall into one bin."""
+    axis.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
+    axis.set_ylim(bottom=0)
 
 
 def first(names: Iterable[str], most: int) -> list[str]:
@@ -99,13 +133,12 @@ def pooled(samples: pd.DataFrame, shift: str) -> Array:
 
 
 def _densities(axis: Axes, samples: pd.DataFrame, edges: Array) -> None:
-    centres = (edges[1:] + edges[:-1]) / 2
     for shift, (label, colour, line) in KIND.items():
         values = pooled(samples, shift)
         if len(values):
             share = np.histogram(values, edges)[0] / len(values)
-            axis.fill_between(centres, share, step="mid", color=colour, alpha=0.18, linewidth=0)
-            axis.step(centres, share, where="mid", color=colour, linestyle=line, label=label, linewidth=1.2)
+            axis.stairs(share, edges, fill=True, color=colour, alpha=0.18, linewidth=0)
+            axis.stairs(share, edges, color=colour, linestyle=line, label=label, linewidth=1.2)
 
 
 def bin_edges(values: Array, bins: int, trim: float = 0.005) -> Array:
@@ -142,14 +175,14 @@ def score_histograms(samples: pd.DataFrame, *, scorers: Sequence[str] | None = N
                 axis.text(0.5, 0.5, "no scores", ha="center", va="center", color="#777777", transform=axis.transAxes)
             else:
                 _densities(axis, mine, bin_edges(values, bins))
-                axis.set_ylim(bottom=0)
+                square_root(axis)
+                axis.locator_params(axis="x", nbins=4)
             axis.set_yticks([])
-            axis.set_title(scorer if i == 0 else "")
-        axes[i, 0].set_ylabel(method)
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3)
+            axis.set_title(wrapped(scorer) if i == 0 else "")
+        axes[i, 0].set_ylabel(wrapped(method, 18))
+    legend(figure, axes, columns=3)
     shown = _note(len(scorers), len(every), "scorers") + _note(len(methods), len(all_methods), "methods")
-    figure.suptitle(f"OOD scores (higher = more OOD), {_where(samples)}, {trial}{shown}")
+    headline(figure, f"OOD scores (higher = more OOD; square-root heights), {_where(samples)}, {trial}{shown}")
     return figure
 
 
@@ -173,17 +206,20 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
                 if mine:
                     tprs, area = np.mean([t for t, _ in mine], axis=0), float(np.mean([a for _, a in mine]))
                     dash: Any = "-" if k < 4 else (0, (4, 1.5))
-                    axis.plot(at, tprs, color=COLOURS[k], linestyle=dash, label=f"{scorer} {100 * area:.1f}")
-            axis.legend(loc="lower right", title="AUROC %", title_fontsize=7, fontsize=7, handlelength=1.4, labelspacing=0.25)
+                    axis.plot(at, tprs, color=COLOURS[k], linestyle=dash, label=f"{short(scorer, 22)} {100 * area:.1f}")
+            if len(axis.lines) > 1:
+                axis.legend(loc="lower right", title="AUROC %", title_fontsize=7, fontsize=7, handlelength=1.4, labelspacing=0.25)
+            else:
+                axis.text(0.5, 0.3, "no scores", ha="center", va="center", color="#777777")
             axis.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
             if i == 0:
-                axis.set_title(method)
+                axis.set_title(wrapped(method))
             if i == len(shifts) - 1:
                 axis.set_xlabel("ID rejected (FPR)")
         axes[i, 0].set_ylabel(f"{KIND[shift][0]} rejected (TPR)")
     trials = samples[["split", "seed"]].drop_duplicates().shape[0]
     shown = _note(len(scorers), len(every), "scorers") + _note(len(methods), len(all_methods), "methods")
-    figure.suptitle(f"ROC, {_where(samples)}, mean of {trials} trial{'s' * (trials > 1)}{shown}")
+    headline(figure, f"ROC, {_where(samples)}, mean of {trials} trial{'s' * (trials > 1)}{shown}")
     return figure
 
 
@@ -233,15 +269,26 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
                     dot: Any = {"marker": "o", "color": colour, "markersize": 5, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
                     axis.plot(found.mean(), 0, **dot)
             axis.set_xlim(edges[0], edges[-1])
-            axis.set_yscale("function", functions=(np.sqrt, np.square))
             axis.set_xlabel(QUANTITY[quantity])
             if i == 0:
-                axis.set_title(method)
+                axis.set_title(wrapped(method))
+        for axis in axes[i]:  # now that all is drawn, for the panels of a row share their heights
+            square_root(axis)
         axes[i, 0].set_ylabel("share (square-root scale)")
-        axes[i, 0].set_ylim(bottom=0)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle(f"Known against unknown, {_where(samples)}, all trials; dots: means{_note(len(methods), len(all_methods), 'methods')}")
+    legend(figure, axes, columns=3)
+    headline(figure, f"Known against unknown, {_where(samples)}, all trials; dots: means{_note(len(methods), len(all_methods), 'methods')}")
     return figure
+
+
+def legend(figure: Figure, axes: Array, columns: int = 4) -> None:
+    """One legend below all panels, of what any of them draws; none where nothing has a name."""
+    found: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    if found:
+        names = [short(name, 60 // columns + 10) for name in found]
+        figure.legend(list(found.values()), names, loc="outside lower center", ncols=columns)
 
 
 def _where(frame: pd.DataFrame) -> str:
@@ -260,26 +307,31 @@ def heat_map(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
     first_table = tables[0]
     order = first_table.mean(axis=1).sort_values(ascending=False, kind="stable").index
     across = first_table.mean(axis=0).sort_values(ascending=False, kind="stable").index
-    figure, axes = grid(1, len(shifts), width=0.9 * first_table.shape[1] + 0.9, height=0.27 * len(order) + 0.6, sharey=True)
+    width, height = 0.9 * len(across) + 0.9 + room(order) / len(shifts), 0.27 * len(order) + 0.4 + 0.45 * room(across)
+    figure, axes = grid(1, len(shifts), width=max(width, 2.2), height=height, sharey=True)
     for axis, shift, table in zip(axes[0], shifts, tables, strict=True):
         values = table.loc[order, across].to_numpy()
         finite = values[np.isfinite(values)]
         low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-        axis.imshow(values, aspect="auto", cmap="cividis", vmin=low, vmax=max(high, low + 1e-9))
-        for (i, j), value in np.ndenumerate(values):
-            dark = np.isfinite(value) and (value - low) / max(high - low, 1e-9) <= 0.55
-            text = f"{value:.1f}" if np.isfinite(value) else "–"
-            axis.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-        axis.set_xticks(range(len(across)), across, rotation=20, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(len(order)), order)
+        table_of_numbers(axis, values, list(order), list(across), vmin=low, vmax=max(high, low + 1e-9), cmap="cividis")
         axis.set_title(KIND[shift][0])
-        axis.grid(False)
-        axis.tick_params(length=0)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
     name = {"auroc": "AUROC"}.get(metric, metric)
-    figure.suptitle(f"{name} in percent, {_where(board)}")
+    headline(figure, f"{name} in percent, {_where(board)}")
     return figure
+
+
+def table_of_numbers(axis: Axes, values: Array, down: Sequence[str], across: Sequence[str], **colours: Any) -> None:
+    """Numbers (rows, columns) written into coloured fields, a dash where there is none, with the names of rows and columns."""
+    picture = axis.imshow(values, aspect="auto", **colours)
+    for (i, j), value in np.ndenumerate(values):
+        there = bool(np.isfinite(value))
+        colour = ink(picture.to_rgba(np.array([value]))[0]) if there else "black"
+        axis.text(j, i, f"{value:.1f}" if there else "–", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(across)), [wrapped(n) for n in across], rotation=20, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(down)), [wrapped(n) for n in down])
+    axis.grid(False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
 
 
 # ---------------------------------------------------------------- all of a run

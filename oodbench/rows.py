@@ -108,18 +108,19 @@ def _attack_rows(
     return rows
 
 
+def params_text(params: Mapping[str, Any]) -> str:
+    """Parameters as the columns `*_params` hold them."""
+    return json.dumps(registry.plain_value(params), sort_keys=True)
+
+
 def _row(run: Run, scorer: ScorerPlan | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """One row: who and where from the run and the scorer, everything else from `values`."""
-
-    def text(params: Mapping[str, Any]) -> str:
-        return json.dumps(registry.plain_value(params), sort_keys=True)
-
     row: dict[str, Any] = {
-        "suite": run.suite, "pair": run.pair.label, "pair_params": text(run.pair.params),
+        "suite": run.suite, "pair": run.pair.label, "pair_params": params_text(run.pair.params),
         "split": "" if run.pair.split is None else run.pair.split,
         "network": run.network.label if run.network else "", "method": run.method.label,
-        "method_params": text(run.method.spec.params), "seed": run.seed, "scorer": scorer.declared.label if scorer else "",
-        "scorer_params": text(scorer.declared.params) if scorer else "{}",
+        "method_params": params_text(run.method.spec.params), "seed": run.seed, "scorer": scorer.declared.label if scorer else "",
+        "scorer_params": params_text(scorer.declared.params) if scorer else "{}",
         "tune": scorer.tune if scorer else "none", "chosen": scorer.chosen if scorer else "", "condition": "clean",
         "id_set": "id", "ood": "", "shift": "none", "status": "ok", "reason": "", "run_key": run.key,
     }  # fmt: skip

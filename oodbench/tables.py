@@ -16,9 +16,21 @@ _LATEX = {
 }  # fmt: skip
 
 
-def render(header: Sequence[str], rows: Sequence[Sequence[str]], style: str = "table", *, left: int = 1) -> str:
-    """The table as text. The first `left` columns are names (flush left), the others numbers (flush right)."""
-    return _STYLES[style](list(header), [list(map(str, row)) for row in rows], left)
+GROUPED = ("latex", "html")
+"""Formats that can write a second line of headings, which span several columns."""
+
+
+def render(
+    header: Sequence[str], rows: Sequence[Sequence[str]], style: str = "table", *, left: int = 1, groups: Sequence[tuple[str, int]] = ()
+) -> str:
+    """The table as text. The first `left` columns are names (flush left), the others numbers (flush right). `groups` are headings over
+    the columns after those, each with how many it spans, for the formats in GROUPED alone."""
+    cells = [list(map(str, row)) for row in rows]
+    if style == "latex":
+        return _latex(list(header), cells, left, groups)
+    if style == "html":
+        return _html(list(header), cells, left, groups)
+    return _STYLES[style](list(header), cells, left)
 
 
 def _plain(header: list[str], rows: list[list[str]], left: int) -> str:
@@ -44,26 +56,37 @@ def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
-def _latex(header: list[str], rows: list[list[str]], left: int) -> str:
+def _latex(header: list[str], rows: list[list[str]], left: int, groups: Sequence[tuple[str, int]]) -> str:
+    def escaped(text: str) -> str:
+        return "".join(_LATEX.get(ch, ch) for ch in text)
+
     def line(cells: Sequence[str]) -> str:
-        return " & ".join("".join(_LATEX.get(ch, ch) for ch in c) for c in cells) + r" \\"
+        return " & ".join(map(escaped, cells)) + r" \\"
 
     columns = "l" * left + "r" * (len(header) - left)
-    head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(header), r"\midrule"]
+    above, rules, at = [""] * left, [], left + 1
+    for title, span in groups:
+        above.append(rf"\multicolumn{{{span}}}{{c}}{{{escaped(title)}}}")
+        rules.append(rf"\cmidrule(lr){{{at}-{at + span - 1}}}")
+        at += span
+    spanning = [" & ".join(above) + r" \\", " ".join(rules)] if groups else []
+    head = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *spanning, line(header), r"\midrule"]
     return "\n".join([*head, *map(line, rows), r"\bottomrule", r"\end{tabular}"])
 
 
-def _html(header: list[str], rows: list[list[str]], left: int) -> str:
+def _html(header: list[str], rows: list[list[str]], left: int, groups: Sequence[tuple[str, int]]) -> str:
     def line(tag: str, cells: Sequence[str]) -> str:
         side = ["", *([""] * (left - 1)), *([" align=right"] * (len(cells) - left))]
         return "<tr>" + "".join(f"<{tag}{s}>{html.escape(c)}</{tag}>" for s, c in zip(side, cells, strict=True)) + "</tr>"
 
     body = [line("td", row) for row in rows]
-    return "\n".join(["<table>", "<thead>", line("th", header), "</thead>", "<tbody>", *body, "</tbody>", "</table>"])
+    above = "".join(f"<th colspan={span}>{html.escape(title)}</th>" for title, span in groups)
+    spanning = [f"<tr><th colspan={left}></th>{above}</tr>"] if groups else []
+    return "\n".join(["<table>", "<thead>", *spanning, line("th", header), "</thead>", "<tbody>", *body, "</tbody>", "</table>"])
 
 
 _STYLES: dict[str, Callable[[list[str], list[list[str]], int], str]] = {
-    "table": _plain, "csv": _csv, "md": _markdown, "latex": _latex, "html": _html,
+    "table": _plain, "csv": _csv, "md": _markdown,
 }  # fmt: skip
 
 

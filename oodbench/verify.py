@@ -23,7 +23,7 @@ from oodbench.merge import IDENTITY, results_file
 from oodbench.metrics import COUNTS, METRICS
 from oodbench.pairdata import OOD_SHIFTS
 from oodbench.plan import artefacts
-from oodbench.rows import columns, rows_of
+from oodbench.rows import columns, params_text, rows_of
 from oodbench.runs import Run
 from oodbench.stored import Held, Opened, reopen
 
@@ -165,7 +165,7 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
         for column in values_of(board):
             for shown, suffix in zip(cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False):
                 made = _float(row[column + suffix])
-                # the page rounds to five digits, and ten were written to results.csv: a value on the edge may round either way
+                # a page may round to five digits, and ten were written to results.csv: a value on the edge may round either way
                 if not np.isclose(_float(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
                     wrong.append(f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives {_text(made)}")
     return _told("report.html", wrong, f"draws the {len(board)} cells of the leaderboard")
@@ -174,22 +174,23 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
 # ---------------------------------------------------------------- with the suite
 
 
-def _expected(opened: Opened) -> tuple[dict[tuple[str, ...], Run], set[str]]:
-    """The rows that the suite asks for: {(pair, params, split, network, method, seed, scorer, tune, ood): run}, and pairs not here."""
-    found: dict[tuple[str, ...], Run] = {}
+def _expected(opened: Opened) -> tuple[dict[tuple[str, ...], tuple[str, ...]], set[str]]:
+    """The rows that the suite asks for, {their _PLACE: their _PARAMS}, and pairs not here."""
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for run in opened.plan.runs:
         ood = [s.name for s in run.sets.values() if s.shift in OOD_SHIFTS] + list(run.data.missing if run.data is not None else ())
-        base = _run_place(run)
-        found[(*base, "", "none", "")] = run
+        base, params = _run_place(run), (params_text(run.pair.params), params_text(run.method.spec.params))
+        found[(*base, "", "none", "")] = (*params, "{}")
         for s in run.scorers:
             for name in ood:
-                found[(*base, s.declared.label, s.tune, name)] = run
+                found[(*base, s.declared.label, s.tune, name)] = (*params, params_text(s.declared.params))
     here = {r.pair.label for r in opened.plan.runs}
     return found, {p.label for p in opened.suite.pairs} - here
 
 
 _RUN = ("pair", "split", "network", "method", "seed")
 _PLACE = (*_RUN, "scorer", "tune", "ood")
+_PARAMS = ("pair_params", "method_params", "scorer_params")
 
 
 def _run_place(run: Run) -> tuple[str, ...]:
@@ -198,16 +199,23 @@ def _run_place(run: Run) -> tuple[str, ...]:
 
 
 def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
-    """The rows are those that the suite asks for: no more, no fewer, under its name."""
+    """The rows are those that the suite asks for: no more, no fewer, under its name and with its parameters (a name given by `as:` does
+    not tell them)."""
     wrong = [f"rows say {name!r}, suite.yaml {opened.suite.name!r}" for name in sorted(set(rows["suite"]) - {opened.suite.name})]
     expected, absent = _expected(opened)
     clean = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id") & ~rows["pair"].isin(absent)]
     clean = clean[(clean["ood"] != "") | (clean["scorer"] == "")]
-    there = {tuple(map(str, place)): None for place in clean[list(_PLACE)].to_numpy()}
+    keyed = clean[[*_PLACE, *_PARAMS]].astype(str).to_numpy().tolist()
+    there = {tuple(row[: len(_PLACE)]): tuple(row[len(_PLACE) :]) for row in keyed}
     for place in expected.keys() - there.keys():
         wrong.append(f"the suite asks for {_name(dict(zip(_PLACE, place, strict=True)))}, which results.csv lacks")
     for place in there.keys() - expected.keys():
         wrong.append(f"results.csv has {_name(dict(zip(_PLACE, place, strict=True)))}, which the suite does not ask for")
+    for place in there.keys() & expected.keys():
+        for name, mine, asked in zip(_PARAMS, there[place], expected[place], strict=True):
+            if mine != asked:
+                where = _name(dict(zip(_PLACE, place, strict=True)))
+                wrong.append(f"{name} of {where} is {mine} in results.csv, suite.yaml asks for {asked}")
     if not wrong and absent:
         return Finding(UNCHECKED, "suite", f"the data of {', '.join(sorted(absent))} are not here")
     return _told("suite", sorted(wrong), f"{len(opened.plan.runs)} runs and {len(expected)} rows are what suite.yaml asks for")

@@ -61,6 +61,17 @@ def test_trade_off_puts_each_cell_where_its_numbers_are() -> None:
         assert points == {(round(100 * a, 6), round(100 * b, 6)) for a, b in wanted}
 
 
+def test_one_broken_scorer_does_not_press_the_others_together() -> None:
+    rows = make_rows(methods=tuple("abcde"), scorers=("msp", "knn"), splits=1, seeds=1)
+    near = rows["shift"] == "near"
+    rows.loc[near, "auroc"] = [0.9 + 0.001 * i for i in range(near.sum())]
+    rows.loc[near & (rows["method"] == "a") & (rows["scorer"] == "msp"), "auroc"] = 0.2
+    figure = boardplots.trade_off(leaderboard(rows))
+    low, high = figure.axes[0].get_ylim()
+    assert 89 < low < high < 93
+    assert "1 off the scale" in texts(figure)
+
+
 def test_pareto_front_is_what_nothing_beats() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -96,6 +107,17 @@ def test_a_sweep_is_found_and_drawn_along_its_parameter() -> None:
         assert line.get_ydata() == pytest.approx([100 * mine[f"als(lam={x})"] for x in ("0.1", "1", "10")])
     assert sum(x.get_linestyle() == ":" for x in near.lines) == 2  # cross-entropy's level, for each scorer
     assert "ID accuracy" in texts(figure)
+
+
+def test_a_sweep_from_zero_shows_no_negative_values_and_no_interval_beyond_a_fraction() -> None:
+    figure = boardplots.sweep_curves(leaderboard(sweep((0.0, 0.1, 1.0, 10.0))), "als", "lam")
+    near = figure.axes[0]
+    assert near.get_xscale() == "symlog"
+    assert -0.1 < near.get_xlim()[0] < 0
+    for band in near.collections:
+        y = band.get_paths()[0].vertices[:, 1]
+        assert y.min() >= 0
+        assert y.max() <= 100
 
 
 def test_severity_curves_average_over_corruptions() -> None:

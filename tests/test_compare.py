@@ -121,7 +121,9 @@ def test_a_published_table_is_matched_by_name_and_its_std_flagged(digits: Path, 
     assert "of 2 within the published std" in text
     latex = ok("compare", digits, table, "--format", "latex")
     assert latex.startswith("% A: mine")
-    assert latex.count(r"\\") == 3
+    assert latex.count(r"\\") == 4  # two lines of headings, two rows
+    assert r"\multicolumn{4}{c}{near AUROC} & \multicolumn{4}{c}{far AUROC}" in latex
+    assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-9}" in latex
     assert "[" not in latex.split(r"\midrule")[1].replace("{[}", "")  # LaTeX would take it for an option of the line break
     assert len({line.count("|") for line in ok("compare", digits, table, "--format", "md").splitlines() if line.startswith("|")}) == 1
     other = folder(tmp_path / "other", make_rows(methods=("cross-entropy",), pair="digits"))
@@ -130,6 +132,30 @@ def test_a_published_table_is_matched_by_name_and_its_std_flagged(digits: Path, 
     assert "88.03 ± 0.25" in ok("compare", other, table, "--where-b", "benchmark=cifar10")
     done = call("compare", folder(tmp_path / "als", make_rows(methods=("als",), pair="cifar10")), table)
     assert "no row of als matches one of published" in str(done.exception)
+
+
+def test_the_accuracy_of_one_network_is_a_line_and_no_column(tmp_path: Path) -> None:
+    rows = make_rows(methods=("cross-entropy",), pair="cifar10")
+    rows["id_accuracy"] = rows.groupby(["split", "seed"])["id_accuracy"].transform("first")
+    table = tmp_path / "published.csv"
+    table.write_text("method,scorer,near_auroc,id_accuracy,id_accuracy_std\nce,msp,88,95.06,0.3\nce,knn,90,95.06,0.3\n")
+    at = folder(tmp_path / "one", rows)
+    for style in ("table", "md", "latex", "html"):
+        text = ok("compare", at, table, "--values", "near_auroc,id_accuracy", "--format", style)
+        assert text.count("95.06") == 1
+        assert "not within the published std (one comparison for all rows)" in text
+    assert len(tidy(ok("compare", at, table, "--format", "csv"))) == 4
+    assert "95.06 ± 0.30" in ok("compare", at, table, "--values", "id_accuracy").splitlines()[2]  # alone it is a column
+
+
+def test_mistakes_are_one_line_that_names_the_option(digits: Path, tmp_path: Path) -> None:
+    said = str(call("compare", digits, "--where-b", "method=mds").exception)
+    assert said == "--where-b 'method=mds': nothing has that method; there is cross-entropy, als"
+    (tmp_path / "prose.csv").write_text("a\nb\nc, d, e\n")
+    for command in (("compare", digits), ("leaderboard",)):
+        error = call(*command, tmp_path / "prose.csv").exception
+        assert isinstance(error, UserError)
+        assert len(str(error).splitlines()) == 1
 
 
 def test_a_single_trial_has_a_difference_and_no_interval(tmp_path: Path) -> None:

@@ -135,7 +135,10 @@ POOD: dict[str, Row] = {
     "SCALE": Row({"scale": {"percentile": 65}}),
     "DICE": Row({"dice": {"percentile": 70}}),
     "LTS": Row({"lts": {"percentile": 75}}),
-    "VRA": Row({"vra": {"low": 10, "high": 95, "below": "clip", "per": "feature"}}, reason="theirs raises low activations, which is an option here"),
+    "VRA": Row(
+        {"vra": {"low": 10, "high": 95, "below": "clip", "per": "feature"}},
+        reason="theirs raises low activations, which is an option here",
+    ),
     "ODIN": Row({"odin": {"epsilon": 0.01, "temperature": 10}}, 1e-4, MSP, _SATURATES, torch.expm1),
     "MahalanobisODIN": Row({"mds-odin": {"epsilon": 0.01}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240),
     "MultiMahalanobis": Row({"mds-layers": {"combine": "sum"}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240),

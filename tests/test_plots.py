@@ -100,6 +100,48 @@ def test_histograms_take_one_trial_and_survive_constant_and_missing_scores(sampl
     assert "no scores" in texts(figure)
 
 
+def test_a_method_without_scores_has_no_empty_legend(samples: pd.DataFrame) -> None:
+    some = samples[(samples["method"] != "als") | samples["scorer"].isin(list(plots.QUANTITY))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "No artists with labels found to put in legend"
+        figure = plots.roc_curves(some)
+        figure.canvas.draw()
+    assert [axis.get_legend() is not None for axis in figure.axes] == [True, False, True, False]
+    assert "no scores" in texts(figure)
+    plots.score_histograms(some.sort_values("method", kind="stable"))  # the first panel is empty: the legend is taken from another
+    assert "near-OOD" in texts(plots.score_histograms(some.sort_values("method", kind="stable")))
+
+
+def test_long_names_leave_room_for_the_panels(tmp_path: Path) -> None:
+    long = "outlier-exposure(lam=0.5, weight=10, temperature=4)"
+    for methods in ((long,), (long, "als(lam=10, k=argmax, only_correct=true)", "ce")):
+        rows = make_rows(methods=methods, scorers=("msp", "perturbed(eps=0.0014, temperature=1000)"), pair="osr-cifar10(trial=3)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # "constrained_layout not applied because axes sizes collapsed to zero"
+            assert plots.draw_all(rows, make_samples(rows), tmp_path)
+    assert plots.wrapped("als(lam=10)") == "als(lam=10)"
+    assert plots.wrapped(long).split("\n") == ["outlier-exposure", "(lam=0.5, weight=10,", "temperature=4)"]
+    assert plots.short("als(lam=0.1, k=argmax)", 15) == "als(lam…argmax)"
+    assert len(plots.short(long, 20)) == 20
+
+
+def test_known_unknown_draws_whole_bins_up_to_the_highest(samples: pd.DataFrame) -> None:
+    from matplotlib.patches import StepPatch
+
+    figure = plots.known_unknown(samples)
+    for axis in figure.axes:
+        steps = [p.get_data() for p in axis.patches if isinstance(p, StepPatch)]
+        assert steps
+        assert max(s.values.max() for s in steps) <= axis.get_ylim()[1]
+        assert all(s.values.sum() == pytest.approx(1, abs=0.02) for s in steps)
+
+
+def test_ink_stands_out_as_wcag_wants() -> None:
+    assert (plots.ink((0, 0, 0)), plots.ink((1, 1, 1)), plots.ink((0.5, 0.5, 0.5)), plots.ink((0, 0.13, 0.3))) == (
+        "white", "black", "black", "white",
+    )  # fmt: skip
+
+
 def test_nothing_is_left_behind_in_matplotlib(samples: pd.DataFrame) -> None:
     import matplotlib
 

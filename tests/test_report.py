@@ -103,6 +103,26 @@ def test_page_is_the_same_each_time_and_small(rows: pd.DataFrame, text: str) -> 
     assert len(make_page(many, make_samples(many))) < 5_000_000
 
 
+def test_hardest_images_of_many_pairs_leave_the_page_small() -> None:
+    def noisy(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[np.ndarray]:
+        return list(np.random.default_rng(0).integers(0, 256, (len(indices), 64, 64, 3), dtype=np.uint8))  # as a PNG no smaller than raw
+
+    many = pd.concat([make_rows(splits=1, seeds=1, pair=f"p{i}") for i in range(9)])
+    samples = pd.concat([make_samples(rows) for _, rows in many.groupby("pair")])
+    samples["index"] = [np.arange(len(v)) for v in samples["value"]]
+    page = make_page(many, samples, pictures=noisy)
+    assert len(page) < 5_000_000
+    shown = data_of(page)["hard"]
+    assert len(shown) == 9 * 4
+    assert all(h["images"] for h in shown)
+
+
+def test_page_shows_the_digits_that_the_command_prints(rows: pd.DataFrame) -> None:
+    # 0.00204950 is 0.20 %; shortened to five places first it would become 0.21 %
+    made = pagedata.shortened(pd.DataFrame({"x": [0.0020452]}))[0][0]
+    assert f"{100 * made:.2f}" == "0.20"
+
+
 @pytest.mark.parametrize("case", ["one trial", "all failed", "no scorer", "no samples"])
 def test_degenerate_results_make_a_page(case: str) -> None:
     rows = make_rows(splits=1, seeds=1) if case == "one trial" else make_rows()
@@ -225,6 +245,38 @@ def test_browser_prints_without_its_controls(tab: Tab) -> None:
     assert not page.is_visible("#controls")
     assert not page.is_visible("#theme")
     assert page.is_visible("#board")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() > 0
+
+
+def test_browser_prints_on_white_from_the_dark_theme(browser: Any, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(text, encoding="utf-8")
+    tab = Tab(browser, file, color_scheme="dark")
+    page = tab.open()
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) != "rgb(255, 255, 255)"
+    page.emulate_media(media="print")
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
+
+
+def test_browser_scales_bars_and_colours_over_the_bulk(browser: Any, tmp_path: Path) -> None:
+    rows = make_rows(methods=tuple("abcdefghi"), scorers=("msp",), splits=1, seeds=1)
+    near = rows["ood"].isin(("unknown", "cousins"))
+    rows.loc[near, "auroc"] = [0.9 + 0.001 * i for i in range(near.sum())]
+    rows.loc[near & (rows["method"] == "a"), "auroc"] = 0.2  # one broken cell must not press the others together
+    file = tmp_path / "report.html"
+    file.write_text(make_page(rows), encoding="utf-8")
+    tab = Tab(browser, file)
+    page = tab.open()
+    low, high = page.eval_on_selector_all("#board th.scale >> nth=0 >> span", "s => s.map(x => +x.textContent)")
+    assert 90 <= low < high <= 92
+    hollow = page.locator('#board tbody tr td.wide circle[fill="var(--panel)"]')
+    assert hollow.count() == 1
+    assert "hollow: 1 below the scale" in page.text_content("#tradeoffs")
+    assert tab.quiet()
 
 
 def test_browser_opens_a_cell_by_keyboard_and_closes_it(tab: Tab) -> None:
@@ -232,7 +284,7 @@ def test_browser_opens_a_cell_by_keyboard_and_closes_it(tab: Tab) -> None:
     page.focus("#board tbody tr .link")
     page.keyboard.press("Enter")
     assert page.is_visible("dialog#cell")
-    assert page.locator("dialog svg").count() == 2
+    assert page.locator("dialog svg.chart").count() == 2
     assert "cell=0" in page.evaluate("location.hash")
     assert page.locator("dialog tbody tr").count() > 10
     page.keyboard.press("Escape")
@@ -260,6 +312,8 @@ def test_browser_themes_and_narrow_screens(browser: Any, text: str, tmp_path: Pa
     page = tab.open()
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
+    page.fill("#f-q", "als")  # without the hostile name, which is one long word, near and far fit side by side
+    assert page.evaluate("(b => b.scrollWidth <= b.clientWidth)(document.getElementById('board'))")
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     assert tab.quiet()

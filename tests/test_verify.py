@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from oodbench.leaderboard import read_rows
+from oodbench.merge import write_csv
 from oodbench.runner import run
 from oodbench.suite import parse_suite
 from oodbench.verify import CONTRADICTED, HOLDS, UNCHECKED, verify
@@ -125,6 +126,18 @@ def test_the_suite_changed(copied: Path) -> None:
     assert "contradicted: suite: rows say 'two', suite.yaml 'three'" in call("verify", copied).output
     file.unlink()
     assert "cannot be checked here: suite and keys: " in call("verify", copied).output
+
+
+def test_a_parameter_behind_a_name_changed_in_the_suite(copied: Path) -> None:
+    shutil.rmtree(copied.parent / ".store")  # the files alone show it
+    rows = read_rows(copied / "results.csv").replace({"scorer": {"knn(k=5)": "knn"}})
+    write_csv(rows, copied / "results.csv")
+    suite = parse_suite(SUITE | {"scorers": ["msp", {"knn": {"k": 5}, "as": "knn"}]}).dump()
+    (copied / "suite.yaml").write_text(suite)
+    assert states(copied)["suite"] == HOLDS
+    (copied / "suite.yaml").write_text(suite.replace("k: 5", "k: 6"))
+    found = call("verify", copied).output
+    assert re.search(r'contradicted: suite: scorer_params of .* is \{"k": 5\} in results.csv, suite.yaml asks for \{"k": 6\}', found)
 
 
 def test_a_row_missing_doubled_or_impossible(copied: Path) -> None:

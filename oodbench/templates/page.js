@@ -101,10 +101,10 @@ function board() {
   const scale = {};
   for (const c of cols) if (c.bar) {
     const all = cells.flatMap((x) => (x.v[c.bar] ? [x.v[c.bar][0]] : [])).filter((v) => v !== null);
-    scale[c.bar] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
+    scale[c.bar] = bulk(all, metric()[2]);
   }
   const direction = { asc: "ascending", desc: "descending" }[state.dir];
-  const head = h("tr", {}, cols.map((c) => c.bar ? h("th", { class: "wide" }) : h("th", { scope: "col", class: [c.num ? "num" : "", c.wide ? "wide" : ""].join(" "), "aria-sort": c.key === by.key ? direction : null },
+  const head = h("tr", {}, cols.map((c) => c.bar ? h("th", { class: "wide scale", title: "Dot: mean; bar: 95 % interval; a hollow dot lies off the scale" }, scale[c.bar].map((v) => h("span", {}, metric()[3] ? pc(v, 1) : v.toPrecision(3)))) : h("th", { scope: "col", class: [c.num ? "num" : "", c.wide ? "wide" : ""].join(" "), "aria-sort": c.key === by.key ? direction : null },
     h("button", { type: "button", "data-sort": c.key, on: { click: () => sortBy(c) } }, c.label))));
   const rows = cells.slice(0, shown).map((c) => h("tr", { class: c.r === 1 ? "first" : null, "data-cell": c.i }, cols.map((col) => h("td", { class: [col.num ? "num" : "", col.name ? "name" : "", col.wide ? "wide" : ""].join(" ") }, col.bar ? (c.v[col.bar] && c.v[col.bar][0] !== null ? bar(c.v[col.bar], scale[col.bar]) : "") : col.cell(c)))));
   $("board").replaceChildren(h("table", {}, h("caption", { class: "note", style: "text-align:left" }, `${cells.length} of ${data.cells.length} cells${metric()[3] ? ", in percent" : ""}; sorted by ${by.key === "rank" ? "rank" : by.label}, ${direction}`), h("thead", {}, head), h("tbody", {}, rows)));
@@ -130,7 +130,7 @@ function heat() {
   for (const group of groups) for (const shift of shifts()) {
     const name = `${shift}_${m}`, found = group.filter((c) => value(c, name) !== null), nums = found.map((c) => value(c, name));
     if (!nums.length) continue;
-    const lo = Math.min(...nums), hi = Math.max(...nums);
+    const [lo, hi] = bulk(nums, higher);
     const mean = (list) => list.reduce((a, b) => a + b, 0) / list.length;
     const order = (key) => [...new Set(group.map((c) => c[key]))].map((n) => [n, found.filter((c) => c[key] === n).map((c) => value(c, name))]).sort((a, b) => (a[1].length && b[1].length ? (mean(b[1]) - mean(a[1])) * (higher ? 1 : -1) : b[1].length - a[1].length)).map(([n]) => n);
     const across = order("method"), down = order("scorer");
@@ -173,14 +173,15 @@ function als() {
 }
 
 function trade() {
-  const cells = filtered(), shift = shifts()[0] || "near", out = [], names = values("method");
+  const cells = filtered(), [m, name, higher, percent] = metric(), shift = shifts()[0] || "near", of = `${shift}_${m}`, out = [], names = values("method");
   const colour = (c) => OKABE[Math.min(names.indexOf(c.method), OKABE.length - 1)];
-  const dots = (list, x) => list.map((c) => [x(c), value(c, `${shift}_auroc`), `${c.method}, ${c.scorer}`, () => openCell(c)]);
+  const y = { ylabel: `${shift}-OOD ${name}${percent ? ", %" : ""}`, higher: !!higher, fmty: percent ? null : (v) => String(+v.toPrecision(3)) };
+  const dots = (list, x) => list.map((c) => [x(c), value(c, of), `${c.method}, ${c.scorer}`, () => openCell(c)]);
   const key = h("div", { class: "legend" }, names.slice(0, 7).map((n, i) => h("span", {}, h("i", { style: `border-top:8px solid ${OKABE[Math.min(i, OKABE.length - 1)]};width:.7rem;border-radius:9px` }), i === 6 && names.length > 7 ? "others" : n)));
-  const both = cells.filter((c) => value(c, `${shift}_auroc`) !== null && value(c, "id_accuracy") !== null);
-  if (both.length) out.push(h("div", {}, h("h3", {}, "ID accuracy against detection"), scatter(dots(both, (c) => value(c, "id_accuracy")), { xlabel: "ID accuracy, %", ylabel: `${shift}-OOD AUROC, %`, label: "ID accuracy against AUROC", kinds: both.map(colour) }), key.cloneNode(true)));
-  const timed = cells.filter((c) => c.cost && c.cost[1] !== null && value(c, `${shift}_auroc`) !== null);
-  if (timed.length) out.push(h("div", {}, h("h3", {}, "Cost against detection"), scatter(dots(timed, (c) => c.cost[1]), { xlabel: "score seconds per 1,000 samples (log scale)", ylabel: `${shift}-OOD AUROC, %`, label: "Cost against AUROC; the dashed line is the Pareto front", log: true, front: true, kinds: timed.map(colour) }), h("p", { class: "note" }, "Dashed: the Pareto front, what nothing cheaper beats."), key));
+  const both = cells.filter((c) => value(c, of) !== null && value(c, "id_accuracy") !== null);
+  if (both.length) out.push(h("div", {}, h("h3", {}, "ID accuracy against detection"), scatter(dots(both, (c) => value(c, "id_accuracy")), { xlabel: "ID accuracy, %", ...y, label: `ID accuracy against ${name}`, kinds: both.map(colour) }), key.cloneNode(true)));
+  const timed = cells.filter((c) => c.cost && c.cost[1] !== null && value(c, of) !== null);
+  if (timed.length) out.push(h("div", {}, h("h3", {}, "Cost against detection"), scatter(dots(timed, (c) => c.cost[1]), { xlabel: "score seconds per 1,000 samples (log scale)", ...y, label: `Cost against ${name}; the dashed line is the Pareto front`, log: true, front: true, kinds: timed.map(colour) }), h("p", { class: "note" }, "Dashed: the Pareto front, what nothing cheaper beats."), key));
   $("tradeoffs").replaceChildren(...out);
   $("trade").hidden = !out.length;
 }
@@ -195,7 +196,8 @@ function costs() {
   const c = data.costs, table = (head, names, rows) => h("table", {}, h("thead", {}, h("tr", {}, head.map((t, i) => h("th", { scope: "col", class: names(i) ? "" : "num" }, t)))), h("tbody", {}, rows.map((r) => h("tr", {}, r.map((t, i) => h("td", { class: names(i) ? "name" : "num" }, t))))));
   $("cost").hidden = !c.rows.length;
   if (!c.rows.length) return;
-  $("costs").replaceChildren(table(c.head, (i) => i < 2 || i > 5, c.rows), c.training.length ? h("h3", { style: "margin-top:1rem" }, "Training") : null, c.training.length ? table(["network", "method", "training, s", "reads besides ID"], (i) => i !== 2, c.training) : null);
+  const from = new Set(c.rows.map((r) => r[0])).size > 1 ? 0 : 1, cut = (rows) => rows.map((r) => r.slice(from)); // one network needs no column
+  $("costs").replaceChildren(table(c.head.slice(from), (i) => i + from < 2 || i + from > 5, cut(c.rows)), ...(c.training.length ? [h("h3", { style: "margin-top:1rem" }, "Training"), table(["network", "method", "training, s", "reads besides ID"].slice(from), (i) => i + from !== 2, cut(c.training))] : []));
 }
 
 function cards() {
@@ -225,7 +227,7 @@ function cell() {
   ));
   if (c.h) part.push(h("div", { class: "pair" },
     h("div", {}, h("h3", {}, `OOD scores, ${data.trial}`), legend(["id", "near", "far"].filter((k) => c.h[k])), histogram(c.h.edges, ["id", "near", "far"].filter((k) => c.h[k]).map((k) => [k, c.h[k]]), { xlabel: "score (higher = more OOD)", label: "Histogram of OOD scores" })),
-    h("div", {}, h("h3", {}, "ROC, mean over trials"), roc(data.rates, c.c, "ROC curves by OOD set"), h("div", { class: "legend" }, c.c.map(([k, n, , a]) => h("span", { class: k }, h("i", {}), `${n} ${pc(a)}`)))),
+    h("div", {}, h("h3", {}, "ROC, mean over trials"), roc(data.rates, c.c, "ROC curves by OOD set"), rocLegend(c.c)),
   ));
   else part.push(h("p", { class: "note" }, data.no_samples));
   if (c.t && c.t.length) part.push(h("h3", {}, "Trials, %"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["split", "seed", "near AUROC", "far AUROC", "ID accuracy", "run key"].map((t, i) => h("th", { scope: "col", class: i > 1 && i < 5 ? "num" : "" }, t)))), h("tbody", {}, c.t.map((t) => h("tr", {}, h("td", {}, t[0]), h("td", {}, t[1]), [2, 3, 4].map((i) => h("td", { class: "num" }, pc(t[i], 2))), h("td", {}, h("code", {}, t[5]))))))));
@@ -249,4 +251,8 @@ readHash();
 ranks();
 costs();
 draw();
+// On paper nothing can be opened: what is folded is opened for the print and folded again.
+let folded = [];
+addEventListener("beforeprint", () => { folded = [...document.querySelectorAll("details:not([open])")]; folded.forEach((d) => { d.open = true; }); });
+addEventListener("afterprint", () => { folded.forEach((d) => { d.open = false; }); });
 addEventListener("hashchange", () => { readHash(); draw(); });
