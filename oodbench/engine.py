@@ -107,15 +107,14 @@ class Engine:
         assert run.data is not None
         with self.reporter.stage(f"train {run.title}", run.recipe.epochs) as advance:
 
-            def on_epoch(record: Mapping[str, float]) -> None:
-                advance(
-                    1,
-                    "  ".join(
-                        f"{k} {v:.4g}"
-                        for k, v in record.items()
-                        if k in ("loss", "train_accuracy", "val_accuracy", "images_per_second")
-                    ),
-                )
+            shown, latest = 0.0, dict.fromkeys(("loss", "val_accuracy", "images_per_second"), math.nan)
+
+            def show(record: Mapping[str, float], done: float = 0.0) -> None:
+                nonlocal shown
+                done = done or record["epoch"]
+                latest.update({k: v for k, v in record.items() if k in latest})
+                advance(done - shown, "  ".join(f"{k} {v:.4g}" for k, v in latest.items() if v == v))
+                shown = done
 
             saved = time.monotonic()
 
@@ -127,10 +126,12 @@ class Engine:
 
             resume = self.store.load_state(run.key)
             if resume is not None:
-                advance(len(resume[1]["history"]))
+                shown = len(resume[1]["history"])
+                advance(shown)
             return train(
                 network, run.built_method, run.recipe, run.sets["train"].samples, run.sets["val"].samples if "val" in run.sets else None,  # type: ignore[arg-type]
-                geometry=run.data.geometry, seed=run.seed, device=self.device, on_epoch=on_epoch,
+                geometry=run.data.geometry, seed=run.seed, device=self.device,
+                on_epoch=lambda record: show(record, record["epoch"] + 1), on_look=show,
                 outliers=run.data.outliers if "outliers" in run.built_method.needs else None,
                 resume=resume, save=None if self.team.rank else save,
             )  # fmt: skip
@@ -144,6 +145,18 @@ class Engine:
             network.load_state_dict(self._stored("weights", run.key).tensors("weights"))
             self._network = (run.key, network)
         return self._network[1]
+
+    def history(self, run: Run) -> list[dict[str, Any]]:
+        """What was recorded of each epoch of a run's training, or of its members', with whose it is; empty where nothing is stored."""
+        rows: list[dict[str, Any]] = []
+        for source in run.members or (run,):
+            stored = None if source.data is None else self.store.get("weights", source.key)
+            common = {
+                "run_key": source.key, "pair": source.pair.label, "split": "" if source.pair.split is None else source.pair.split,
+                "network": source.network.label if source.network else "", "method": source.method.label, "seed": source.seed,
+            }  # fmt: skip
+            rows += [common | {**record, "epoch": int(record["epoch"])} for record in (stored.json("history") if stored else ())]
+        return rows
 
     # -------------------------------------------------- outputs
 

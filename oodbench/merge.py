@@ -58,27 +58,29 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
     return kept.drop(columns=["_from", "_rank"]).reset_index(drop=True)
 
 
-def where(rows: pd.DataFrame, conditions: Sequence[str], keys: Sequence[str] = (*CELL, "split", "seed", "ood", "shift")) -> pd.DataFrame:
-    """The rows that meet every condition, ``key=pattern`` or ``key!=pattern``, with * and ? as wildcards."""
+def where(
+    rows: pd.DataFrame, conditions: Sequence[str], keys: Sequence[str] = (*CELL, "split", "seed", "ood", "shift"), option: str = "--where"
+) -> pd.DataFrame:
+    """The rows that meet every condition, ``key=pattern`` or ``key!=pattern``, with * and ? as wildcards; `option` is what errors name."""
     for condition in conditions:
         negative = "!=" in condition
         key, sign, pattern = condition.partition("!=" if negative else "=")
         key = key.strip()
         if not sign or key not in keys or key not in rows:
             allowed = ", ".join(k for k in keys if k in rows)
-            raise UserError(f"--where {condition!r}: should be KEY=VALUE or KEY!=VALUE with KEY one of {allowed}")
+            raise UserError(f"{option} {condition!r}: should be KEY=VALUE or KEY!=VALUE with KEY one of {allowed}")
         wanted = re.compile(fnmatch.translate(pattern.strip()))
         meets = rows[key].astype(str).map(wanted.match).notna()
         if not negative and not meets.any() and len(rows):
             there = ", ".join(list(dict.fromkeys(map(str, rows[key])))[:12])
-            raise UserError(f"--where {condition!r}: nothing has that {key}; there is {there}")
+            raise UserError(f"{option} {condition!r}: nothing has that {key}; there is {there}")
         rows = rows[~meets if negative else meets]
     return rows
 
 
 def merge(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of it: results.csv, timing.csv,
-    leaderboard.csv, suite.yaml, heat maps and the page (without per-sample views). Returns the rows."""
+    history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without per-sample views). Returns the rows."""
     import pandas as pd
 
     from oodbench import plots, report
@@ -99,6 +101,9 @@ def merge(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     write_csv(board, into / "leaderboard.csv")
     if timing is not None:
         write_csv(timing, into / "timing.csv")
+    histories = [pd.read_csv(f / "history.csv", keep_default_na=False) for f in folders if (f / "history.csv").is_file()]
+    if histories:
+        write_csv(pd.concat(histories, ignore_index=True).drop_duplicates(), into / "history.csv")
     if suite:
         (into / "suite.yaml").write_text(suite, encoding="utf-8")
     plots.draw_all(rows, pd.DataFrame(), into / "plots", timing)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
+
+import torch
 
 from oodbench import registry
 from oodbench.base import Dataset, Geometry, Samples, Task, fingerprint
@@ -13,6 +16,8 @@ from oodbench.suite import PairEntry
 from oodbench.tune import noise_from, shared_images
 
 OOD_SHIFTS = ("near", "far")
+_COMPARED = 20_000
+"""Outliers and an OOD set of at most so many images together are compared image for image before a training."""
 _STATISTICS_FROM = 10_000
 """At most so many training images, evenly spaced, give the ID mean and standard deviation."""
 
@@ -36,12 +41,16 @@ class PairData:
         if entry.pair.id is None:
             raise UserError(f"pair {entry.label!r} has no images of its own; only the method 'outputs' can run on it")
         absent: list[str] = []
+        names: Sequence[str] = ()
         try:
             known = _dataset(entry.pair.id, cache)
+            names = known.classes
             for name in ("train", "val", "test"):
                 if name in known:
-                    self._add(name, name, known[name])
-            self.classes = len(known.classes) or int(self._known.labels.max()) + 1
+                    try:
+                        self._add(name, name, known[name])
+                    except MissingData as error:
+                        absent.append(str(error))
         except MissingData as error:
             absent.append(str(error))
         for shift in (*OOD_SHIFTS, "shifted"):
@@ -52,6 +61,8 @@ class PairData:
                     self.missing[name] = (shift, str(error))
         if absent or (self.missing and not skip_missing):  # all that is missing at once, each with where to get it
             raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
+        self.classes = len(names) or int(self._known.labels.max()) + 1
+        self._check_labels()
         self._cache = cache
         ids = {s.digest: s.name for s in self.sets.values() if s.shift in ("train", "val")}
         if self.sets["test"].digest in ids:
@@ -68,9 +79,45 @@ class PairData:
 
     @cached_property
     def outliers(self) -> Samples | None:
-        """Outliers for training, read only where a method asks for them; None where the pair names none."""
+        """Outliers for training, read only where a method asks for them; None where the pair names none.
+
+        Refused where they are an OOD test set, or (of small sets) share an image with one: it would be trained on what it is to detect.
+        """
         raw = self.entry.pair.outliers
-        return None if raw is None else _dataset(raw, self._cache)["train"]
+        if raw is None:
+            return None
+        outliers = _dataset(raw, self._cache)["train"]
+        for other in self.sets.values():
+            if other.shift not in OOD_SHIFTS or other.samples is None:
+                continue
+            same = outliers.digest == other.digest
+            if same or (
+                len(outliers) + len(other.samples) <= _COMPARED
+                and shared_images(outliers, other.samples, self.geometry)
+            ):
+                raise UserError(
+                    f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {other.name!r}; name another data set"
+                )
+        return outliers
+
+    def _check_labels(self) -> None:
+        """Every ID label is that of a class, and every class has an image to learn from."""
+        for plan in self.sets.values():
+            if plan.shift in OOD_SHIFTS or plan.samples is None:
+                continue
+            labels = plan.samples.labels
+            wrong = torch.nonzero((labels < 0) | (labels >= self.classes)).flatten()
+            if len(wrong):
+                i = int(wrong[0])
+                raise UserError(
+                    f"pair {self.entry.label!r}: the ID set {plan.name!r} has the label {int(labels[i])} for {plan.samples.ids[i]!r};"
+                    f" labels should be from 0 to {self.classes - 1}, the classes of train"
+                )
+        train = self.sets.get("train")
+        if train is not None and train.samples is not None:
+            empty = torch.nonzero(train.samples.labels.bincount(minlength=self.classes) == 0).flatten().tolist()
+            if empty:
+                raise UserError(f"pair {self.entry.label!r}: class {empty[0]} of {self.classes} has no training image")
 
     def _add(self, name: str, shift: str, samples: Samples) -> None:
         if len(samples) == 0:
@@ -86,15 +133,17 @@ class PairData:
                 assert val is not None
                 samples = noise_from(val)
             elif self.entry.pair.ood_val is None:
-                raise NotApplicable(f"pair {self.entry.label!r} names no OOD validation set (ood_val), which tune: ood-val needs")
+                raise NotApplicable(
+                    f"pair {self.entry.label!r} names no OOD validation set (ood_val), which tune: ood-val needs"
+                )
             else:
                 samples = _dataset(self.entry.pair.ood_val, self._cache)["val"]
             for other in self.sets.values():
-                if other.shift in OOD_SHIFTS and other.samples is not None:
+                if other.shift in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
                     shared = shared_images(samples, other.samples, self.geometry)
                     if shared:
                         raise UserError(
-                            f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the OOD test set {other.name!r}"
+                            f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the test set {other.name!r}"
                         )
             self._add(name, "tune", samples)
         return name

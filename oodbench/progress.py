@@ -36,7 +36,7 @@ class Reporter:
         if self.quiet or not self.console.is_terminal:
             last = ""
 
-            def remember(n: int = 1, note: str = "") -> None:
+            def remember(n: float = 1, note: str = "") -> None:
                 nonlocal last
                 last = note or last
 
@@ -53,7 +53,7 @@ class Reporter:
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task(text, total=total, note="")
 
-            def advance(n: int = 1, note: str = "") -> None:
+            def advance(n: float = 1, note: str = "") -> None:
                 progress.advance(task, n)
                 if note:
                     progress.update(task, note=note)

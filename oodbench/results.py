@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 TIMING = ("run_key", "pair", "split", "network", "method", "seed", "scorer", "ood", "stage", "n", "seconds", "bytes")
 """The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to run."""
 
+HISTORY = ("run_key", "pair", "split", "network", "method", "seed", "epoch", "loss", "lr", "val_accuracy")
+"""The columns of history.csv: each epoch of each training, those of an ensemble's members too."""
+
 
 @dataclass
 class Results:
@@ -109,6 +112,8 @@ def write(
     replace_text(folder / "suite.yaml", suite.dump())
     replace_text(folder / "results.csv", csv(frame))
     replace_text(folder / "timing.csv", csv(times))
+    history = [record for run in plan.runs for record in engine.history(run)]
+    replace_text(folder / "history.csv", csv(pd.DataFrame(history, columns=list(HISTORY)).drop_duplicates()))
     replace_text(folder / "leaderboard.csv", csv(board))
     verdicts = claims.judge(frame, suite.claims, {m.label: m.spec.name for m in suite.methods})
     if suite.claims:

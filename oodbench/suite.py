@@ -420,10 +420,11 @@ def _inline_pair(entry: Mapping[str, Any], folder: Path | None) -> PairEntry:
 
 
 def _check_pair(pair: Pair, folder: Path | None) -> None:
-    """Every data set of a pair resolves, and no OOD set is the ID set."""
+    """Every data set of a pair resolves, no OOD set is the ID set, and outliers for training are no OOD set."""
     if pair.id is None:
         return
     found = _Problems()
+    tested: dict[str, str] = {}
     known = found.tried("id", registry.resolve, "dataset", pair.id, folder=folder)
     names = [*pair.near, *pair.far, *pair.shifted]
     for name in sorted({n for n in names if names.count(n) > 1}):
@@ -433,9 +434,13 @@ def _check_pair(pair: Pair, folder: Path | None) -> None:
             spec = found.tried(f"{role}.{name}", registry.resolve, "dataset", raw, folder=folder)
             if spec is not None and known is not None and role != "shifted" and spec.identity == known.identity:
                 found.append((f"{role}.{name}", f"the OOD set is the ID set ({known.label}); name another data set"))
+            if spec is not None and role != "shifted":
+                tested[spec.identity_key] = name
     for role in ("ood_val", "outliers"):
         raw = getattr(pair, role)
         if raw is not None:
-            found.tried(role, registry.resolve, "dataset", raw, folder=folder)
+            spec = found.tried(role, registry.resolve, "dataset", raw, folder=folder)
+            if role == "outliers" and spec is not None and spec.identity_key in tested:
+                found.append((role, f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name another data set"))
     if found:
         raise SpecError(found)

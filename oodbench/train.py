@@ -59,11 +59,13 @@ def train(
     device: str | torch.device = "cpu",
     outliers: Samples | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    on_look: Callable[[Mapping[str, float]], None] | None = None,
     resume: State | None = None,
     save: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place and return the history, a record per epoch.
+    """Train `network` in place and return the history, a record per epoch, which `on_epoch` is given with the images per second.
 
+    Within an epoch `on_look` is told now and then how far it is: `epoch` in parts of one, mean loss and images per second so far.
     Deterministic for a seed on one device: every epoch seeds its own shuffling, augmentation and dropout, so that a training
     resumed from what `save` was given last ends in the same weights, bit for bit. Raises UserError where the loss is not finite.
     """
@@ -117,7 +119,12 @@ def train(
                 scaler.scale(loss if share == 1 else loss * share).backward()
                 loss_sum += loss.detach() * len(inputs)
                 if number % _LOOK == _LOOK - 1:
-                    _refuse_nonsense(team.sum(loss_sum), epoch, recipe)
+                    so_far, seen = team.sum(loss_sum), (number + 1) * recipe.batch_size
+                    _refuse_nonsense(so_far, epoch, recipe)
+                    if on_look is not None:
+                        rate = seen / max(time.perf_counter() - start, 1e-9)
+                        at = epoch + (number + 1) / batches
+                        on_look({"epoch": at, "loss": float(so_far) / seen, "images_per_second": rate})
                 if place < recipe.accumulate - 1 and number < batches - 1:
                     continue
                 team.add_gradients(network)

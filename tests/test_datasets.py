@@ -398,8 +398,19 @@ def test_openood_lists_keep_their_order_and_labels(tmp_path: Path, folder: str) 
         Image.open(root / "images_classic" / tin["val"].ids[0])
     )  # decoded JPEG, compared byte for byte
     assert np.array_equal(tin["val"].read([0])[0].permute(1, 2, 0).numpy(), expected)
-    with pytest.raises(MissingData, match=r"openood cifar10/train_cifar10.*download\.py"):
+    with pytest.raises(MissingData, match=r"cifar10/train_cifar10 \(benchmark_imglist/.* and images_classic/\).*--datasets cifar-10 "):
         known["train"]
+
+
+def test_openood_validation_is_its_list_or_a_tenth_of_train(tmp_path: Path) -> None:
+    train = [f"cifar10/train/{c}/{i}.png {c}" for c in range(10) for i in range(10)]
+    write_openood(tmp_path / "data", {"cifar10/train_cifar10.txt": train, "cifar10/val_cifar10.txt": CIFAR})
+    spec = {"benchmark": "cifar10", "name": "cifar10", "known": True}
+    listed, drawn = build({"openood": spec}), build({"openood": spec | {"validation": "train"}})
+    assert [len(listed[s]) for s in ("train", "val")] == [100, 3]
+    assert [len(drawn[s]) for s in ("train", "val")] == [90, 10]
+    assert drawn["val"].labels.tolist() == list(range(10))
+    assert not {*drawn["train"].ids} & {*drawn["val"].ids}
 
 
 @pytest.mark.parametrize(
@@ -537,6 +548,13 @@ def test_cub(tmp_path: Path) -> None:
     assert data["test"].labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert [len(data[s]) for s in ("train", "val")] == [9, 3]
     assert data["test"].ids[0] == "001.Bird_0/bird_0_2.jpg"
+    labels = (top / "image_class_labels.txt").read_text()
+    (top / "image_class_labels.txt").write_text(labels.replace("2 1\n", "2 201\n", 1))
+    with pytest.raises(UserError, match=r"images.txt:2: the class in image_class_labels.txt should be from 1 to 200, is '201'"):
+        build("cub")["test"]
+    (top / "image_class_labels.txt").write_text(labels + "3 1\n")
+    with pytest.raises(UserError, match=r"image_class_labels.txt:19: image 3 stands there already"):
+        build("cub")["test"]
     (top / "image_class_labels.txt").write_text("1 1\n")
     with pytest.raises(UserError, match=r"images.txt:2: image 2 is not in image_class_labels.txt"):
         build("cub")["test"]

@@ -11,8 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from oodbench import registry
-from oodbench.base import Network, Task
+from oodbench.base import Geometry, Network, Task
 from oodbench.errors import UserError
+from oodbench.runner import run
+from oodbench.samples import to_float
+from oodbench.suite import parse_suite
 
 TASK = Task("image", (3, 32, 32), 5, (0.4,) * 3, (0.3,) * 3)
 
@@ -51,6 +54,31 @@ def test_a_torchvision_architecture_that_somebody_trained(name: str, tmp_path: P
     same_function(load(tmp_path / "theirs.pth", make({"torchvision": {"model": name}})), theirs)
     if name == "resnet18":
         same_function(load(tmp_path / "theirs.pth", make("resnet18-224")), theirs)
+
+
+def test_a_suite_scores_a_torchvision_model_that_somebody_trained(tmp_path: Path) -> None:
+    import torchvision
+
+    torch.manual_seed(1)
+    theirs = trained(torchvision.models.mobilenet_v3_small(num_classes=3))
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    pair = {
+        "name": "three", "id": {"digits": {"classes": [0, 1, 2]}}, "near": [{"digits": {"classes": [7]}}],
+        "geometry": {"shape": [3, 32, 32]},
+    }  # fmt: skip
+    suite = parse_suite({
+        "name": "theirs", "pairs": [pair], "networks": [{"torchvision": {"model": "mobilenet_v3_small"}}], "scorers": ["msp", "vim"],
+        "methods": [{"checkpoint": {"file": str(tmp_path / "theirs.pth")}}],
+    })  # fmt: skip
+    done = run(suite, results=tmp_path, device="cpu")
+    assert (done.rows.status == "ok").all()
+    data = registry.build("dataset", pair["id"])
+    geometry = Geometry((3, 32, 32))
+    train, test = (to_float(data[s].read(range(len(data[s])), geometry)) for s in ("train", "test"))
+    mean, std = (getattr(train, f)((0, 2, 3), keepdim=True) for f in ("mean", "std"))
+    with torch.no_grad():
+        right = theirs((test - mean) / std).argmax(dim=1) == data["test"].labels
+    assert done.rows.id_accuracy.dropna().iloc[0] == pytest.approx(float(right.float().mean()), abs=0.01)
 
 
 class Cifar(nn.Module):

@@ -30,8 +30,12 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
         assert len(found) == len(whole)
         assert set(found["status"]) == {"ok"}
     assert (merging.combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
-    written = merging.merge([folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)], tmp_path / "both")
+    folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
+    for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
+        merging.write_csv(pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}), f / "history.csv")
+    written = merging.merge(folders, tmp_path / "both")
     assert len(written) == len(whole)
+    assert pd.read_csv(tmp_path / "both" / "history.csv").epoch.tolist() == [0, 1, 2]
     assert {f.name for f in (tmp_path / "both").iterdir()} >= {"results.csv", "leaderboard.csv", "report.html", "plots"}
 
 

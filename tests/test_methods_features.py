@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from torch.nn.functional import cross_entropy
 
 from oodbench import registry
-from oodbench.base import Batch, Network
+from oodbench.base import Batch, Network, Outputs
 from oodbench.errors import SpecError
 from oodbench.methods.shared import Queues
 from tests.test_methods_heads import CLASSES, ce, data, dot, gradcheck, made, mean, norm, rng, rows
@@ -131,6 +131,33 @@ def test_dispersion_moves_prototypes_apart_through_the_batch() -> None:
     start = torch.nn.functional.normalize(torch.randn(4, 3, dtype=torch.float64, generator=rng(2)), dim=1)
     labels = torch.tensor([0, 1, 0, 2, 3, 0])
     assert torch.autograd.gradcheck(lambda u: dispersion(moved(start, u, labels, 0.7), 0.5), (units,))
+
+
+def test_cider_terms_have_the_gradient_of_fixed_prototypes() -> None:
+    """Compactness pulls samples to prototypes that stand still; the whole loss is that, dispersion as above, and a classifier apart."""
+    from oodbench.methods.representation import compactness, dispersion, moved
+
+    network, method = made({"cider": {"temperature": 0.3, "decay": 0.6, "weight": 1.5, "width": 6}})
+    network.eval()
+    batch = viewed(8)
+    labels = batch.labels.repeat(2)
+
+    def units() -> Tensor:
+        features = network.features(torch.cat([batch.inputs, *batch.views]))
+        return torch.nn.functional.normalize(network.get_submodule("cider_projection")(features), dim=1)
+
+    still = moved(network.cider_state.prototypes, units(), labels, 0.6).detach()
+
+    def terms() -> Tensor:
+        apart = dispersion(moved(network.cider_state.prototypes, units(), labels, 0.6), 0.3)
+        return 1.5 * compactness(units(), still, labels, 0.3) + apart
+
+    learning = [*network.body.parameters(), *network.get_submodule("cider_projection").parameters()]
+    whole, parts = (torch.autograd.grad(loss, learning) for loss in (method.loss(network, batch), terms()))
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)
+    network.head.requires_grad_(False)
+    gradcheck(network, terms, 1e-8)
 
 
 # ---------------------------------------------------------------- queues and made-up outliers
@@ -265,13 +292,103 @@ def test_npos_outliers_reach_the_body() -> None:
     batch = viewed(8, progress=0.9)
     network, method = filled(NPOS, batch)
     term = method.loss(network, batch._replace(rng=rng(5))) - method.loss(network, batch._replace(progress=0.0))
-    body = list(network.body.parameters())
-    assert all(float(g.abs().max()) > 1e-12 for g in torch.autograd.grad(term, body))
+    learning = [*network.body.parameters(), *network.npos_outliers.parameters()]
+    assert all(float(g.abs().max()) > 1e-12 for g in torch.autograd.grad(term, learning))
+    for p in (*network.head.parameters(), *network.npos_projection.parameters()):
+        p.requires_grad_(False)
+
+    def apart() -> Tensor:  # the other terms, some of which hold what is detached, are the same early and late
+        early, late = (method.loss(network, batch._replace(progress=p, rng=rng(5))) for p in (0.0, 0.9))
+        return late - early
+
+    gradcheck(network, apart, 1e-8)
+    for p in network.parameters():
+        p.requires_grad_(True)
+    isolated(network, method, batch._replace(rng=rng(5)))
 
 
 def test_npos_sizes_must_fit() -> None:
     with pytest.raises(SpecError, match=r"npos.k: should be at most size \(50\), got 300"):
         registry.build("method", {"npos": {"size": 50}})
+
+
+# ---------------------------------------------------------------- decoupled angles and norms
+
+
+def test_decoupled_by_hand() -> None:
+    network, method = made({"decoupled": {"gamma": 1.5, "scale": 7.0, "centre": 0.4, "start": 0.5}})
+    network.eval()
+    w, v, centres = (
+        rows(t) for t in (network.head.weight, network.decoupled_classifier.weight, network.decoupled_state.centres)
+    )
+    w, v = ([unit(r) for r in t] for t in (w, v))
+    for progress, a in ((0.49, 0.0), (0.5, 0.08), (0.6, 0.4)):
+        batch = data(progress=progress)
+        focal, plain, distance = [], [], []
+        for f, y in zip(rows(network.features(batch.inputs)), batch.labels.tolist(), strict=True):
+            one, two = f[: len(f) // 2], f[len(f) // 2 :]
+            angle = ce([7 * dot(unit(one), r) for r in w], y)
+            focal.append((1 - math.exp(-angle)) ** 1.5 * angle)
+            plain.append(ce([dot(two, r) for r in v], y))
+            distance.append(sum((x - m) ** 2 for x, m in zip(two, centres[y], strict=True)))
+        assert value(method.loss(network, batch)) == pytest.approx(mean(focal) + mean(plain) + a * mean(distance))
+    with torch.no_grad():
+        factor = (1 - torch.exp(-cross_entropy(network(batch.inputs), batch.labels, reduction="none"))) ** 1.5
+    still = network.decoupled_state.centres[batch.labels]
+
+    def frozen() -> Tensor:  # the factor of the focal loss carries no gradient
+        known = cross_entropy(network(batch.inputs), batch.labels, reduction="none")
+        second = network.features(batch.inputs).chunk(2, dim=1)[1]
+        plain = cross_entropy(network.decoupled_classifier(second), batch.labels)
+        return (factor * known).mean() + plain + 0.4 * (second - still).square().sum(1).mean()
+
+    gradcheck(network, frozen, 1e-8)
+    learning = list(network.parameters())
+    for one, other in zip(
+        *(torch.autograd.grad(f, learning) for f in (frozen(), method.loss(network, batch))), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    outputs = Outputs(
+        network(batch.inputs).detach(),
+        extras={"decoupled": network.heads["decoupled"](network.features(batch.inputs)).detach()},
+    )
+    scorer = registry.build("scorer", "decoupled")
+    scorer.fit(None, outputs)
+    top = outputs.logits.amax(1) / outputs.logits.amax(1).mean()
+    length = torch.tensor([norm(f[len(f) // 2 :]) for f in rows(network.features(batch.inputs))], dtype=torch.float64)
+    torch.testing.assert_close(scorer.score(outputs), -(top + length / length.mean()))
+
+
+def test_decoupled_centres_follow_their_class_late_in_training() -> None:
+    network, method = made({"decoupled": {"start": 0.5}})
+    network.body.eval()
+    network.training = True
+    before = network.decoupled_state.centres.clone()
+    method.loss(network, data(progress=0.4))
+    assert torch.equal(network.decoupled_state.centres, before)
+    batch = data(6, progress=0.5)._replace(labels=torch.tensor([0, 0, 1, 0, 1, 3]))
+    second = network.features(batch.inputs).detach().chunk(2, dim=1)[1]
+    method.loss(network, batch)
+    for c in range(CLASSES):
+        own = second[batch.labels == c]
+        torch.testing.assert_close(network.decoupled_state.centres[c], before[c] + (own - before[c]).sum(0) / 6)
+
+
+def test_decoupled_bodies_share_nothing() -> None:
+    """Each body and its classifier have the gradient of their own term."""
+    network, method = made("decoupled")
+    network.eval()
+    method.loss(network, data(progress=0.0)).backward()
+    given = {k: p.grad.clone() for k, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad(set_to_none=True)
+    batch = data()
+    second = network.body.norm((batch.inputs - network.mean) / network.std)
+    cross_entropy(network.decoupled_classifier(second), batch.labels).backward()
+    alone = {k: p.grad for k, p in network.named_parameters() if p.grad is not None}
+    assert {k.split(".")[1] for k in alone if k.startswith("body")} == {"norm"}
+    for key, gradient in alone.items():
+        torch.testing.assert_close(given[key], gradient)
+    assert network.stages == ("body.cosine.0", "body.cosine.2", "body.cosine.4")
 
 
 # ---------------------------------------------------------------- spectral norm

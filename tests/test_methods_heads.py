@@ -69,7 +69,7 @@ def gradcheck(network: Network, loss: Any, step: float = 1e-6) -> None:
         with torch.no_grad():
             for p, d in zip(learning, direction, strict=True):
                 p.add_(sign * step * d)
-            values.append(float(loss()))
+            values.append(float(loss().detach()))
             for p, d in zip(learning, direction, strict=True):
                 p.sub_(sign * step * d)
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-4, abs=1e-7)

@@ -344,6 +344,29 @@ def test_timm_that_is_not_installed_is_one_clear_line(monkeypatch: pytest.Monkey
         registry.build("network", {"timm": {"model": "resnet18"}}, task_of((3, 32, 32)))
 
 
+def test_pretrained_timm_weights_bring_their_normalisation_and_a_head_for_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without timm: what is asked of it, and what is made of its answer."""
+    asked: dict[str, Any] = {}
+
+    def create_model(model: str, **options: Any) -> nn.Module:
+        asked.update(options, model=model)
+        head = nn.Linear(6, options["num_classes"])
+        made = nn.Sequential(nn.Conv2d(options["in_chans"], 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        made.pretrained_cfg = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1)}  # type: ignore[assignment]
+        return made
+
+    fake = types.SimpleNamespace(is_model=lambda name: True, create_model=create_model)
+    monkeypatch.setitem(sys.modules, "timm", fake)  # type: ignore[arg-type]
+    network = make("timm", (3, 32, 32), model="some_net", pretrained=True, options={"drop_rate": 0.1})
+    assert asked == {"model": "some_net", "pretrained": True, "num_classes": 4, "in_chans": 3, "drop_rate": 0.1}
+    assert network.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
+    assert network.std.flatten().tolist() == pytest.approx([0.2, 0.2, 0.1])
+    assert network.head.weight.shape == (4, 6)
+    plain = make("timm", (3, 32, 32), model="some_net")
+    assert asked["pretrained"] is False
+    assert plain.mean.flatten().tolist() != pytest.approx([0.5, 0.4, 0.3])
+
+
 @pytest.mark.parametrize(
     "model",
     ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "mixer_s32_224", "regnetx_002"],

@@ -14,7 +14,8 @@ from PIL import Image
 from oodbench import registry
 from oodbench.base import Dataset, Geometry
 from oodbench.errors import MissingData, SpecError, UserError
-from oodbench.sources.corrupt import KINDS, corrupt
+from oodbench.samples import fit
+from oodbench.sources.corrupt import KINDS, LIBRARY_KINDS, corrupt
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,53 @@ def test_a_csv_file_with_a_split_column(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"1 samples skipped, the first: .*list\.csv:24"):
         kept = build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})["test"]
     assert len(kept) == 2
+    with pytest.warns(UserWarning, match="1 samples skipped"):  # at the second start too, where nothing is listed again
+        assert len(build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})["test"]) == 2
+
+
+def test_a_csv_row_with_a_wrong_split_or_a_field_too_few(tmp_path: Path) -> None:
+    file = write_csv(tmp_path, ["a.png,owl,train", "b.png,auk,tets", "c.png,owl", "d.png,auk,test"], "path,label,split")
+    write_images(tmp_path / "images", ["a.png", "d.png"])
+    spec = {"file": str(file), "root": str(tmp_path / "images")}
+    with pytest.raises(UserError, match=r"list\.csv:3: the column 'split' should say train, val or test, says 'tets'"):
+        build({"csv": spec})["test"]
+    with pytest.warns(UserWarning, match=r"2 samples skipped, the first: .*list\.csv:3"):
+        assert list(build({"csv": spec | {"on_error": "skip"}})["test"].ids) == ["d.png"]
+
+
+def test_a_damaged_image_of_a_list_is_said_with_its_line(tmp_path: Path) -> None:
+    file = write_csv(tmp_path, ["a.png,owl", "b.png,auk"], "path,label")
+    write_images(tmp_path / "images", ["a.png", "b.png"])
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
+    data = build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "split": "none"}})
+    with pytest.raises(UserError, match=r"list\.csv:3: .*b\.png: cannot be decoded as an image"):
+        data["test"].read([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ([0, 1, 2], [0, 7, 1], r"the ID set 'test' has the label 7 for 'test\.npz\[1\]'; labels should be from 0 to 2"),
+        ([0, -1, 1], [0, 1, 1], r"the ID set 'train' has the label -1 for 'train\.npz\[1\]'"),
+        ([0, 1, 1], [0, -1, 1], r"the ID set 'test' has the label -1"),
+        ([0, 2, 2], [0, 2, 2], r"class 1 of 3 has no training image"),
+    ],
+)
+def test_labels_out_of_range_and_empty_classes_stop_the_plan(tmp_path: Path, train: list[int], test: list[int], message: str) -> None:
+    from oodbench.plan import make_plan
+    from oodbench.suite import load_suite
+
+    (tmp_path / "set").mkdir()
+    rng = np.random.default_rng(0)
+    for name, labels in (("train", train * 10), ("val", sorted({abs(v) for v in train}) * 2), ("test", test)):
+        images = rng.integers(0, 256, (len(labels), 3, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / "set" / f"{name}.npz", images=images, labels=np.array(labels))
+    (tmp_path / "own.yaml").write_text(
+        "name: own\npairs: [{name: own, id: {arrays: {file: set}}, far: {noise: noise}}]\n"
+        "networks: [mlp]\nmethods: [cross-entropy]\nscorers: [msp]\n"
+    )
+    with pytest.raises(UserError, match=message):
+        make_plan(load_suite(tmp_path / "own.yaml"))
 
 
 def test_csv_files_without_splits_or_labels(tmp_path: Path) -> None:
@@ -223,6 +271,21 @@ def test_a_set_that_hugging_faces_library_saved(tmp_path: Path) -> None:
         build({"huggingface": {"name": str(tmp_path / "set"), "validation": "validation"}})["val"]
 
 
+def test_offline_the_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    asked: list[str] = []
+
+    def nobody(host: str, *rest: Any, **more: Any) -> None:
+        asked.append(host)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("socket.getaddrinfo", nobody)
+    monkeypatch.setenv("OODBENCH_OFFLINE", "1")
+    with pytest.raises(MissingData, match="'huggingface' \\(no-one/nothing, split 'test'\\)"):
+        build({"huggingface": {"name": "no-one/nothing"}})["test"]
+    assert not asked
+
+
 def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
@@ -246,6 +309,19 @@ def test_a_long_tail_is_ldams_profile() -> None:
     other = build({"long-tailed": {"of": "mnist-5k", "imbalance": 0.1, "seed": 1}})
     assert again["train"].digest == tail["train"].digest != other["train"].digest
     assert build({"long-tailed": {"of": "digits", "imbalance": 0.0001}})["train"].labels.bincount().min() == 1
+
+
+def test_sampled_draws_training_images_once_and_for_all() -> None:
+    whole, part = build("digits"), build({"sampled": {"of": "digits", "count": 200}})
+    assert len(part["train"]) == 200
+    assert len(set(part["train"].ids)) == 200
+    assert set(part["train"].ids) <= set(whole["train"].ids)
+    assert len(part["train"].labels.unique()) == 10
+    assert part["val"].digest == whole["val"].digest
+    assert part["test"].digest == whole["test"].digest
+    again, other = (build({"sampled": {"of": "digits", "count": 200, "seed": seed}}) for seed in (0, 1))
+    assert again["train"].digest == part["train"].digest != other["train"].digest
+    assert build({"sampled": {"of": "digits"}})["train"].digest == whole["train"].digest  # it has no 10,000
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "pair"])
@@ -387,14 +463,54 @@ def test_corrupted_sets_are_read_at_the_networks_size() -> None:
         build({"corrupted": spec | {"severity": 6}})
 
 
+@pytest.mark.parametrize("kind", LIBRARY_KINDS)
+def test_kinds_of_the_library_are_each_images_own(kind: str, photos: torch.Tensor) -> None:
+    pytest.importorskip("imagecorruptions")
+    images = fit(photos[:3], Geometry((3, 40, 48)))
+    strength = []
+    for severity in (1, 5):
+        one = corrupt(images, kind, severity, [4, 5, 6], scale="large")
+        state = np.random.get_state()[1].tolist()
+        assert torch.equal(corrupt(images[1:2], kind, severity, [5], scale="large"), one[1:2])
+        assert np.random.get_state()[1].tolist() == state  # the global generator is left as it was
+        assert one.dtype == torch.uint8
+        assert one.shape == images.shape
+        strength.append(float((one.float() - images.float()).abs().mean()))
+    assert strength[1] > strength[0]
+    assert corrupt(fit(images, Geometry((1, 40, 48))), kind, 3, [0, 1, 2], scale="large").shape == (3, 1, 40, 48)
+    with pytest.raises(UserError, match="32x32 or more, got 28x28"):
+        corrupt(images[..., :28, :28], kind, 1, [0, 1, 2], scale="large")
+
+
+def test_kinds_of_the_library_have_constants_for_large_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    with pytest.raises(SpecError, match=r"corrupted.scale: should be large for snow"):
+        build({"corrupted": {"of": "digits", "kind": "snow"}})
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    snow = build({"corrupted": {"of": "digits", "kind": "snow", "scale": "large"}})
+    with pytest.raises(MissingData, match=r"pip install 'oodbench\[corruptions\]'"):
+        snow["test"]
+
+
 # ---------------------------------------------------------------- the documentation
 
 
-def test_the_suite_of_the_documentation_runs_on_folders_of_pictures(tmp_path: Path) -> None:
+def _own_images(page: str) -> str:
+    text = (Path(__file__).resolve().parents[1] / page).read_text()
+    return text.split("## Your own images")[1].split("```yaml\n")[1].split("```")[0]
+
+
+def test_the_readme_and_the_documentation_show_one_suite() -> None:
+    import yaml
+
+    assert yaml.safe_load(_own_images("README.md")) == yaml.safe_load(_own_images("docs/data.md"))
+
+
+def test_the_suite_of_the_readme_runs_on_folders_of_pictures(tmp_path: Path) -> None:
     from oodbench.runner import run
 
-    text = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text()
-    (tmp_path / "birds.yaml").write_text(text.split("## Your own images")[1].split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "birds.yaml").write_text(_own_images("README.md"))
     rng = np.random.default_rng(0)
     for c, colour in (("owl", (200, 40, 40)), ("auk", (40, 40, 200)), ("emu", (40, 200, 40))):
         (tmp_path / "birds" / c).mkdir(parents=True)

@@ -163,6 +163,16 @@ def test_openood_pairs_name_the_lists_of_v15(shared: Path) -> None:
     assert not pair_of("openood-imagenet200").shifted
 
 
+def test_where_openoods_validation_is_from_stands_in_the_pairs_parameters() -> None:
+    for name in ("cifar10", "cifar100", "imagenet200", "imagenet1k", "mnist"):
+        spec = registry.resolve("pair", f"openood-{name}")
+        assert spec.params["validation"] == "test"  # what a row's pair_params holds
+        assert "official test set" in pair_of(f"openood-{name}").note
+        drawn = pair_of(f"openood-{name}", validation="train")
+        assert drawn.id["openood"]["validation"] == "train"
+        assert "carved from the training set" in drawn.note
+
+
 # ---------------------------------------------------------------- suites
 
 PROTOCOLS = sorted(str(f.relative_to(SUITES)) for f in SUITES.rglob("*.yaml"))

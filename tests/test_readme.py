@@ -51,6 +51,21 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_the_suites_of_everything_name_everything() -> None:
     scores = {s.name for s in load_suite(ROOT / "suites" / "digits-all-scores.yaml").scorers}
     assert scores == set(registry.scorers) - {"attacked"}, "a new score belongs into suites/digits-all-scores.yaml"
-    methods = {m.spec.name for m in load_suite(ROOT / "suites" / "digits-all-methods.yaml").methods}
     given = {"checkpoint", "outputs", "pretrained"}  # what these start from is a user's
-    assert methods == set(registry.methods) - given, "a new method belongs into suites/digits-all-methods.yaml"
+    for name in ("digits-all-methods", "fashion-mnist-methods", "fashion-mnist-methods-small"):
+        suite = load_suite(ROOT / "suites" / f"{name}.yaml")
+        methods = {m.spec.name for m in suite.methods}
+        assert methods == set(registry.methods) - given, f"a new method belongs into suites/{name}.yaml"
+        pair = suite.pairs[0].pair
+        assert pair.outliers is not None
+        tested = [registry.resolve("dataset", s).identity for s in (*pair.near.values(), *pair.far.values())]
+        assert registry.resolve("dataset", pair.outliers).identity not in tested
+
+
+def test_the_reduced_suite_of_every_method_is_the_whole_one_but_for_its_size() -> None:
+    whole, small = (load_suite(ROOT / "suites" / f"fashion-mnist-methods{s}.yaml") for s in ("", "-small"))
+    assert [m.spec.name for m in whole.methods] == [m.spec.name for m in small.methods]
+    assert [s.identity for s in whole.scorers] == [s.identity for s in small.scorers]
+    assert set(whole.pairs[0].pair.far) == set(small.pairs[0].pair.far)
+    assert small.networks[0].plain == {"small-cnn": {"width": 16}}
+    assert small.recipe_of(small.pairs[0], small.methods[0]).epochs == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +17,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
-from oodbench import metrics
-from oodbench.base import ROW_KEYS
+from oodbench import engine, metrics, registry, results
+from oodbench.base import ROW_KEYS, Dataset
 from oodbench.errors import UserError
 from oodbench.plan import artefacts, make_plan
+from oodbench.progress import Reporter
 from oodbench.runner import run
+from oodbench.store import Store
 from oodbench.suite import load_suite, parse_suite
 from tests.conftest import TINY
 
@@ -41,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_every_file_is_written_and_the_header_is_golden(done: tuple[Path, Path]) -> None:
     folder = done[1] / "tiny"
-    for name in ("results.csv", "timing.csv", "leaderboard.csv", "suite.yaml", "environment.json"):
+    for name in ("results.csv", "timing.csv", "history.csv", "leaderboard.csv", "suite.yaml", "environment.json"):
         assert (folder / name).is_file()
     assert list((folder / "plots").glob("*.png"))
     header = (folder / "results.csv").read_text().splitlines()[0].split(",")
@@ -80,6 +86,25 @@ def test_the_resolved_suite_asks_for_the_same_artefacts(done: tuple[Path, Path])
     file, folder = done
     first, second = (list(artefacts(make_plan(load_suite(f)))) for f in (file, folder / "tiny" / "suite.yaml"))
     assert [a[:2] for a in first] == [a[:2] for a in second]
+
+
+def test_the_history_has_a_row_for_every_epoch(done: tuple[Path, Path]) -> None:
+    table = pd.read_csv(done[1] / "tiny" / "history.csv", keep_default_na=False)
+    assert list(table.columns) == [*results.HISTORY]
+    assert table.epoch.tolist() == [0, 1]
+    assert table.lr.tolist() == sorted(table.lr, reverse=True)
+    assert table.loss[1] < table.loss[0]
+    assert table.val_accuracy.between(0, 1).all()
+    assert set(table.method) == {"cross-entropy"}
+
+
+def test_a_person_sees_loss_accuracy_images_per_second_and_time_left(tiny: Path, tmp_path: Path) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    tiny.write_text(TINY.replace("batch_size: 128", "batch_size: 8"))  # more than 64 batches: the loop looks up within the epoch
+    _run(tiny, tmp_path, reporter=Reporter(console=console))
+    text = screen.getvalue()
+    assert re.search(r"train digits.*/2.*\d:\d\d:\d\d.*loss [\d.]+.*val_accuracy 0\.\d+.*images_per_second \d", text)
 
 
 def test_a_deleted_or_damaged_artefact_alone_is_made_again(tiny: Path, tmp_path: Path) -> None:
@@ -390,6 +415,31 @@ def test_an_ood_set_equal_to_the_id_set_image_for_image_is_refused(tmp_path: Pat
         parse_suite(raw)
 
 
+@pytest.mark.parametrize(
+    ("outliers", "message"),
+    [
+        ({"noise": {"size": 8, "channels": 1}}, "the outliers for training are the OOD set 'noise'"),
+        ({"joined": {"of": [{"noise": {"size": 8, "channels": 1}}]}}, "hold images of the OOD test set 'twice'"),
+    ],
+)
+def test_outliers_that_are_an_ood_set_are_refused(outliers: dict[str, Any], message: str) -> None:
+    """The second by its images: what is trained on is the training split of one set, and the test split of another."""
+    noise = {"noise": {"size": 8, "channels": 1}}
+    part = {"sampled-test": {"of": noise}}
+
+    @registry.dataset("sampled-test", source="the test")
+    def backwards(*, of: Dataset) -> Dataset:
+        "The training images of a set as its test images."
+        return Dataset({"test": lambda: of["train"]}, of.classes)
+
+    pair = {"name": "p", "id": "digits", "far": {"noise": noise, "twice": part}, "outliers": outliers}
+    raw = BASE | {"pairs": [pair], "methods": ["outlier-exposure"]}
+    with pytest.raises(UserError, match=message):
+        make_plan(parse_suite(raw))
+    if "joined" in outliers:
+        make_plan(parse_suite(raw | {"methods": ["cross-entropy"]}))  # nobody asks for them
+
+
 def test_a_network_is_needed_to_train() -> None:
     with pytest.raises(UserError, match="networks"):
         make_plan(parse_suite({k: v for k, v in BASE.items() if k != "networks"}))
@@ -434,6 +484,46 @@ def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: P
     whole = _run(file, tmp_path / "whole")
     pd.testing.assert_frame_equal(again.rows, whole.rows)
     assert not list((store / "tmp").iterdir())
+
+
+DIES = """
+import sys
+from pathlib import Path
+import torch
+from tests.test_runner import weights_of
+torch.set_num_threads(1)
+weights_of(Path(sys.argv[1]), Path(sys.argv[2]), dies_at=3)
+"""
+
+
+def weights_of(suite: Path, root: Path, dies_at: int = -1) -> int:
+    """Make the weights of a suite's first run, its state saved after every epoch; how often it was, unless the process dies of it."""
+    saves = 0
+
+    class Mortal(Store):
+        def save_state(self, *a: Any) -> None:
+            nonlocal saves
+            super().save_state(*a)
+            saves += 1
+            if saves == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_SAVE_EVERY", 0.0)
+        engine.Engine(Mortal(root), "cpu", Reporter(quiet=True)).weights(make_plan(load_suite(suite)).runs[0])
+    return saves
+
+
+def test_a_training_killed_between_two_epochs_goes_on_and_ends_in_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    tiny.write_text(TINY.replace("epochs: 2", "epochs: 5, ema: 0.9"))
+    killed = subprocess.run([sys.executable, "-c", DIES, str(tiny), str(tmp_path / "killed")], cwd=Path(__file__).parents[1], timeout=240)
+    assert killed.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "killed").glob("weights/*/*/manifest.json"))
+    assert weights_of(tiny, tmp_path / "killed") == 1, "it went on after the third of five epochs"
+    assert weights_of(tiny, tmp_path / "whole") == 4
+    for file in ("weights.safetensors", "history.json"):
+        one, other = (next((tmp_path / f).rglob(file)).read_bytes() for f in ("killed", "whole"))
+        assert one == other, file
 
 
 def test_timing_and_provenance_are_kept_beside_the_results(done: tuple[Path, Path]) -> None:

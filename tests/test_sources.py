@@ -165,8 +165,8 @@ def test_csv_files_say_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"list\.csv:1: there is no column 'file'; it has 'path', 'label'"):
         list(csv_list(file, path="file", label="label", split="", only="", names=None))
     file.write_text("path,label\na.png\n")
-    with pytest.raises(UserError, match=r"list\.csv:2: has 1 fields, the header has 2"):
-        list(csv_list(file, path="path", label="label", split="", only="", names=None))
+    (short,) = csv_list(file, path="path", label="label", split="", only="", names=None)
+    assert f"{short.where}: {short.problem}" == f"{file}:2: has 1 fields, the header has 2"
 
 
 # ---------------------------------------------------------------- image files
@@ -200,6 +200,19 @@ def test_grey_palette_and_transparent_files_become_rgb_and_back(tmp_path: Path) 
     luma = rgb @ np.array([0.299, 0.587, 0.114])
     assert np.abs(as_grey.read([1])[0, 0].numpy() - luma).max() <= 1
     assert as_grey.digest != samples.digest
+
+
+def test_sixteen_bits_become_eight_and_thirty_two_are_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    wide = np.array([[0, 255, 257, 32_896], [65_535, 30_000, 128, 129]], np.uint16)
+    _png(tmp_path / "set/a.png", wide)
+    expected = np.round(wide / 257).astype(np.uint8)
+    assert np.array_equal(folder("set", tmp_path / "set", flat=True).read([0])[0].numpy(), np.stack([expected] * 3))
+    assert np.array_equal(folder("set", tmp_path / "set", flat=True, color="grey").read([0])[0, 0].numpy(), expected)
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "set/b.tif")
+    with pytest.raises(UserError, match=r"b\.tif: cannot be decoded as an image \(it has pixels of 32 bits"):
+        folder("set", tmp_path / "set", flat=True).read([1])
 
 
 def test_images_of_different_size_ask_for_a_geometry(tmp_path: Path) -> None:

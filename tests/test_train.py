@@ -364,6 +364,17 @@ def test_a_loss_that_breaks_is_noticed_within_the_epoch(monkeypatch: pytest.Monk
     assert len(method.batches) == 2
 
 
+def test_the_loop_says_within_an_epoch_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_LOOK", 5)
+    seen: list[Any] = []
+    quiet, _ = run(recipe_of(epochs=2, batch_size=4))
+    told, history = run(recipe_of(epochs=2, batch_size=4), on_look=seen.append)
+    assert same(quiet, told)
+    assert [r["epoch"] for r in seen] == pytest.approx([5 / 13, 10 / 13, 18 / 13, 23 / 13])
+    assert all(r["images_per_second"] > 0 for r in seen)
+    assert seen[1]["loss"] == pytest.approx(history[0]["loss"], rel=0.5)
+
+
 # ---------------------------------------------------------------- reading
 
 

@@ -144,7 +144,7 @@ class AugMix:
             for step in range(max(depths)):
                 image = self.levels(image, [d > step for d in depths], rng)
             mixed += weights[:, chain].view(n, 1, 1, 1) * image
-        return torch.lerp(inputs, mixed, share).clamp(0, 1)
+        return torch.lerp(inputs, mixed, share.to(inputs.dtype)).clamp(0, 1)
 
 
 @augmentation("pixmix", source="Hendrycks et al., CVPR 2022; cifar.py and pixmix_utils.py of andyzoujm/pixmix")

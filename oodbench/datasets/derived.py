@@ -1,4 +1,4 @@
-"""Sets made from any other set: some classes, fewer images of rare classes, wrong labels, corrupted images, several sets as one."""
+"""Sets made from any other set: some classes, fewer images, fewer of rare classes, wrong labels, corrupted images, several sets as one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from oodbench.base import Dataset, Geometry, Samples, fingerprint
 from oodbench.errors import SpecError, UserError
 from oodbench.registry import dataset
-from oodbench.samples import Joined, Subset, of_classes
-from oodbench.sources.corrupt import Scale, corrupt
+from oodbench.samples import Joined, Subset, by_class, of_classes
+from oodbench.sources.corrupt import LIBRARY_KINDS, Scale, corrupt, library
 
 ClassId = Annotated[int, Field(ge=0)]
 
@@ -50,6 +50,21 @@ def subset(*, of: Dataset, classes: list[ClassId], relabel: bool = True) -> Data
     return _map(of, change, names if relabel else of.classes)
 
 
+@dataset("sampled", source="oodbench's own")
+def sampled(
+    *, of: Dataset, count: Annotated[int, Field(gt=0)] = 10_000, seed: Annotated[int, Field(ge=0)] = 0
+) -> Dataset:  # fmt: skip
+    """A set with at most `count` training images, drawn by `seed` whatever their class, in their order; validation and test stay."""
+
+    def change(split: str, samples: Samples) -> Samples:
+        if split != "train" or len(samples) <= count:
+            return samples
+        drawn = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:count]
+        return Subset(samples, drawn.sort().values)
+
+    return _map(of, change)
+
+
 @dataset(
     "long-tailed",
     source="github.com/kaidic/LDAM-DRW, imbalance_cifar.py (Cao et al., NeurIPS 2019): its exponential profile",
@@ -65,12 +80,11 @@ def long_tailed(
     def change(split: str, samples: Samples) -> Samples:
         if split != "train":
             return samples
-        present = samples.labels.unique().tolist()
-        largest = int(samples.labels.bincount().max())
+        present = list(by_class(samples.labels))
+        largest = max(len(mine) for _, mine in present)
         rng = torch.Generator().manual_seed(seed)
         keep = []
-        for i, label in enumerate(present):
-            mine = torch.nonzero(samples.labels == label).flatten()
+        for i, (_, mine) in enumerate(present):
             wanted = int(largest * imbalance ** (i / max(len(present) - 1, 1)))
             keep.append(mine[torch.randperm(len(mine), generator=rng)[: max(wanted, 1)]])
         return Subset(samples, torch.cat(keep).sort().values)
@@ -112,19 +126,31 @@ def label_noise(
 
 Kind = Literal[
     "gaussian-noise", "shot-noise", "impulse-noise", "speckle-noise", "gaussian-blur", "defocus-blur", "zoom-blur", "fog", "brightness",
-    "contrast", "saturate", "jpeg", "pixelate",
+    "contrast", "saturate", "jpeg", "pixelate", "glass-blur", "motion-blur", "snow", "frost", "spatter", "elastic-transform",
 ]  # fmt: skip
 
 
-@dataset("corrupted", source="github.com/hendrycks/robustness, make_cifar_c.py and imagenet_c/corruptions.py")
+@dataset(
+    "corrupted",
+    source="github.com/hendrycks/robustness, make_cifar_c.py and imagenet_c/corruptions.py; six kinds: imagecorruptions-imaug 1.1.5",
+)
 def corrupted(
     *, of: Dataset, kind: Kind, severity: Annotated[int, Field(ge=1, le=5)] = 3, scale: Scale = "small"
 ) -> Dataset:  # fmt: skip
     """Any set's images under a common corruption, at the size that the network sees; labels stay. For covariate-shifted ID sets.
 
     `scale` says whose constants: small for CIFAR-C's (32x32), large for ImageNet-C's (224x224). Randomness is each image's own.
+    glass-blur, motion-blur, snow, frost, spatter and elastic-transform are large only and need the extra ``corruptions``.
     """
-    return _map(of, lambda split, samples: Corrupted(samples, kind, severity, scale))
+    if kind in LIBRARY_KINDS and scale == "small":
+        raise SpecError([("corrupted.scale", f"should be large for {kind}: CIFAR-C's constants are in no library; there is cifar10-c")])
+
+    def change(split: str, samples: Samples) -> Samples:
+        if kind in LIBRARY_KINDS:
+            library()  # now, not in the middle of a run
+        return Corrupted(samples, kind, severity, scale)
+
+    return _map(of, change)
 
 
 class Corrupted:

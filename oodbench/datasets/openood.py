@@ -11,11 +11,20 @@ from typing import Literal
 
 from oodbench.base import Dataset, Samples
 from oodbench.registry import dataset, file_sha256
+from oodbench.samples import carve
 from oodbench.sources.files import OnError, from_items
 from oodbench.sources.lists import image_list
 from oodbench.sources.place import find
 
-_GET = "python scripts/download/download.py --contents datasets --datasets ood_v1.5 --save_dir DATA_ROOT of github.com/Jingkang50/OpenOOD"
+_GET = "python scripts/download/download.py --contents datasets --datasets {} --save_dir DATA_ROOT of github.com/Jingkang50/OpenOOD"
+_BENCHMARKS = {
+    "cifar10": "cifar-10",
+    "cifar100": "cifar-100",
+    "imagenet200": "imagenet-200",
+    "imagenet": "imagenet-1k",
+    "mnist": "mnist",
+}
+"""What that script calls them."""
 _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet200": 200, "imagenet": 1000, "mnist": 10}
 
 
@@ -33,19 +42,21 @@ Benchmark = Literal["cifar10", "cifar100", "imagenet200", "imagenet", "mnist"]
 )
 def openood(
     *, benchmark: Benchmark, name: str, folder: Literal["classic", "largescale"] = "classic", known: bool = False,
-    root: Path | None = None, on_error: OnError = "fail",
+    validation: Literal["list", "train"] = "list", root: Path | None = None, on_error: OnError = "fail",
 ) -> Dataset:  # fmt: skip
     """Images of ``benchmark_imglist/<benchmark>/<split>_<name>.txt``, in the order and with the labels of the list.
 
     `root` holds benchmark_imglist/, images_classic/ and images_largescale/ (else they are searched below the data root and its folder
-    openood/). With `known`, labels must be those of the benchmark's classes; lists of OOD sets say -1.
+    openood/). With `known`, labels must be those of the benchmark's classes; lists of OOD sets say -1. `validation`: the benchmark's
+    own list, or a tenth of each class of its training list, which that then lacks.
     """
 
     def part(split: str) -> Callable[[], Samples]:
         def read() -> Samples:
             wanted = Path("benchmark_imglist", benchmark, f"{split}_{name}.txt")
             place = find(
-                f"openood {benchmark}/{split}_{name}", ["openood", "OpenOOD/data", "."], get=_GET, root=root,
+                f"openood {benchmark}/{split}_{name} ({wanted} and images_{folder}/)", ["openood", "OpenOOD/data", "."], root=root,
+                get=_GET.format(_BENCHMARKS[benchmark]),
                 is_it=lambda p: (p / wanted).is_file() and (p / f"images_{folder}").is_dir(),
             )  # fmt: skip
             file = place / wanted
@@ -69,4 +80,8 @@ def openood(
         return read
 
     names = tuple(str(c) for c in range(_CLASSES[benchmark])) if known else ()
-    return Dataset({split: part(split) for split in ("train", "val", "test")}, names)
+    splits = {split: part(split) for split in ("train", "val", "test")}
+    if validation == "train":
+        parts = lru_cache(1)(lambda: carve(part("train")()))
+        splits |= {"train": lambda: parts()[0], "val": lambda: parts()[1]}
+    return Dataset(splits, names)

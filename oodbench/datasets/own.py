@@ -20,6 +20,7 @@ from oodbench.sources.files import SUFFIXES, Color, FileSamples, OnError, class_
 from oodbench.sources.hub import hub_split
 from oodbench.sources.lists import csv_column, csv_has, csv_list
 from oodbench.sources.memory import shared
+from oodbench.sources.place import note
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Split = Literal["given", "random", "none"]
@@ -171,6 +172,7 @@ def arrays(
 
 
 def _read_arrays(file: Path, layout: str) -> TensorSamples:
+    note(file)
     return shared(("arrays", layout), [file], lambda: _arrays(file, layout))
 
 
@@ -200,7 +202,8 @@ def _arrays(file: Path, layout: str) -> TensorSamples:
     low = int(labels.min()) if len(labels) else 0
     if low < -1:
         raise UserError(f"{file}: 'labels' should be -1 (unknown) or more, holds {low}")
-    return TensorSamples(images, torch.from_numpy(labels.astype(np.int64)))
+    ids = [f"{file.name}[{i}]" for i in range(len(images))]
+    return TensorSamples(images, torch.from_numpy(labels.astype(np.int64)), ids)
 
 
 def _images(file: Path, array: np.ndarray, layout: str) -> Tensor:

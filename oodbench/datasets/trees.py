@@ -107,6 +107,17 @@ def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail
                     where = f"{files[0]}:{number}"
                     if absent is not None:
                         yield Item(path, -1, where, f"image {number} is not in {absent.name}")
+                    elif splits[number] not in ("0", "1"):
+                        yield Item(
+                            path, -1, where, f"{files[2].name} should say 1 (train) or 0, says {splits[number]!r}"
+                        )
+                    elif not (labels[number].isdecimal() and 1 <= int(labels[number]) <= 200):
+                        yield Item(
+                            path,
+                            -1,
+                            where,
+                            f"the class in {files[1].name} should be from 1 to 200, is {labels[number]!r}",
+                        )
                     elif splits[number] == training:
                         yield Item(path, int(labels[number]) - 1, where)
 
@@ -125,6 +136,8 @@ def _numbered(file: Path) -> dict[str, str]:
         number, _, value = text.partition(" ")
         if not number.isdecimal() or not value:
             raise UserError(f"{file}:{line}: should be `number text`, is {text!r}")
+        if number in found:
+            raise UserError(f"{file}:{line}: image {number} stands there already")
         found[number] = value
     return found
 

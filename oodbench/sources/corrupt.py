@@ -1,12 +1,14 @@
-"""Common corruptions in five severities: those kinds of CIFAR-C and ImageNet-C that need neither OpenCV nor ImageMagick.
+"""Common corruptions in five severities: the kinds of CIFAR-C and ImageNet-C.
 
 Formulas and constants: github.com/hendrycks/robustness, ImageNet-C/create_c/make_cifar_c.py (``small``) and ImageNet-C/imagenet_c/
-corruptions.py (``large``), of Hendrycks and Dietterich, ICLR 2019. Left out: motion blur and snow (ImageMagick), frost (photographs),
-glass blur, spatter and elastic transform. Each image's randomness is its own: a function of seed and place, not of the batch.
+corruptions.py (``large``), of Hendrycks and Dietterich, ICLR 2019. Six kinds that need OpenCV or photographs (glass and motion blur,
+snow, frost, spatter, elastic transform) are those of the package imagecorruptions-imaug, with ImageNet-C's constants only. Each image's
+randomness is its own: a function of seed and place, not of the batch.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -15,6 +17,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+
+from oodbench.base import Geometry
+from oodbench.errors import MissingData, UserError
+from oodbench.samples import fit
 
 Array = np.ndarray
 Rng = np.random.Generator
@@ -216,21 +222,55 @@ _KINDS = {
     "pixelate": _Kind(_pixelate, (0.95, 0.9, 0.85, 0.75, 0.65), (0.6, 0.5, 0.4, 0.3, 0.25)),
 }
 KINDS = tuple(_KINDS)
+LIBRARY_KINDS = ("glass-blur", "motion-blur", "snow", "frost", "spatter", "elastic-transform")
+
+
+def library() -> Any:
+    """The package that makes `LIBRARY_KINDS`. MissingData with the command that gets it."""
+    try:
+        return importlib.import_module("imagecorruptions")
+    except ImportError as error:
+        raise MissingData(
+            f"the corruptions {', '.join(LIBRARY_KINDS)} are made by the Python package imagecorruptions-imaug, which cannot be imported"
+            f" ({error}); to get it: pip install 'oodbench[corruptions]'"
+        ) from None
+
+
+def _of_library(x: Array, kind: str, severity: int, seed: int) -> Array:
+    """A corruption of one image (H, W, C) in [0, 1] by the library, which works on uint8 RGB and draws from numpy's global generator."""
+    if min(x.shape[:2]) < 32:
+        raise UserError(f"the corruption {kind!r} needs images of 32x32 or more, got {x.shape[0]}x{x.shape[1]}")
+    name = kind.replace("-", "_")
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        # glass blur draws inside compiled code, out of the global generator's reach
+        made = library().corrupt(
+            (x * 255).round().astype(np.uint8), severity=severity, corruption_name=name,
+            **({"seed": seed} if kind == "glass-blur" else {}),
+        )  # fmt: skip
+    finally:
+        np.random.set_state(before)
+    if x.shape[2] == 1:
+        made = fit(torch.from_numpy(made).permute(2, 0, 1)[None], Geometry((1, *x.shape[:2])))[0].permute(1, 2, 0).numpy()
+    return made / 255
 
 
 def corrupt(
     images: Tensor, kind: str, severity: int, places: Sequence[int], *, scale: Scale = "small", seed: int = 0
 ) -> Tensor:
     """uint8 or float images (B, C, H, W) under a corruption, dtype kept. `places` are the images' own numbers in their set."""
-    about = _KINDS[kind]
-    c = getattr(about, scale)[severity - 1]
+    about = _KINDS.get(kind)
+    c = 0.0 if about is None else getattr(about, scale)[severity - 1]
     as_float = images.dtype != torch.uint8
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     for i, place in enumerate(places):
         x = images[i].permute(1, 2, 0).numpy().astype(np.float64)
         x = x if as_float else x / 255
         rng = np.random.default_rng([seed, place])
-        if kind == "saturate" and x.shape[2] == 1:
+        if about is None:
+            y = _of_library(x, kind, severity, int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
+        elif kind == "saturate" and x.shape[2] == 1:
             y = x  # grey has no saturation to change
         else:
             y = np.clip(about.apply(x, c, rng), 0, 1)

@@ -24,11 +24,18 @@ OnError = Literal["fail", "skip"]
 
 
 def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
-    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK become RGB. OSError if damaged."""
+    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK become RGB, 16 bits of grey
+    become 8. OSError if damaged, ValueError for pixels of 32 bits, whose range nobody knows."""
     from PIL import Image
 
     mode = "RGB" if color == "rgb" else "L"
     with Image.open(file) as image:
+        if image.mode.startswith("I;16"):  # Pillow's own conversion makes everything above 255 white
+            grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+            pixels = grey.astype(np.uint8)
+            return pixels if color == "grey" else np.repeat(pixels[..., None], 3, axis=2)
+        if image.mode in ("I", "F"):
+            raise ValueError("it has pixels of 32 bits; save it with 8 or 16")
         return np.asarray(
             image if image.mode == mode else image.convert(mode)
         )  # convert copies even where nothing changes
@@ -48,8 +55,11 @@ class FileSamples:
 
     kind = "image"
 
-    def __init__(self, found: Index, root: Path, color: Color = "rgb") -> None:
+    def __init__(
+        self, found: Index, root: Path, color: Color = "rgb", items: Callable[[], Iterator[Item]] | None = None
+    ) -> None:
         self.root = root
+        self._items = items  # the list that names the files, read again only to say which line a damaged one stands in
         self.color: Color = color
         self.ids: Sequence[str] = found.paths
         self.labels = torch.from_numpy(found.labels)
@@ -97,13 +107,16 @@ class FileSamples:
 
     def _one(self, i: int) -> np.ndarray:
         """An image (C, H, W), which may not be written to."""
-        file = self.root / self.ids[i]
+        name = self.ids[i]
+        file = self.root / name
         try:
             array = decode(file, self.color)
             return array.transpose(2, 0, 1) if self.color == "rgb" else array[None]
         except Exception as error:
+            listed = self._items() if self._items is not None else iter(())
+            where = next((f"{item.where}: " for item in listed if item.path == name), "")
             raise UserError(
-                f"{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set with `on_error: skip`"
+                f"{where}{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set with `on_error: skip`"
             ) from None
 
 
@@ -131,7 +144,7 @@ def from_items(
 ) -> FileSamples:
     """The files that `items` lists, which is called only where the index in the cache is not that of `stamp` and of these files."""
     found = index(name, root, stamp, items, skip=on_error == "skip", check=objection)
-    return FileSamples(found, root, color)
+    return FileSamples(found, root, color, items)
 
 
 # ---------------------------------------------------------------- folders

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def content(table: Any, image: str) -> str:
     return sha.hexdigest()
 
 
+@contextmanager
+def _unconnected() -> Iterator[None]:
+    """Inside, the library uses its cache alone. Its own argument for that, ``local_files_only``, still asks the hub."""
+    switches: list[Any] = [importlib.import_module(m) for m in ("datasets.config", "huggingface_hub.constants")]
+    before = [s.HF_HUB_OFFLINE for s in switches]
+    for s in switches:
+        s.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for s, value in zip(switches, before, strict=True):
+            s.HF_HUB_OFFLINE = value
+
+
 def hub_split(name: str, config: str, revision: str, split: str, image: str, label: str) -> HubSamples:
     """A split of the set `name`, a folder that ``save_to_disk`` wrote or a name on the hub."""
     try:
@@ -74,10 +89,8 @@ def hub_split(name: str, config: str, revision: str, split: str, image: str, lab
             found = datasets.load_from_disk(name)
             table = found[split] if hasattr(found, "keys") else found
         else:
-            once = datasets.DownloadConfig(local_files_only=True) if offline() else None
-            table = datasets.load_dataset(
-                name, config or None, split=split, revision=revision or None, download_config=once
-            )
+            with _unconnected() if offline() else nullcontext():
+                table = datasets.load_dataset(name, config or None, split=split, revision=revision or None)
     except Exception as error:  # the library has a dozen of its own
         raise MissingData(
             f"data set 'huggingface' ({name}, split {split!r}): {str(error).splitlines()[0] or type(error).__name__}"

@@ -18,12 +18,12 @@ import numpy as np
 from oodbench.base import fingerprint
 from oodbench.errors import UserError
 from oodbench.registry import file_sha256
-from oodbench.sources.place import cache_folder
+from oodbench.sources.place import cache_folder, note
 
 trust: ContextVar[Literal["cache", "nothing", "presence"]] = ContextVar("trust", default="cache")
 """``nothing``: every byte is read again. ``presence``: no file is looked at; `Present` is raised where the list or folder is found."""
 
-_VERSION = 1
+_VERSION = 2
 _ALL_CHECKED = 100_000
 _SOME_CHECKED = 2_000
 
@@ -86,13 +86,19 @@ def index(
     there are more than `_ALL_CHECKED` (``oodbench data verify`` reads every byte). With `skip`, samples that are missing or for
     which `check` gives a reason are left out and counted; without it the first missing one raises UserError with its line.
     """
+    note(root)
     place = (
         cache_folder() / "index" / f"{fingerprint([_VERSION, str(root.resolve()), name, stamp, skip])[:32]}.safetensors"
     )
     cached = _cached(place, root) if trust.get() != "nothing" else None
     if cached is None and trust.get() == "presence":
         raise Present
-    return cached or _made(name, root, items, skip, check, place)
+    found = cached or _made(name, root, items, skip, check, place)
+    if found.skipped:  # said at every start, not only at the one that found out
+        warnings.warn(
+            f"data set {name!r}: {len(found.skipped)} samples skipped, the first: {found.skipped[0]}", stacklevel=2
+        )
+    return found
 
 
 def forget(folder: Path | None = None) -> None:
@@ -164,8 +170,6 @@ def _made(
                 sizes.append(stat.st_size)
                 times.append(stat.st_mtime_ns)
                 sha.update(f"{item.path}\0{item.label}\0{content}\n".encode())
-    if skipped:
-        warnings.warn(f"data set {name!r}: {len(skipped)} samples skipped, the first: {skipped[0]}", stacklevel=2)
     found = Index(Lines.of(paths), np.asarray(labels, np.int64), sha.hexdigest(), tuple(skipped))
     data = {"block": found.paths._block, "ends": found.paths._ends, "labels": found.labels,
             "sizes": np.asarray(sizes, np.int64), "times": np.asarray(times, np.int64)}  # fmt: skip

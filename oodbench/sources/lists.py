@@ -9,6 +9,8 @@ from pathlib import Path
 from oodbench.errors import UserError
 from oodbench.sources.index import Item
 
+_SPLITS = ("train", "val", "test")
+
 
 def image_list(file: Path, *, classes: int = 0) -> Iterator[Item]:
     """Lines ``path label`` of an image list. `classes` is the number of classes where labels are those of known ones, else 0."""
@@ -30,12 +32,19 @@ def image_list(file: Path, *, classes: int = 0) -> Iterator[Item]:
 def csv_list(
     file: Path, *, path: str, label: str, split: str, only: str, names: Mapping[str, int] | None
 ) -> Iterator[Item]:
-    """Rows of a CSV file with a header. `only` keeps the rows whose column `split` says so (empty: all rows).
+    """Rows of a CSV file with a header. `only` keeps the rows whose column `split` says so (empty: all rows): train, val or test.
 
     `names` maps the texts of the label column to numbers (``None``: there is no label column, and every label is 0).
     """
     seen: dict[str, int] = {}
     for number, row in _rows(file, [path, *([label] if names is not None else []), *([split] if only else [])]):
+        if isinstance(row, str):
+            yield Item("", -1, f"{file}:{number}", row)
+            continue
+        if only and row[split].strip() not in _SPLITS:
+            about = f"the column {split!r} should say {', '.join(_SPLITS[:-1])} or {_SPLITS[-1]}, says {row[split].strip()!r}"
+            yield Item(row[path].strip(), -1, f"{file}:{number}", about)
+            continue
         if only and row[split].strip() != only:
             continue
         name, problem, value = row[path].strip(), "", 0
@@ -50,7 +59,7 @@ def csv_list(
 
 def csv_column(file: Path, column: str) -> list[str]:
     """The different values of a column, sorted as numbers where all are numbers, else as text."""
-    values = {row[column].strip() for _, row in _rows(file, [column])} - {""}
+    values = {row[column].strip() for _, row in _rows(file, [column]) if not isinstance(row, str)} - {""}
     return sorted(values, key=lambda v: (int(v), v) if _all_integers(values) else (0, v))
 
 
@@ -67,7 +76,8 @@ def _header(file: Path) -> Sequence[str]:
     return next(csv.reader([first]), [])
 
 
-def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Line number and row, or what is wrong with the row."""
     header = _header(file)
     absent = [c for c in columns if c not in header]
     if absent:
@@ -78,8 +88,9 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, s
         if not row:
             continue
         if len(row) != len(header):
-            raise UserError(f"{file}:{reader.line_num}: has {len(row)} fields, the header has {len(header)}")
-        yield reader.line_num, dict(zip(header, row, strict=True))
+            yield reader.line_num, f"has {len(row)} fields, the header has {len(header)}"
+        else:
+            yield reader.line_num, dict(zip(header, row, strict=True))
 
 
 def _objection(path: str, label: int, classes: int, seen: dict[str, int], number: int) -> str:
