@@ -6,9 +6,10 @@ import contextlib
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -39,6 +40,18 @@ class _Integers(click.ParamType):
 @click.version_option(oodbench.__version__, prog_name="oodbench")
 def cli() -> None:
     """Benchmark out-of-distribution detection: train what is missing, extract once, score with everything, compare honestly."""
+    theirs = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+    ) -> None:
+        """A warning of ours is for the user, in one line; others keep the place in the code that a developer needs."""
+        if Path(filename).is_relative_to(Path(oodbench.__file__).parent):
+            click.echo(f"warning: {message}", err=True)
+        else:
+            theirs(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
 
 
 @cli.command()

@@ -199,15 +199,19 @@ def verify(wanted: Sequence[Need], *, accept: bool = False, progress: Progress |
     unless `accept`.
     """
     cache: dict[str, Dataset] = {}
+    # By data set: what is read once for several splits says only once where it lies.
+    seen: dict[str, list[Path]] = {}
     return [
-        _verify(need, cache, accept, progress)
+        _verify(need, cache, seen, accept, progress)
         for need in {(fingerprint(n.spec.identity), n.split): n for n in wanted}.values()
     ]
 
 
-def _verify(need: Need, cache: dict[str, Dataset], accept: bool, progress: Progress | None) -> Verdict:
+def _verify(
+    need: Need, cache: dict[str, Dataset], places_of: dict[str, list[Path]], accept: bool, progress: Progress | None
+) -> Verdict:
     name = f"{need.spec.label} {need.split}"
-    seen: list[Path] = []
+    seen = places_of.setdefault(fingerprint(registry.plain_value(need.spec.plain)), [])
     with _set(trust, "nothing"), _set(places, seen):
         try:
             samples = _dataset(need.spec, cache)[need.split]

@@ -206,9 +206,7 @@ def test_verify_counts_records_and_refuses_a_change(tmp_path: Path) -> None:
     result = call("verify", suite)
     assert result.exit_code == 0, result.exception
     assert "test: 12 images, 3x8x8, 2 classes of 6 to 6" in result.output
-    lock = (
-        tmp_path / "cache" / stage.LOCK
-    )  # a user's own path is in no data root's search, so its record lies in the cache
+    lock = tmp_path / "data" / stage.LOCK  # beside the data; what is generated is recorded in the cache
     entries = json.loads(lock.read_text())
     assert {e["count"] for e in entries.values()} >= {12, 10, 2}
     assert "as recorded" in call("verify", suite).output
@@ -232,6 +230,19 @@ def test_the_lock_file_lies_beside_the_data(tmp_path: Path) -> None:
     assert (tmp_path / "data" / stage.LOCK).is_file()
     (tmp_path / "data" / stage.LOCK).write_text("not json")
     assert "is not a lock file" in problem(call("verify", "lsun-r"))
+
+
+def test_every_split_of_a_users_folder_is_locked_beside_it(tmp_path: Path) -> None:
+    """Train and validation are drawn from one reading, which is at the place of both."""
+    write_folder(tmp_path / "data" / "birds")
+    suite = tmp_path / "birds.yaml"
+    suite.write_text(
+        "name: birds\npairs: [{name: birds, id: {folder: {root: data/birds}}, far: {noise: noise}}]\n"
+        "networks: [mlp]\nmethods: [cross-entropy]\nscorers: [msp]\n"
+    )
+    assert call("verify", str(suite)).exit_code == 0
+    entries = json.loads((tmp_path / "data" / stage.LOCK).read_text()).values()
+    assert sorted(e["set"].rpartition(" ")[2] for e in entries) == ["test", "train", "val"]
 
 
 def test_verify_reads_every_byte_whatever_times_say(tmp_path: Path) -> None:

@@ -54,11 +54,16 @@ def find(
         looked = list(dict.fromkeys([*(r / f for r in roots() for f in folders), *also]))
     for place in looked:
         if is_it(place):
-            noted = places.get()
-            if noted is not None:
-                noted.append(place)
+            note(place)
             return place
     missing(name, looked, get)
+
+
+def note(place: Path) -> None:
+    """Remember in `places` that data lie there, unless a folder above it is remembered already."""
+    noted = places.get()
+    if noted is not None and not any(place.is_relative_to(p) for p in noted):
+        noted.append(place)
 
 
 def missing(name: str, looked: Sequence[Path], get: str) -> NoReturn:
