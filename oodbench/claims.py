@@ -196,7 +196,7 @@ def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, st
 
 def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> Iterable[dict[str, Any]]:
     """Every cell of a claim with its differences (one for each unit) under ``d``."""
-    trials = trials[(trials["condition"] == claim.condition) & (trials["id_set"] == "id") & (trials["tune"] == "none")]
+    trials = trials[(trials["id_set"] == "id") & (trials["tune"] == "none")]
     if claim.pairs:
         trials = trials[trials["pair"].isin(claim.pairs)]
     id_only = claim.metric in ID_ONLY
@@ -205,8 +205,8 @@ def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> I
     for (pair, params, network), mine in trials.groupby(["pair", "pair_params", "network"], sort=False):
         for column in columns:
             for scorer in scorers:
-                a, chosen_a = _side(claim.compare[0], scorer, mine, families)
-                b, chosen_b = _side(claim.compare[1], scorer, mine, families)
+                a, chosen_a = _side(claim.compare[0], scorer, claim.condition, mine, families)
+                b, chosen_b = _side(claim.compare[1], scorer, claim.condition, mine, families)
                 both = a.merge(b, on=["split", "seed"], suffixes=("_a", "_b"))
                 both = both.dropna(subset=[f"{column}_a", f"{column}_b"])
                 unit = "split" if both["split"].nunique() > 1 else "seed"
@@ -220,23 +220,26 @@ def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> I
                 }  # fmt: skip
 
 
-def _side(side: Side, scorer: str, trials: pd.DataFrame, families: Mapping[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The trials of one side, and which variant was selected in each split where one had to be."""
+def _side(
+    side: Side, scorer: str, condition: str, trials: pd.DataFrame, families: Mapping[str, str]
+) -> tuple[pd.DataFrame, dict[str, str]]:  # fmt: skip
+    """The trials of one side under a condition, and which variant was selected in each split, by clean validation, where one had to be."""
     import pandas as pd
 
-    mine = trials[trials["scorer"] == (side.scorer or scorer)]
+    named = trials[trials["scorer"] == (side.scorer or scorer)]
+    mine, clean = named[named["condition"] == condition], named[named["condition"] == "clean"]
     if not side.select:
         return mine[mine["method"] == side.method], {}
     variants = [label for label, name in families.items() if name == side.method]
     parts: list[pd.DataFrame] = []
     chosen: dict[str, str] = {}
-    for split, of_split in mine[mine["method"].isin(variants)].groupby("split", sort=False):
+    for split, of_split in clean[clean["method"].isin(variants)].groupby("split", sort=False):
         quality = of_split.groupby("method")[side.select].mean().reindex(variants)
         if quality.isna().all():
             continue
         best = str(quality.idxmin() if side.select in LOWER_IS_BETTER else quality.idxmax())  # a tie keeps the variant written first
         chosen[f"{side.method} split {split!s}" if split else side.method] = best
-        parts.append(of_split[of_split["method"] == best])
+        parts.append(mine[(mine["split"] == split) & (mine["method"] == best)])
     return (pd.concat(parts) if parts else mine.iloc[:0]), chosen
 
 

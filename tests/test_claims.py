@@ -178,6 +178,17 @@ def test_a_variant_is_selected_per_split_on_validation_alone() -> None:
     assert cell["mean_a"] == pytest.approx((0.8 + 0.6 + 0.8) / 3)
 
 
+def test_under_a_condition_the_variant_is_selected_on_clean_validation(tmp_path: Path) -> None:
+    """Rows under attack carry no validation accuracy of their own."""
+    clean = _rows(np.full((3, 1, 1), 0.1))
+    attacked = clean.assign(condition="pgd on ID", val_accuracy=np.nan, auroc=clean["auroc"] - 0.3)
+    sides = (Side(method="a", select="val_accuracy"), Side(method="b"))
+    claim = _claim("higher", condition="pgd on ID").model_copy(update={"compare": sides})
+    cell = judge(pd.concat([clean, attacked]), [claim], FAMILIES).iloc[0]
+    assert (cell["n"], cell["verdict"]) == (3, "supported")
+    assert cell["mean_a"] == pytest.approx(0.5)
+
+
 def test_id_metrics_have_one_cell_for_each_pair() -> None:
     d = np.random.default_rng(0).normal(0.05, 0.001, (4, 1, 2))
     verdicts = judge(_rows(d), [_claim("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES)
