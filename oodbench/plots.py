@@ -115,6 +115,18 @@ def first(names: Iterable[str], most: int) -> list[str]:
     return list(dict.fromkeys(names))[:most]
 
 
+def one_of_each(names: Iterable[str], most: int) -> list[str]:
+    """At most `most` distinct names, variants of one method after the other methods: the one with default parameters (or the first) stands
+    for it. In the order they come."""
+    every = list(dict.fromkeys(names))
+    families: dict[str, str] = {}
+    for name in every:
+        family = name.split("(")[0]
+        families[family] = name if name == family else families.get(family, name)
+    chosen = [*families.values(), *(n for n in every if n not in families.values())][:most]
+    return [n for n in every if n in chosen]
+
+
 def _note(shown: int, of: int, what: str) -> str:
     return "" if shown == of else f" · {shown} of {of} {what} shown"
 
@@ -254,7 +266,7 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
     """
     quantities = [q for q in QUANTITY if (samples["scorer"] == q).any()]
     all_methods = list(dict.fromkeys(samples["method"]))
-    methods = all_methods[:6]
+    methods = one_of_each(all_methods, 6)
     figure, axes = grid(max(len(quantities), 1), len(methods), width=2.5, height=2.0, sharey="row")
     for i, quantity in enumerate(quantities):
         of = samples[samples["scorer"] == quantity]

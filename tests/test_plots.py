@@ -154,3 +154,10 @@ def test_rows_without_samples_still_give_a_heat_map_and_failed_rows_nothing(rows
     nothing = pd.DataFrame(columns=["pair", "network", "method", "scorer", "value"])
     assert [f.stem for f in plots.draw_all(rows, nothing, tmp_path)] [:2] == ["heatmap-p-mlp"] * 2
     assert plots.draw_all(rows.assign(status="failed"), nothing, tmp_path) == []
+
+
+def test_each_method_is_shown_before_its_variants() -> None:
+    names = ["ce", "ls(epsilon=0.05)", "ls", "als(lam=100)", "als(lam=10)", "maxsup", "ce"]
+    assert plots.one_of_each(names, 4) == ["ce", "ls", "als(lam=100)", "maxsup"]
+    assert plots.one_of_each(names, 5) == ["ce", "ls(epsilon=0.05)", "ls", "als(lam=100)", "maxsup"]
+    assert plots.one_of_each(names, 9) == names[:-1]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from oodbench import contracts, registry
+from oodbench.cli import main
 from oodbench.plan import make_plan
 from oodbench.suite import load_suite, parse_suite
 
@@ -40,6 +41,12 @@ def test_files_and_commands_that_it_names_are_there() -> None:
         assert (ROOT / target).exists(), target
     for suite in re.findall(r"suites/[\w./+-]+\.yaml", README):
         load_suite(ROOT / suite)
+
+
+def test_its_table_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["leaderboard", str(ROOT / "results" / "digits"), "--format", "md"])
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")][:12]
+    assert "\n".join(table) in README, "README's table should be the first ten rows of `oodbench leaderboard results/digits --format md`"
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
