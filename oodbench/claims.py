@@ -190,6 +190,8 @@ def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, st
             wanted = [claim.metric, *(("val_accuracy", "val_nll") if claim.metric not in ("val_accuracy", "val_nll") else ())]
             tables[claim.metric] = leaderboard.trials(rows, wanted)
         cells = list(_cells(claim, tables[claim.metric], families))
+        # a pair without far-OOD sets has no cell of that kind, and counts in no family; where nothing was measured, that is shown
+        cells = [c for c in cells if c["measured"]] or cells
         found += [*_judged(claim, cells), _overall(claim, cells)]
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -216,7 +218,8 @@ def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> I
                 yield {
                     "pair": pair, "pair_params": params, "network": network, "shift": "" if id_only else column.split("_")[0],
                     "scorer": "" if id_only or own else scorer, "selected": json.dumps(chosen, sort_keys=True) if chosen else "",
-                    "unit": unit, "a_values": means[f"{column}_a"].to_numpy(float), "b_values": means[f"{column}_b"].to_numpy(float),
+                    "measured": bool(mine[column].notna().any()), "unit": unit,
+                    "a_values": means[f"{column}_a"].to_numpy(float), "b_values": means[f"{column}_b"].to_numpy(float),
                 }  # fmt: skip
 
 
@@ -258,7 +261,7 @@ def _judged(claim: Claim, cells: Sequence[dict[str, Any]]) -> list[dict[str, Any
             note = f"more than {_MOST} {cell['unit']}s would be needed"
         if cell["unit"] == "seed" and len(d) > 1:
             note = "; ".join(filter(None, [note, "one split: the verdict is for that split"]))
-        found.append(_row(claim, "cell") | {k: v for k, v in cell.items() if not k.endswith("_values")} | {
+        found.append(_row(claim, "cell") | {k: v for k, v in cell.items() if k in COLUMNS} | {
             "n": len(d), "mean_a": _mean(cell["a_values"]), "mean_b": _mean(cell["b_values"]), "difference": interval.value,
             "low": interval.low, "high": interval.high, "p": t.p, "p_adjusted": p_adjusted, "needed": more, "note": note,
         })  # fmt: skip

@@ -189,6 +189,17 @@ def test_under_a_condition_the_variant_is_selected_on_clean_validation(tmp_path:
     assert cell["mean_a"] == pytest.approx(0.5)
 
 
+def test_a_pair_without_far_sets_has_no_far_cell() -> None:
+    """An empty cell would be counted in the family and ask for more trials than are needed."""
+    d = np.random.default_rng(0).normal(0.05, 0.02, (4, 1, 1))
+    near, far = _rows(d), _rows(d, pair="q", shift="far")
+    verdicts = judge(pd.concat([near, far]), [_claim("higher", shift="any")], FAMILIES)
+    assert verdicts[["pair", "shift"]].to_numpy().tolist()[:2] == [["p", "near"], ["q", "far"]]
+    assert verdicts["level"].tolist() == ["cell", "cell", "overall"]
+    assert verdicts.iloc[0]["p_adjusted"] == pytest.approx(2 * verdicts.iloc[0]["p"])
+    assert judge(near, [_claim("higher", shift="far")], FAMILIES).iloc[0]["note"] == "no trial has both sides"
+
+
 def test_id_metrics_have_one_cell_for_each_pair() -> None:
     d = np.random.default_rng(0).normal(0.05, 0.001, (4, 1, 2))
     verdicts = judge(_rows(d), [_claim("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES)
