@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from rich.progress import Progress
 from safetensors.torch import save_file
 
 from oodbench import engine, metrics, registry, results
@@ -98,7 +99,17 @@ def test_the_history_has_a_row_for_every_epoch(done: tuple[Path, Path]) -> None:
     assert set(table.method) == {"cross-entropy"}
 
 
-def test_a_person_sees_loss_accuracy_images_per_second_and_time_left(tiny: Path, tmp_path: Path) -> None:
+def test_a_person_sees_loss_accuracy_images_per_second_and_time_left(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Eager(Progress):
+        """Draws at every change instead of ten times a second, so that no frame depends on how fast the machine is."""
+
+        def update(self, *args: Any, **fields: Any) -> None:
+            super().update(*args, **fields)
+            self.refresh()
+
+    monkeypatch.setattr("oodbench.progress.Progress", Eager)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
     tiny.write_text(TINY.replace("batch_size: 128", "batch_size: 8"))  # more than 64 batches: the loop looks up within the epoch
