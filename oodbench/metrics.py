@@ -6,9 +6,9 @@ column's name: ``_in`` has ID samples as positives, ``_out`` OOD samples. Everyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 
 Array = NDArray[Any]
 ArrayLike = Tensor | Array | list[float]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 METRICS: tuple[str, ...] = (
     "auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "oscr", "id_accuracy", "edited_accuracy", "n_id", "n_ood", "n_tied",
@@ -54,7 +56,7 @@ def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
         raise ValueError(f"{name}: there are no samples")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{name}: should be numbers, got {values.dtype}")
-    values = values.astype(np.float64)
+    values = values.astype(np.float64, copy=False)
     bad = np.count_nonzero(~np.isfinite(values))
     if bad:
         raise ValueError(f"{name}: {bad} of {len(values)} are not finite")
@@ -105,70 +107,110 @@ def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, 
     return _detection(inside, outside)
 
 
-class _Ranks(NamedTuple):
-    """For each sample of one sorted set: how many of its own set and of the other one score below it, and how many at most as high."""
+_PART = 1 << 15
+"""Samples whose curves are computed at a time: few enough to stay in cache, where a million at once would go to memory and back."""
 
-    values: Array
+
+class _Part(NamedTuple):
+    """For each of some samples of one sorted set: how many of its own set and of the other one score below it, and how many at most as
+    high."""
+
     own_below: Array
     own: Array
     other_below: Array
     other: Array
 
 
+class _Ranks(NamedTuple):
+    """What `_Part` says, for all samples of one sorted set. `own_below` None: no two are equal, so that the i-th has i below it."""
+
+    values: Array
+    own_below: Array | None
+    own: Array | None
+    other_below: Array
+    other: Array
+
+    def at(self, index: Array | slice) -> _Part:
+        if self.own_below is not None and self.own is not None:
+            below, upto = self.own_below[index], self.own[index]
+        else:
+            below = np.arange(index.start, index.stop) if isinstance(index, slice) else index
+            upto = below + 1
+        return _Part(below, upto, self.other_below[index], self.other[index])
+
+    def parts(self) -> Iterator[_Part]:
+        for start in range(0, len(self.values), _PART):
+            yield self.at(slice(start, min(start + _PART, len(self.values))))
+
+
 def _ranks(inside: Array, outside: Array) -> tuple[_Ranks, _Ranks]:
     """Of both sets, each sorted. One search serves both; ties are looked for first, since without them there is nothing to search."""
-    (i_below, i_upto), (o_below, o_upto) = _own_ranks(inside), _own_ranks(outside)
-    below = upto = np.searchsorted(outside, inside, side="left")
-    if np.any(outside[np.minimum(below, len(outside) - 1)] == inside):
-        upto = np.searchsorted(outside, inside, side="right")
+
+    def search(part: Array) -> tuple[Array, bool]:
+        below = np.searchsorted(outside, part)
+        return below, bool(np.any(outside[np.minimum(below, len(outside) - 1)] == part))
+
+    half = len(inside) // 2
+    (first, first_tied), (second, second_tied) = _both(search, inside[:half], inside[half:], len(inside) + len(outside))
+    below = upto = np.concatenate([first, second])
     # an ID sample is at most as high as an OOD one just where no more OOD samples lie below it than below that one
-    at_most, less = (np.cumsum(np.bincount(x, minlength=len(outside) + 1)) for x in (below, upto))
-    return _Ranks(inside, i_below, i_upto, below, upto), _Ranks(outside, o_below, o_upto, less[o_below], at_most[o_below])
+    at_most = less = _cumulated(below, len(outside))
+    if first_tied or second_tied:
+        upto = np.searchsorted(outside, inside, side="right")
+        less = _cumulated(upto, len(outside))
+    (i_below, i_upto), (o_below, o_upto) = _own_ranks(inside), _own_ranks(outside)
+    if o_below is not None:
+        less, at_most = less[o_below], at_most[o_below]
+    return _Ranks(inside, i_below, i_upto, below, upto), _Ranks(outside, o_below, o_upto, less, at_most)
 
 
-def _own_ranks(values: Array) -> tuple[Array, Array]:
+def _own_ranks(values: Array) -> tuple[Array, Array] | tuple[None, None]:
     if np.any(values[1:] == values[:-1]):
         return np.searchsorted(values, values, side="left"), np.searchsorted(values, values, side="right")
-    below = np.arange(len(values))
-    return below, below + 1
+    return None, None
 
 
-def _sorted(inside: Array, outside: Array) -> tuple[Array, Array]:
-    """Both sorted; side by side where they are large, since NumPy lets go of the interpreter meanwhile."""
-    if len(inside) + len(outside) < 100_000:
-        return np.sort(inside), np.sort(outside)
+def _cumulated(places: Array, n: int) -> Array:
+    """How many `places`, each in 0..n, are at most 0, 1, ..., n - 1."""
+    number = np.bincount(places, minlength=n + 1)[:n]
+    return np.cumsum(number, out=number)
+
+
+def _both(work: Callable[[_In], _Out], first: _In, second: _In, samples: int) -> tuple[_Out, _Out]:
+    """The work on both; side by side where there are many samples, since NumPy lets go of the interpreter meanwhile."""
+    if samples < 100_000:
+        return work(first), work(second)
     with ThreadPoolExecutor(1) as other:
-        second = other.submit(np.sort, outside)
-        return np.sort(inside), second.result()
+        later = other.submit(work, second)
+        return work(first), later.result()
 
 
 def _detection(inside: Array, outside: Array) -> dict[str, float]:
     n, m = len(inside), len(outside)
-    inside, outside = _sorted(inside, outside)
+    inside, outside = _both(np.sort, inside, outside, n + m)
     i, o = _ranks(inside, outside)
     # every OOD sample beats the ID samples strictly below it, and half of those it is tied with
     wins = n * m - (int(i.other_below.sum()) + int(i.other.sum())) / 2
-    # a curve moves only at its positives' scores; the counts there are those of the samples on the accepting (rejecting) side
-    ap_in, trapezoid_in = _precision_recall(i.own, i.other, i.own_below, i.other_below)
-    ap_out, trapezoid_out = _precision_recall(m - o.own_below, n - o.other_below, m - o.own, n - o.other)
-    accepted = int(np.searchsorted(i.own, _share95(n)))  # first ID score that accepts 95 % of ID
-    caught = int(np.searchsorted(o.own_below, m - _share95(m), side="right")) - 1  # last OOD score that rejects 95 % of OOD
-    tied = sum(int(np.count_nonzero((r.own - r.own_below > 1) | (r.other > r.other_below))) for r in (i, o))
+    of_id, of_ood = _both(lambda side: _curve(*side), (i, m, False), (o, n, True), n + m)
+    # the first ID score that accepts 95 % of ID, the last OOD score that rejects 95 % of OOD
+    accepted = _first(lambda at: i.at(at).own, np.array([_share95(n)]), n)
+    caught = _first(lambda at: o.at(at).own_below, np.array([m - _share95(m) + 1]), m) - 1
     metrics: dict[str, float] = {
         "auroc": wins / (n * m),
-        "aupr_in": ap_in, "aupr_out": ap_out, "aupr_in_trapezoid": trapezoid_in, "aupr_out_trapezoid": trapezoid_out,
-        "fpr95_in": float(i.other[accepted] / m),
-        "fpr95_out": float((n - o.other_below[caught]) / n),
+        "aupr_in": of_id.average_precision, "aupr_out": of_ood.average_precision,
+        "aupr_in_trapezoid": of_id.trapezoid, "aupr_out_trapezoid": of_ood.trapezoid,
+        "fpr95_in": float(i.other[accepted[0]] / m),
+        "fpr95_out": float((n - o.other_below[caught[0]]) / n),
         "overlap": _overlap(i, o),
-        "ks": float(max(np.max(np.abs(i.own / n - i.other / m)), np.max(np.abs(o.other / n - o.own / m)))),
-        "n_id": n, "n_ood": m, "n_tied": tied,
+        "ks": max(of_id.ks, of_ood.ks),
+        "n_id": n, "n_ood": m, "n_tied": of_id.tied + of_ood.tied,
     }  # fmt: skip
     low, high = min(inside[0], outside[0]), max(inside[-1], outside[-1])
     if high > low:
         # areas under the FPR and the FNR curve over thresholds on min-max normalised scores are plain means of those scores
         # (Humblot-Renaux et al., CVPR Workshops 2023; normalisation over both sets as in pytorch-ood 0.4)
         scale = high - low
-        error_in, error_out = (inside / scale - low / scale).mean(), (high / scale - outside / scale).mean()
+        error_in, error_out = (inside / scale).mean() - low / scale, high / scale - (outside / scale).mean()
         metrics["autc"] = float(error_in + error_out) / 2
     return metrics
 
@@ -179,14 +221,43 @@ def _share95(n: int) -> int:
     return k if k / n >= 0.95 else k + 1
 
 
-def _precision_recall(hits: Array, false: Array, hits_before: Array, false_before: Array) -> tuple[float, float]:
-    """Average precision and trapezoidal area: at each positive's score the true and false positives, and those at the last stricter
-    threshold. The curve starts at recall 0, precision 1, as scikit-learn's."""
-    precision = hits / (hits + false)
-    before = hits_before / np.maximum(hits_before + false_before, 1)
-    first = np.count_nonzero(hits_before + false_before == 0)
-    average = float(precision.mean())
-    return average, (average + float(before.mean()) + first / len(hits)) / 2
+class _Curve(NamedTuple):
+    """What is read off the scores of one set as positives."""
+
+    average_precision: float
+    trapezoid: float
+    ks: float
+    tied: int
+
+
+def _curve(r: _Ranks, others: int, ood: bool) -> _Curve:
+    """A curve moves only at its positives' scores: there the true and false positives are counted, and those at the last stricter
+    threshold; ID samples are accepted from below, OOD samples (`ood`) rejected from above. It starts at recall 0, precision 1, as
+    scikit-learn's."""
+    positives = len(r.values)
+    precision = stricter = ks = 0.0
+    tied = 0
+    for p in r.parts():
+        hits, false, hits_before, false_before = p.own, p.other, p.own_below, p.other_below
+        if ood:
+            hits, false, hits_before, false_before = positives - hits_before, others - false_before, positives - hits, others - false
+        precision += float((hits / (hits + false)).sum())
+        before = hits_before + false_before
+        stricter += float((hits_before / np.maximum(before, 1)).sum()) + np.count_nonzero(before == 0)
+        ks = max(ks, float(np.max(np.abs(p.own / positives - p.other / others))))
+        tied += int(np.count_nonzero((p.own - p.own_below > 1) | (p.other > p.other_below)))
+    return _Curve(precision / positives, (precision + stricter) / positives / 2, ks, tied)
+
+
+def _first(of: Callable[[Array], Array], levels: Array, n: int) -> Array:
+    """For each of some levels the first index in 0..n-1 at which the ascending `of(index)` reaches it, else n: by halving, so that no
+    more than a few of the n values are computed."""
+    low, high = np.zeros(len(levels), dtype=np.intp), np.full(len(levels), n)
+    while np.any(open_ := low < high):
+        middle = (low + high) // 2
+        reached = of(np.minimum(middle, n - 1)) >= levels
+        low, high = np.where(open_ & ~reached, middle + 1, low), np.where(open_ & reached, middle, high)
+    return low
 
 
 def _overlap(i: _Ranks, o: _Ranks) -> float:
@@ -197,10 +268,16 @@ def _overlap(i: _Ranks, o: _Ranks) -> float:
     bins = 2 * int(np.clip(np.sqrt(min(n, m)) / 2, 1, 50))
     # each set weighs the same in the pooled quantiles, however large it is; a quantile is the lower of the two sets' first scores there
     q = np.arange(1, bins) / bins - 1e-12
-    at_id = np.searchsorted(0.5 / n * i.own + 0.5 / m * i.other, q)
-    at_ood = np.searchsorted(0.5 / n * o.other + 0.5 / m * o.own, q)
-    both = np.append(i.values, np.inf)[at_id], np.append(o.values, np.inf)[at_ood]
-    edges = np.unique(np.minimum(*both))
+
+    def pooled(r: _Ranks, own: int, other: int) -> Array:
+        def share(at: Array) -> Array:
+            part = r.at(at)
+            return 0.5 / own * part.own + 0.5 / other * part.other
+
+        at = _first(share, q, own)
+        return np.where(at < own, r.values[np.minimum(at, own - 1)], np.inf)
+
+    edges = np.unique(np.minimum(pooled(i, n, m), pooled(o, m, n)))
     below = (np.concatenate([[0], np.searchsorted(r.values, edges, side="right"), [len(r.values)]]) for r in (i, o))
     return float(np.minimum(*(np.diff(x) / x[-1] for x in below)).sum())
 
