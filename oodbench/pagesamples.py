@@ -30,6 +30,7 @@ def number(value: Any, digits: int = 5) -> float | None:
 
 
 def by_cell(samples: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The samples of each (pair, network, method, scorer)."""
     keys = ["pair", "network", "method", "scorer"]
     return {tuple(map(str, key)): group for key, group in samples.groupby(keys, sort=False)}
 

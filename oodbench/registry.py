@@ -162,6 +162,7 @@ def _walk(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def plain_value(value: Any) -> Any:
+    """A parameter as YAML would hold it: components as their plain form, paths and code as text."""
     return _walk(value, lambda v: v.plain if isinstance(v, Spec) else str(v) if isinstance(v, (Path, Code)) else v)
 
 
@@ -373,6 +374,7 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
 
 
 def meant(name: str, choices: Sequence[str]) -> str:
+    """The end of an error line: the nearest allowed name, if any is near, and all of them."""
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     there = ", ".join(sorted(choices)) or "none"
     return (f"; did you mean {close[0]!r}?" if close else ";") + f" allowed: {there}"
@@ -454,6 +456,7 @@ _loaded = False
 
 
 def registry(kind: str) -> Registry:
+    """The registry of a kind, one of KINDS; UserError else."""
     if kind not in _by_kind:
         raise UserError(f"unknown kind {kind!r}; allowed: {', '.join(KINDS)}")
     return _by_kind[kind]

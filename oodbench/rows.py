@@ -128,6 +128,7 @@ def _row(run: Run, scorer: ScorerPlan | None, values: Mapping[str, Any]) -> dict
 
 
 def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
+    """The rows of a run that failed: one for ID alone and one for each scorer and OOD set, each with the first line of the reason."""
     why = {"status": "failed", "reason": reason.splitlines()[0]}
     ood = [s for s in run.sets.values() if s.shift in OOD_SHIFTS]
     rows = [_row(run, None, why)]

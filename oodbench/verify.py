@@ -61,6 +61,7 @@ def verify(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) 
 
 
 def to_lines(findings: Iterable[Finding]) -> list[str]:
+    """One line for each finding."""
     return [f"{f.state}: {f.what}: {f.why}" for f in findings]
 
 

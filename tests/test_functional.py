@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from oodbench import functional
+from oodbench.base import Outputs
 
 RNG = torch.Generator().manual_seed(0)
 
@@ -37,6 +38,26 @@ def test_class_means_and_scatter_against_numpy(monkeypatch: pytest.MonkeyPatch) 
     known = y.clamp(min=0)
     centred = f.double() - means[known]
     np.testing.assert_allclose(functional.scatter(f, means, known), centred.T @ centred / 100, rtol=1e-10)
+
+
+@pytest.mark.parametrize("classes", [3, 100])
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_moments_against_numpy(classes: int, unknown: bool, dtype: torch.dtype) -> None:
+    """Across blocks of a block, far from the origin, where a sum of squares would cancel."""
+    n = functional.BLOCK + 5000
+    f = (40 + torch.randn(n, 7, generator=RNG) * torch.arange(1, 8)).to(dtype)
+    y = torch.randint(-1 if unknown else 0, classes - 1, (n,), generator=RNG)  # the last class has no sample
+    m = functional.moments(Outputs(torch.zeros(n, classes), f, y))
+    x, labels = f.double().numpy(), y.numpy()
+    np.testing.assert_allclose(m.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(m.total, np.cov(x.T, bias=True), rtol=1e-9, atol=1e-9)
+    assert m.counts.tolist() == [int((labels == c).sum()) for c in range(classes)]
+    means = np.stack([x[labels == c].mean(axis=0) for c in range(classes - 1)])
+    np.testing.assert_allclose(m.means[:-1], means, rtol=1e-12)
+    assert m.means[-1].tolist() == [0.0] * 7
+    centred = (x - means[labels])[labels >= 0]
+    np.testing.assert_allclose(m.within, centred.T @ centred / len(centred), rtol=1e-9, atol=1e-9)
 
 
 def test_whitening_inverts_on_the_range_of_a_singular_covariance() -> None:

@@ -26,6 +26,7 @@ class Wrapper(Method):
 
 
 def permutation(batch: Batch) -> Tensor:
+    """A random order of the batch's samples, (B,), drawn from the batch's own generator."""
     return torch.randperm(len(batch.inputs), generator=batch.rng, device=batch.inputs.device)
 
 

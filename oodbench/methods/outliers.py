@@ -21,6 +21,7 @@ def to_uniform(logits: Tensor) -> Tensor:
 
 
 def outliers_of(batch: Batch) -> Tensor:
+    """The outliers (B, ...) of a batch; the loop draws them for every method that needs them."""
     assert batch.outliers is not None
     return batch.outliers
 

@@ -64,6 +64,7 @@ def csv_column(file: Path, column: str) -> list[str]:
 
 
 def csv_has(file: Path, column: str) -> bool:
+    """Whether the header names the column."""
     return column in _header(file)
 
 

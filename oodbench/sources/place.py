@@ -67,5 +67,6 @@ def note(place: Path) -> None:
 
 
 def missing(name: str, looked: Sequence[Path], get: str) -> NoReturn:
+    """Raise MissingData: which data set, where it was looked for, how to get it."""
     where = ", ".join(str(p) for p in looked)
     raise MissingData(f"data set {name!r} is not here; looked for it in {where}; to get it: {get}")
