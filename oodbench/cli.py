@@ -154,7 +154,7 @@ def _summary(done: Any) -> None:
         click.echo(verdicts(done.claims))
     made = ", ".join(f"{n} {kind}" for kind, n in done.made.items())
     click.echo(
-        f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, suite.yaml, report.html, plots/)"
+        f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, history.csv, suite.yaml, report.html, plots/)"
     )
 
 

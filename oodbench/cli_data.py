@@ -78,7 +78,9 @@ def status(names: tuple[str, ...]) -> None:
 def download(names: tuple[str, ...]) -> None:
     """Download what data sets, pairs or suite files lack and what can be downloaded; an interrupted download is gone on with."""
     from oodbench.data import download as fetch
+    from oodbench.sources.download import watcher
 
+    watcher.set(_progress())
     left = fetch(_needs(names), click.echo)
     if left:
         raise UserError("\n".join(left))
@@ -146,8 +148,8 @@ def _progress() -> Callable[[str, int, int], None] | None:
         return None
 
     def show(name: str, done: int, total: int) -> None:
-        click.echo(f"\r{name}: {done:,} of {total:,}\x1b[K", nl=False, err=True)
-        if done >= total:
+        click.echo(f"\r{name}: {done:,} of {f'{total:,}' if total else 'an unknown number'}\x1b[K", nl=False, err=True)
+        if done >= total > 0:
             click.echo("\r\x1b[K", nl=False, err=True)
 
     return show

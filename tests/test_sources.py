@@ -14,7 +14,7 @@ import pytest
 
 from oodbench.errors import MissingData, UserError
 from oodbench.sources import download, place
-from oodbench.sources.download import fetch, staged, through_fetch
+from oodbench.sources.download import fetch, staged, through_fetch, watcher
 from oodbench.sources.files import FileSamples, folder
 from oodbench.sources.index import Item, Lines, forget, index
 from oodbench.sources.lists import csv_column, csv_list, image_list
@@ -287,7 +287,14 @@ def test_an_interrupted_download_goes_on_and_takes_its_name_at_the_end(tmp_path:
     assert not target.exists()
     part = tmp_path / "set.tar.part"
     assert part.stat().st_size == 300_000
-    assert fetch(server, target, md5=MD5).read_bytes() == CONTENT
+    told: list[tuple[str, int, int]] = []
+    token = watcher.set(lambda *progress: told.append(progress))
+    try:
+        assert fetch(server, target, md5=MD5).read_bytes() == CONTENT
+    finally:
+        watcher.reset(token)
+    assert told[0][1] > 300_000, "what was there already counts"
+    assert told[-1] == ("set.tar", len(CONTENT), len(CONTENT))
     assert _Server.asked == ["", "bytes=300000-"]
     assert not part.exists()
     fetch(server, target, md5=MD5)

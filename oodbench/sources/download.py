@@ -8,20 +8,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from oodbench.errors import UserError
 from oodbench.sources.place import offline
 
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all (0 where unknown)."""
+Progress = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes that are here and those of the whole (0 where unknown)."""
+
+watcher: ContextVar[Progress | None] = ContextVar("watcher", default=None)
+"""Who is told how far a download has come; a data set's own code does not have to hand it on."""
 
 downloads: dict[str, Callable[[Path], None]] = {}
 """How a data set is downloaded into a folder, for those that can be: filled by the components' modules."""
 
 
-def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "", progress: Progress | None = None) -> Path:
+def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
     """Download `url` to `target`: what an earlier attempt left in ``target.part`` is gone on with, and the name is given only
     when the length and the hash are right. A file that has the right hash already is not downloaded again."""
     if target.is_file() and (_right(target, md5, sha256) or not (md5 or sha256)):
@@ -38,7 +42,7 @@ def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "", progress: 
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 goes_on = start > 0 and answer.status == 206
-                _copy(answer, part, start if goes_on else 0, progress)
+                _copy(answer, part, start if goes_on else 0, target.name)
         except urllib.error.HTTPError as error:
             if error.code != 416:  # 416: nothing is left beyond what is here, so the hash decides
                 raise UserError(f"{url}: {error}; what has come so far is kept in {part}") from None
@@ -58,15 +62,15 @@ def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "", progress: 
     return target
 
 
-def _copy(answer: Any, part: Path, start: int, progress: Progress | None) -> None:
+def _copy(answer: Any, part: Path, start: int, name: str) -> None:
     length = int(answer.headers.get("Content-Length") or 0)
-    done = start
+    done, tell = start, watcher.get()
     with open(part, "ab" if start else "wb") as file:
         while block := answer.read(1 << 20):
             file.write(block)
             done += len(block)
-            if progress is not None:
-                progress(done, start + length if length else 0)
+            if tell is not None:
+                tell(name, done, start + length if length else 0)
     if length and done != start + length:
         raise OSError(f"connection lost after {done} of {start + length} bytes")
 
@@ -96,7 +100,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def through_fetch(progress: Progress | None = None) -> Iterator[None]:
+def through_fetch() -> Iterator[None]:
     """Inside, torchvision's downloads go through `fetch`, since its own start from zero and write under the final name."""
     from torchvision.datasets import utils
 
@@ -105,7 +109,7 @@ def through_fetch(progress: Progress | None = None) -> Iterator[None]:
     def retrieve(url: str, filename: Any, chunk_size: int = 0) -> None:
         # torchvision asks only where no file has the right hash: what lies there under the name is damaged.
         Path(filename).unlink(missing_ok=True)
-        fetch(url, Path(filename), progress=progress)
+        fetch(url, Path(filename))
 
     if original is not None:
         utils._urlretrieve = retrieve
