@@ -191,7 +191,7 @@ def _detection(inside: Array, outside: Array) -> dict[str, float]:
     i, o = _ranks(inside, outside)
     # every OOD sample beats the ID samples strictly below it, and half of those it is tied with
     wins = n * m - (int(i.other_below.sum()) + int(i.other.sum())) / 2
-    of_id, of_ood = _both(lambda side: _curve(*side), (i, m, False), (o, n, True), n + m)
+    of_id, of_ood = _curve(i, m, ood=False), _curve(o, n, ood=True)
     # the first ID score that accepts 95 % of ID, the last OOD score that rejects 95 % of OOD
     accepted = _first(lambda at: i.at(at).own, np.array([_share95(n)]), n)
     caught = _first(lambda at: o.at(at).own_below, np.array([m - _share95(m) + 1]), m) - 1
