@@ -75,6 +75,11 @@ def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor
     return n, means, squares
 
 
+def _in_place_of(covariance: Tensor, whiten: Tensor) -> Tensor:
+    """W (R, R') in the memory of the covariance (R, R) that it was computed from: for many classes there is no room for both."""
+    return covariance[:, : whiten.shape[1]].copy_(whiten)
+
+
 @scorer(
     "ssd",
     source="Sehwag et al., ICLR 2021; eval_ssd.py of inspire-group/SSD",
@@ -108,7 +113,7 @@ class SSD(Scorer):
                 whiten = functional.whitening(covariance, floor=1e-12)
             except ValueError:
                 continue  # the samples of this class are all the same: it has no covariance to measure by
-            self.whiten.append(whiten)
+            self.whiten.append(_in_place_of(covariance, whiten))
             self.centres.append(mean @ whiten)
         if not self.whiten:
             raise ValueError(
@@ -146,18 +151,21 @@ class GMM(Scorer):
         counts, means, covariances = _groups(train, self.reduce, "gmm")
         share = counts / counts.sum()
         if self.covariance == "tied":
-            covariances = (share.view(-1, 1, 1) * covariances).sum(dim=0, keepdim=True).expand_as(covariances)
-        self.precision, self.centres, self.constant = [], [], []
-        for mean, covariance, pi in zip(means, covariances, share, strict=True):
-            if self.covariance == "diagonal":
-                values, vectors = covariance.diagonal(), torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
-            else:
-                values, vectors = torch.linalg.eigh(covariance)
-            values = values.clamp(min=0) + self.reg
-            whiten = vectors / values.sqrt()
-            self.precision.append(whiten)
-            self.centres.append(mean @ whiten)
-            self.constant.append(pi.log() - 0.5 * (values.log().sum() + len(mean) * math.log(2 * math.pi)))
+            whitened = [self._whiten(torch.einsum("c,cij->ij", share, covariances))] * len(means)
+        else:
+            whitened = [self._whiten(covariance) for covariance in covariances]
+        self.precision = [whiten for whiten, _ in whitened]
+        self.centres = [mean @ whiten for mean, whiten in zip(means, self.precision, strict=True)]
+        self.constant = [pi.log() - 0.5 * volume for pi, (_, volume) in zip(share, whitened, strict=True)]
+
+    def _whiten(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """W with W W^T = (S + reg I)^-1, and log det(2 pi (S + reg I))."""
+        if self.covariance == "diagonal":
+            values, vectors = covariance.diagonal().clone(), torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+        else:
+            values, vectors = torch.linalg.eigh(covariance)
+        values = values.clamp(min=0) + self.reg
+        return _in_place_of(covariance, vectors / values.sqrt()), (values * (2 * math.pi)).log().sum()
 
     def score(self, outputs: Outputs) -> Tensor:
         x = self.reduce(outputs.features)
