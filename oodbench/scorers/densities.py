@@ -14,7 +14,9 @@ from oodbench.base import Outputs, Scorer
 from oodbench.registry import scorer
 
 _MEMORY = 400 * 2**20
-"""Bytes that the covariances of all classes may take (their inverses take as much again)."""
+"""Bytes that the covariances of all classes may take."""
+_ROWS = 4096
+"""Rows read at a time: they take several wide float64 copies beside the covariances."""
 
 
 class _Reduced:
@@ -62,7 +64,7 @@ def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor
     where = row[torch.where(known, train.labels, train.classes)]
     sums = torch.zeros(len(present), reduce.width, dtype=torch.float64, device=train.features.device)
     squares = torch.zeros(len(present), reduce.width, reduce.width, dtype=torch.float64, device=sums.device)
-    for f, y in zip(functional.blocks(train.features), where.split(functional.BLOCK), strict=True):
+    for f, y in zip(functional.blocks(train.features, _ROWS), where.split(_ROWS), strict=True):
         x = reduce(f)
         for c in y[y >= 0].unique().tolist():
             own = x[y == c]
