@@ -238,17 +238,18 @@ def swept(board: pd.DataFrame, of: str = "method") -> dict[tuple[str, str], dict
 
 @styled
 def sweep_curves(
-    board: pd.DataFrame, name: str, parameter: str, *, of: str = "method", metric: str = "auroc", scorers: Sequence[str] | None = None
-) -> Figure:
+    board: pd.DataFrame, name: str, parameter: str, *, of: str = "method", metric: str = "auroc", scorers: Sequence[str] | None = None,
+    baseline: str | None = None,
+) -> Figure:  # fmt: skip
     """A value along a swept parameter (such as ALS's lambda), near and far, and ID accuracy; the band is the 95 % interval. A line per
-    scorer (or per method, where a scorer is swept); dotted levels are the same line of the first variant without the parameter."""
+    scorer (or per method, where a scorer is swept); dotted levels are the same line of `baseline`, by default the first other method."""
     variants = swept(board, of)[name, parameter]
     other = "scorer" if of == "method" else "method"
     lines = first(board[other] if scorers is None else scorers, 5)
     values = [*(f"{s}_{metric}" for s in _shifts(board, metric)), *(["id_accuracy"] if of == "method" else [])]
     figure, axes = grid(1, len(values), width=2.7, height=2.4)
     x = np.array(list(variants.values()))
-    without = next((str(n) for n in board[of] if not str(n).startswith(name)), None)
+    without = baseline or next((str(n) for n in board[of] if not str(n).startswith(name)), None)
     for axis, value in zip(axes[0], values, strict=True):
         for i, line in enumerate(lines if value != "id_accuracy" else lines[:1]):
             mine = board[board[other] == line].drop_duplicates(of).set_index(of)
@@ -321,7 +322,9 @@ def draw(board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, 
     if costs is not None and len(costs):
         found["cost"] = cost_quality(clean, costs, value=value)
     for (name, parameter), _ in swept(clean).items():
-        found[f"sweep-{name}-{parameter}"] = sweep_curves(clean, name, parameter, scorers=scorers)
+        # the board is sorted by what was found; the rows still stand in the suite's order, whose first method is what one compares with
+        other = next((str(n) for n in trials["method"] if str(n).partition("(")[0] != name), None)
+        found[f"sweep-{name}-{parameter}"] = sweep_curves(clean, name, parameter, scorers=scorers, baseline=other)
     if len({severity_of(str(c)) for c in board["condition"]} - {None}) > 1:
         found["severity"] = severity_curves(board, scorers=scorers)
     mine = trials[(trials["condition"] == "clean") & (trials["id_set"] == "id")]

@@ -109,6 +109,15 @@ def test_a_sweep_is_found_and_drawn_along_its_parameter() -> None:
     assert "ID accuracy" in texts(figure)
 
 
+def test_a_sweep_is_compared_with_the_suites_first_method_not_with_the_best_one() -> None:
+    rows = pd.concat([sweep(), make_rows(methods=("focal",))])
+    rows.loc[rows["method"] == "focal", "auroc"] = 1.0
+    board = leaderboard(rows)
+    assert board["method"].iloc[0] == "focal"
+    figure = boardplots.draw(board, trials(rows), None, scorers=["msp"])["sweep-als-lam"]
+    assert "dotted: ce" in texts(figure)
+
+
 def test_a_sweep_from_zero_shows_no_negative_values_and_no_interval_beyond_a_fraction() -> None:
     figure = boardplots.sweep_curves(leaderboard(sweep((0.0, 0.1, 1.0, 10.0))), "als", "lam")
     near = figure.axes[0]
