@@ -271,8 +271,8 @@ def _add_by_class(sums: Tensor, rows: Tensor, classes: Tensor) -> None:
 def _add_moments(outer: Tensor, sums: Tensor, rows: Tensor, classes: Tensor, centre: Tensor) -> None:
     """Add the outer products (D, D) of the rows (N, D) minus their centre, and the sum of each class (C, D); totals in float64.
 
-    On the CPU by NumPy, which computes one half of the product of a matrix with its own transpose, a few rows at a time in memory that
-    is used again: 2.8 times as fast as the lines below for 50,000 rows of 512 on two cores.
+    On the CPU NumPy does it, since it computes only one half of the product of a matrix with its own transpose, a few rows at a time in
+    memory that is used again: 2.2 times as fast as torch's product for 50,000 rows of 512 on two cores.
     """
     if rows.device.type != "cpu":
         centred = rows.double() - centre
