@@ -74,11 +74,12 @@ class Opened:
         try:
             run = engine.tuned(run)
             if run.data is not None:
-                if not store.get("weights", run.key):
-                    return run, f"the weights {run.key[:12]} are not in the store, or damaged"
-                for name in ("test", *run.scored_sets):
-                    if not store.get("outputs", run.outputs_key(name)):
-                        return run, f"the outputs of {name} are not in the store, or damaged"
+                for source in run.members or (run,):  # an ensemble has no weights of its own
+                    if not store.get("weights", source.key):
+                        return run, f"the weights {source.key[:12]} are not in the store, or damaged"
+                    for name in ("test", *run.scored_sets):
+                        if not store.get("outputs", source.outputs_key(name)):
+                            return run, f"the outputs of {name} are not in the store, or damaged"
             scores: dict[str, dict[str, Stored]] = {}
             absent: dict[str, str] = {}
             for s in run.scorers:

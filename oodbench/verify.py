@@ -304,11 +304,12 @@ def _metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
             unread.append(f"{held[0].title}: {held[1]}")
             continue
         for made in columns(rows_of(held.run, held.outputs, held.scores, held.absent)).to_dict("records"):
+            row = written.get(tuple(str(made[k]) for k in IDENTITY))
             if made["status"] != "ok":
-                if held.absent.get(str(made["scorer"])) is not None:
+                # a scorer that failed left no scores behind
+                if held.absent.get(str(made["scorer"])) is not None and (row is None or row["status"] != "failed"):
                     unread.append(f"{_name(made)}: {made['reason']}")
                 continue
-            row = written.get(tuple(str(made[k]) for k in IDENTITY))
             if row is None:
                 continue  # `suite` and `keys` say so
             checked += 1

@@ -8,13 +8,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
+from oodbench.base import Outputs
 from oodbench.leaderboard import read_rows
 from oodbench.merge import write_csv
 from oodbench.runner import run
+from oodbench.scorers.logits import MSP
 from oodbench.suite import parse_suite
 from oodbench.verify import CONTRADICTED, HOLDS, UNCHECKED, verify
 from tests.test_cli_tables import SUITE, call, copied, made
+from tests.test_parents import SUITE as PARENTS
 
 __all__ = ["copied", "made"]
 
@@ -68,6 +72,20 @@ def test_without_the_store_the_files_alone_are_checked(copied: Path) -> None:
     done = call("verify", copied)
     assert done.exit_code == 1
     assert re.search(r"contradicted: leaderboard\.csv: (near|far)_auroc of digits / .* is 0\.\d+, the rows give", done.output)
+
+
+def test_an_ensemble_is_read_through_its_members_and_a_failed_scorer_left_nothing_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: MSP, outputs: Outputs) -> Tensor:
+        raise ValueError("as a test wants it")
+
+    methods, scorers = [{"ensemble": {"members": 2}}], ["msp", "mutual-information"]
+    with monkeypatch.context() as broken:
+        broken.setattr(MSP, "score", fails)
+        done = run(parse_suite(PARENTS | {"methods": methods, "scorers": scorers, "seeds": [0]}), results=tmp_path, device="cpu")
+    assert set(done.rows.loc[done.rows["scorer"] == "msp", "status"]) == {"failed"}
+    assert states(done.folder)["metrics"] == HOLDS
 
 
 def test_the_store_may_lie_elsewhere(copied: Path, tmp_path: Path) -> None:
