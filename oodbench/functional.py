@@ -302,7 +302,7 @@ class Moments:
         where = torch.where(known, train.labels, classes)  # rows of no class are gathered in a last one
         counts = torch.bincount(where, minlength=classes + 1).double()
         # about a point near the mean, which is not known yet, so that nothing cancels when the sums are moved to it
-        near = next((f.mean(dim=0).double() for f in self.blocks()), torch.zeros(width, dtype=torch.float64, device=device))
+        near = next((f[:1024].double().mean(dim=0) for f in self.blocks()), torch.zeros(width, dtype=torch.float64, device=device))
         sums = torch.zeros(classes + 1, width, dtype=torch.float64, device=device)
         outer = torch.zeros(width, width, dtype=torch.float64, device=device)
         for f, y in zip(self.blocks(), where.split(BLOCK), strict=True):
