@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oodbench import report, stats
-from oodbench.base import ROW_KEYS
-from oodbench.leaderboard import leaderboard
-from oodbench.metrics import COUNTS, ID_ONLY, METRICS
+from oodbench.core.scorer import ROW_KEYS
+from oodbench.evaluation.leaderboard import leaderboard
+from oodbench.evaluation.metrics.detection import COUNTS, ID_ONLY, METRICS
+from oodbench.evaluation.statistics import trials as stats
+from oodbench.report.page import page as report
 
 SETS = {"cifar100": "near", "tin": "near", "mnist": "far", "svhn": "far", "textures": "far", "places365": "far"}
 

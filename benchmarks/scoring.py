@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from oodbench import metrics, registry
-from oodbench.base import Head, Outputs
-from oodbench.score import score_sets
+from oodbench.core import registry
+from oodbench.core.scorer import Head, Outputs
+from oodbench.evaluation.metrics import detection as metrics
+from oodbench.scoring.score import score_sets
 
 NEIGHBOURS = ["knn", "nnguide", "relation"]
 SIXTEEN = [

@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oodbench import registry
-from oodbench.base import Batch, Geometry, Method, Network, Recipe, Task
-from oodbench.contracts import example
-from oodbench.errors import NotApplicable
-from oodbench.optimise import make_optimizer, running_as
-from oodbench.samples import TensorSamples
-from oodbench.train import initialise, train
+from oodbench.core import registry
+from oodbench.core.errors import NotApplicable
+from oodbench.core.scorer import Batch, Geometry, Method, Network, Recipe, Task
+from oodbench.data.samples import TensorSamples
+from oodbench.scoring.contract import example
+from oodbench.training.loop import initialise, train
+from oodbench.training.optimiser import make_optimizer, running_as
 
 SHAPE = (3, 32, 32)
 CLASSES = 10

@@ -11,13 +11,21 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "base": ("Outputs", "Head", "Batch", "Samples", "Dataset", "Pair", "Network", "Method", "Scorer", "View", "Task", "Recipe", "Geometry"),
-    "registry": ("build", "dataset", "pair", "network", "method", "scorer", "view", "augmentation"),
-    "score": ("score_all",),
-    "suite": ("Suite", "load_suite"),
-    "runner": ("run",),
-    "errors": ("UserError",),
+    "core.scorer": ("Outputs", "Head", "Batch", "Samples", "Dataset", "Pair", "Network", "Method", "Scorer", "View", "Task", "Recipe", "Geometry"),
+    "core.registry": ("build", "dataset", "pair", "network", "method", "scorer", "view", "augmentation"),
+    "scoring.score": ("score_all",),
+    "suite.parse": ("Suite", "load_suite"),
+    "runs.runner": ("run",),
+    "core.errors": ("UserError",),
 }  # fmt: skip
+_MODULES = {
+    "registry": "core.registry",
+    "errors": "core.errors",
+    "metrics": "evaluation.metrics.detection",
+    "stats": "evaluation.statistics.trials",
+    "functional": "scoring.functional.streams",
+    "plots": "report.plots.scores",
+}
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]
 
@@ -25,8 +33,8 @@ __all__ = ["__version__", *_HOME]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"oodbench.{_HOME[name]}"), name)
-    if name in ("registry", "metrics", "functional", "stats", "plots", "errors"):
-        return importlib.import_module(f"oodbench.{name}")
+    if name in _MODULES:
+        return importlib.import_module(f"oodbench.{_MODULES[name]}")
     raise AttributeError(f"module 'oodbench' has no attribute {name!r}")
 
 

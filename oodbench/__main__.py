@@ -1,5 +1,5 @@
 """``python -m oodbench``: the same as the command ``oodbench``."""
 
-from oodbench.cli import main
+from oodbench.cli.main import main
 
 main()

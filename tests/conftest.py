@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from oodbench import registry
+from oodbench.core import registry
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 """Facts and reference data that lie beside a developer's checkout, never in a user's clone."""
 
 

@@ -1,0 +1,143 @@
+"""Commands on results that are there already: leaderboard, compare, merge, verify, report. Parse, call, print; no logic."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from oodbench.report.formats import FORMATS
+
+_PATH = click.Path(path_type=Path)
+_where = click.option(
+    "--where", "conditions", multiple=True, metavar="KEY=VALUE", help="Only rows that meet it; KEY!=VALUE, * and ? too. May be repeated."
+)
+_format = click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
+_store = click.option("--store", type=_PATH, help="Folder of stored artefacts.  [default: .store beside the results folder]")
+_plugin = click.option("--plugin", "plugins", multiple=True, type=_PATH, help="A Python file that registers components.")
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(v.strip() for v in value.split(",") if v.strip()) if value else ()
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
+@click.option("--by", help="Rank by this column.  [default: near_auroc, or far_auroc where there is no near set]")
+@click.option("--show", callback=_names, help="Columns to print, with commas between.")
+@click.option("--costs", is_flag=True, help="Cost columns too, from timing.csv: seconds, passes, bytes, and what is read.")
+@_where
+@_format
+def leaderboard(
+    results: tuple[Path, ...], by: str | None, show: tuple[str, ...], costs: bool, conditions: tuple[str, ...], style: str
+) -> None:
+    """Print the ranked table of one or several results folders."""
+    from oodbench.evaluation import costs as spending
+    from oodbench.evaluation import leaderboard as board_of
+    from oodbench.evaluation import reference
+    from oodbench.runs import merge as merging
+
+    rows = merging.where(merging.read(results), conditions)
+    board, columns = board_of.leaderboard(rows, by=by), show or board_of.shown_by(by)
+    if costs:
+        board, columns = spending.join(board, rows, results), (*columns, *spending.SPENT)
+    click.echo(board_of.to_text(board, style, columns))
+    figures = [f for path in results for f in reference.figures_of(path)]
+    beside = reference.beside(board, figures, style) if figures and style != "csv" else ""
+    if beside:
+        click.echo("\n" + beside)
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
+@click.option("--of", type=click.Choice(("method", "scorer", "network")), default="scorer", show_default=True, help="What to rank.")
+@click.option("--value", default="near_auroc", show_default=True, help="By which column of the leaderboard.")
+@_where
+@_format
+def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str, ...], style: str) -> None:
+    """Average ranks over pairs and splits: Friedman, Nemenyi, Conover-Holm, wins, ties and losses."""
+    from oodbench.report import ranks as ranking
+    from oodbench.runs import merge as merging
+
+    click.echo(ranking.to_text(merging.where(merging.read(results), conditions), of, value, style))
+
+
+@click.command()
+@click.argument("a", type=_PATH, metavar="A")
+@click.argument("b", type=_PATH, metavar="[B]", required=False)
+@_where
+@click.option("--where-b", "conditions_b", multiple=True, metavar="KEY=VALUE", help="The same for B.")
+@click.option("--match", callback=_names, help="Keys by which rows are matched.  [default: method,scorer, without those of --where-b]")
+@click.option("--values", callback=_names, default="near_auroc,far_auroc,id_accuracy", show_default=True, help="Values to compare.")
+@click.option("--runs", type=click.IntRange(2), default=3, show_default=True, help="Runs behind a published std.")
+@click.option("--tests", is_flag=True, help="Every test of every matched row, and what the samples say (DeLong, bootstrap).")
+@_store
+@click.option("--store-b", type=_PATH, help="The same for B.")
+@_plugin
+@_format
+def compare(
+    a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...], match: tuple[str, ...], values: tuple[str, ...],
+    runs: int, tests: bool, store: Path | None, store_b: Path | None, plugins: tuple[Path, ...], style: str,
+) -> None:  # fmt: skip
+    """Compare results with other results, with a published table (CSV), or rows of one folder with one another.
+
+    Without B, rows of A that meet --where stand against those that meet --where-b; without that, against the suite's reference figures.
+    """
+    from oodbench.evaluation import comparison as comparing
+    from oodbench.evaluation import evidence, reference
+    from oodbench.report import comparison as compare_text
+    from oodbench.runs import reopen as stored
+
+    sides = comparing.sides(a, b, conditions, conditions_b) if b or conditions_b else reference.sides(a, conditions)
+    matches = comparing.compare(*sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs)
+    if tests:
+        whole = stored.with_samples(sides[0], a, store, plugins), stored.with_samples(sides[1], b or a, store_b or store, plugins)
+        for m in matches:
+            click.echo("\n".join(evidence.lines(m, values, evidence.on_samples(*whole, m))) + "\n")
+    click.echo(compare_text.document(*sides, matches, values, style))
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=_PATH, metavar="FOLDER...")
+@click.option("-o", "--into", required=True, type=_PATH, help="Folder for the merged results.")
+def merge(folders: tuple[Path, ...], into: Path) -> None:
+    """Put results of one suite, made on several machines, together in one folder."""
+    from oodbench.runs import merge as merging
+
+    rows = merging.merge(folders, into)
+    click.echo(f"{into}: {len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders")
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
+@click.option("-o", "--output", default="report.html", show_default=True, type=_PATH, help="The page to write.")
+@_store
+@_plugin
+def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
+    """Write the page: one HTML file that needs no network."""
+    from oodbench.runs import reopen as stored
+    from oodbench.runs.folder import replace_text
+
+    text, missing = stored.report(results, store, plugins)
+    replace_text(output, text)
+    for line in missing:
+        click.echo(line, err=True)
+    click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
+
+
+@click.command()
+@click.argument("results", type=_PATH, metavar="RESULTS")
+@_store
+@_plugin
+def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
+    """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted, what cannot be checked."""
+    from oodbench.runs import verify as verifying
+
+    findings = verifying.verify(results, store, plugins)
+    click.echo("\n".join(verifying.to_lines(findings)))
+    if any(f.state == verifying.CONTRADICTED for f in findings):
+        sys.exit(1)
+
+
+commands: list[click.Command] = [leaderboard, ranks, compare, merge, verify, report]

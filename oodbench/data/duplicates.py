@@ -1,0 +1,80 @@
+"""What images look like, in a few bytes each: to find those that stand in two sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.fft import dctn
+from torch import Tensor
+
+from oodbench.core.scorer import Geometry, Samples
+from oodbench.data.samples import fit, to_float
+
+_SIDE = 16
+
+
+class Looks(NamedTuple):
+    """Of every image: its name, a hash of its pixels, 64 bits of its coarse structure as -1 and 1, a 16x16 grey copy of mean 0, norm 1."""
+
+    ids: Sequence[str]
+    pixels: np.ndarray
+    signs: Tensor
+    small: Tensor
+
+
+def looks(
+    samples: Samples, geometry: Geometry, name: str, progress: Callable[[str, int, int], None] | None = None
+) -> Looks:
+    """The looks of a set at the size that the network sees.
+
+    Signs: the 8x8 lowest frequencies of the cosine transform of a 32x32 grey copy, above or below their median (without the constant).
+    """
+    pixels, signs, small = [], [], []
+    for start in range(0, len(samples), 512):
+        places = range(start, min(start + 512, len(samples)))
+        images = samples.read(places, geometry)
+        pixels += [hashlib.sha256(x.contiguous().numpy().tobytes()).digest()[:16] for x in images]
+        grey = to_float(fit(images, Geometry((1, 32, 32))))
+        waves = dctn(grey[:, 0].numpy(), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(images), 64)
+        median = np.median(waves[:, 1:], axis=1, keepdims=True)
+        signs.append(torch.from_numpy(np.where(waves > median, 1.0, -1.0).astype(np.float32)))
+        copy = fit(grey, Geometry((1, _SIDE, _SIDE))).flatten(1)
+        copy = copy - copy.mean(1, keepdim=True)
+        norm = copy.norm(dim=1, keepdim=True)
+        small.append(
+            torch.where(norm > 0.1, copy / norm.clamp(min=1e-9), torch.zeros_like(copy))
+        )  # a plain image is like no other
+        if progress is not None:
+            progress(name, places.stop, len(samples))
+    return Looks(samples.ids, np.array(pixels, dtype="S16"), torch.cat(signs), torch.cat(small))
+
+
+def twins(a: Looks, b: Looks, bits: int, limit: float) -> Iterator[tuple[int, int, bool, float]]:
+    """(place in a, place in b, equal in every pixel, 1 - correlation of the small copies), for each image of `b` the closest of `a`."""
+    first: dict[bytes, int] = {}
+    for i, p in enumerate(a.pixels.tolist()):
+        first.setdefault(p, i)
+    for start in range(0, len(b.ids), 1024):
+        signs, small = b.signs[start : start + 1024], b.small[start : start + 1024]
+        best = torch.full((len(signs),), float("inf"))
+        who = torch.zeros(len(signs), dtype=torch.int64)
+        for at in range(0, len(a.ids), 16_384):
+            # A dot product of signs is 64 minus twice the number of bits that differ.
+            rows, columns = torch.nonzero(signs @ a.signs[at : at + 16_384].T >= 64 - 2 * bits, as_tuple=True)
+            for part in range(0, len(rows), 65_536):
+                r, c = rows[part : part + 65_536], columns[part : part + 65_536]
+                far = 1 - (small[r] * a.small[at + c]).sum(1)
+                closest = best.scatter_reduce(0, r, far, "amin")
+                improved = (far == closest[r]) & (far < best[r])
+                who[r[improved]] = at + c[improved]
+                best = closest
+        for row in range(len(signs)):
+            place = first.get(b.pixels[start + row])
+            if place is not None:
+                yield place, start + row, True, 0.0
+            elif float(best[row]) <= limit:
+                yield int(who[row]), start + row, False, float(best[row])

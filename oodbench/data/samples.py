@@ -1,0 +1,186 @@
+"""The Samples that data sets are made of, and the one place where an image becomes a network's input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from oodbench.core.scorer import Geometry, Samples, fingerprint
+
+
+def tensor_digest(*tensors: Tensor) -> str:
+    """sha256 over dtype, shape and bytes of tensors: the content identity of an in-memory set."""
+    sha = hashlib.sha256()
+    for t in tensors:
+        t = t.contiguous()
+        sha.update(f"{t.dtype}{tuple(t.shape)}".encode())
+        sha.update(t.numpy().tobytes())
+    return sha.hexdigest()
+
+
+class TensorSamples:
+    """A set small enough to be one tensor: images (N, C, H, W), uint8 or float32 in [0, 1], and labels (N,)."""
+
+    kind = "image"
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, ids: Sequence[str] | None = None, digest: str | None = None
+    ) -> None:
+        self.images = images
+        self.labels = labels.to(torch.int64)
+        self.ids: Sequence[str] = [str(i) for i in range(len(images))] if ids is None else ids
+        self.digest = tensor_digest(self.images, self.labels) if digest is None else digest
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        images = self.images[torch.as_tensor(indices, dtype=torch.int64)]
+        return images if geometry is None else fit(images, geometry)
+
+
+def fit(images: Tensor, geometry: Geometry) -> Tensor:
+    """Images (B, C, H, W) as a network of that geometry sees them, dtype kept: grey from RGB by the ITU-R 601 luma, RGB from grey by
+    repetition; bilinear antialiased resize (of the shorter edge, then a centre crop, where `geometry.resize` is given). The same
+    for ID and OOD."""
+    channels, height, width = geometry.shape
+    if images.shape[1] != channels:
+        if channels == 1 and images.shape[1] == 3:
+            luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+            grey = (images.float() * luma).sum(dim=1, keepdim=True)
+            images = grey.round().to(torch.uint8) if images.dtype == torch.uint8 else grey
+        elif channels == 3 and images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        else:
+            raise ValueError(f"cannot turn {images.shape[1]} channels into {channels}")
+    if geometry.resize is not None:
+        # As torchvision's Resize and CenterCrop do it: the longer edge is cut off to a whole number, the margins are rounded to even.
+        h, w = images.shape[-2:]
+        edge, short = max(geometry.resize, min(height, width)), min(h, w)
+        images = _resize(images, max(edge * h // short, height), max(edge * w // short, width))
+        top, left = round((images.shape[-2] - height) / 2), round((images.shape[-1] - width) / 2)
+        return images[..., top : top + height, left : left + width]
+    return _resize(images, height, width)
+
+
+def _resize(images: Tensor, height: int, width: int) -> Tensor:
+    if images.shape[-2:] == (height, width):
+        return images
+    # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's to one grey level.
+    return torch.nn.functional.interpolate(
+        images.contiguous(), (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [0, 1]; float32 as it is."""
+    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
+
+
+def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of images (N, C, H, W) in [0, 1]; a constant channel gets standard deviation 1."""
+    x = to_float(images).double()
+    mean, std = x.mean(dim=(0, 2, 3)), x.std(dim=(0, 2, 3), correction=0)
+    return tuple(mean.tolist()), tuple(torch.where(std > 0, std, torch.ones_like(std)).tolist())
+
+
+class Subset:
+    """Some samples of a set, in the order of `indices`, with labels of their own where `labels` is given. Nothing is copied."""
+
+    def __init__(self, of: Samples, indices: Tensor, labels: Tensor | None = None) -> None:
+        self.of = of
+        self.kind = of.kind
+        self.indices = indices.to(torch.int64)
+        self.labels = (of.labels[self.indices] if labels is None else labels).to(torch.int64)
+        self.ids: Sequence[str] = _Picked(of.ids, self.indices)
+        self.digest = fingerprint({"of": of.digest, "subset": tensor_digest(self.indices, self.labels)})
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        return self.of.read(self.indices[torch.as_tensor(indices, dtype=torch.int64)], geometry)
+
+
+class Joined:
+    """Several sets, one after the other."""
+
+    def __init__(self, parts: Sequence[Samples]) -> None:
+        self.parts = list(parts)
+        self.kind = self.parts[0].kind
+        self.labels = torch.cat([p.labels for p in self.parts])
+        self.ids: Sequence[str] = [name for p in self.parts for name in p.ids]
+        self.digest = fingerprint({"joined": [p.digest for p in self.parts]})
+        self._starts = torch.tensor([0, *(len(p) for p in self.parts)]).cumsum(0)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        part = torch.bucketize(index, self._starts[1:], right=True)
+        pieces, places = [], []
+        for number in part.unique().tolist():
+            at = torch.nonzero(part == number).flatten()
+            pieces.append(self.parts[number].read(index[at] - self._starts[number], geometry))
+            places.append(at)
+        return torch.cat(pieces)[torch.cat(places).argsort()]
+
+
+class _Picked(Sequence[str]):
+    """Names at some places of a longer list, looked up when asked for."""
+
+    def __init__(self, names: Sequence[str], indices: Tensor) -> None:
+        self._names, self._indices = names, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[str]: ...
+    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
+        if isinstance(i, slice):
+            return [self._names[j] for j in self._indices[i].tolist()]
+        return self._names[int(self._indices[i])]
+
+
+def of_classes(samples: Samples, classes: Sequence[int], relabel: bool = True) -> Subset:
+    """The samples of `classes` in their order, relabelled 0..K-1 in the order given (or with the labels they have)."""
+    lookup = torch.full((max(int(samples.labels.max()), *classes) + 2,), -1)
+    lookup[torch.tensor(list(classes))] = torch.arange(len(classes))
+    labels = lookup[samples.labels]  # -1, a label that OOD lists use, looks up the last entry, which nobody sets
+    keep = torch.nonzero(labels >= 0).flatten()
+    return Subset(samples, keep, labels[keep] if relabel else None)
+
+
+def by_class(labels: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(label, places that have it, ascending), labels ascending: one sort, since a search per class costs ImageNet half a minute."""
+    order = labels.argsort(stable=True)
+    values, counts = labels[order].unique_consecutive(return_counts=True)
+    yield from zip(values.tolist(), order.split(counts.tolist()), strict=True)
+
+
+def carve(samples: Samples, share: float = 0.1) -> tuple[Subset, Subset]:
+    """(rest, carved): `share` of each class, at least one sample, drawn once and for all (a constant seed); both keep their order."""
+    rng = torch.Generator().manual_seed(20_260_000)
+    carved = torch.zeros(len(samples), dtype=torch.bool)
+    for _, mine in by_class(samples.labels):
+        carved[mine[torch.randperm(len(mine), generator=rng)[: max(1, round(share * len(mine)))]]] = True
+    return Subset(samples, torch.nonzero(~carved).flatten()), Subset(samples, torch.nonzero(carved).flatten())
+
+
+def select(samples: TensorSamples, classes: Sequence[int]) -> TensorSamples:
+    """The samples of `classes`, relabelled 0..K-1 in the order given."""
+    order = {c: i for i, c in enumerate(classes)}
+    keep = [i for i, label in enumerate(samples.labels.tolist()) if label in order]
+    labels = torch.tensor([order[int(samples.labels[i])] for i in keep], dtype=torch.int64)
+    return TensorSamples(
+        samples.images[keep], labels, [samples.ids[i] for i in keep],
+        fingerprint({"of": samples.digest, "classes": list(map(int, classes))}),
+    )  # fmt: skip

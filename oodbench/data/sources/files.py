@@ -1,0 +1,211 @@
+"""Sets of image files: decoded by threads when read, a few lines of list or a folder tree at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oodbench.core.errors import UserError
+from oodbench.core.scorer import Geometry, fingerprint
+from oodbench.data.samples import fit
+from oodbench.data.sources.index import Index, Item, index
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+Color = Literal["rgb", "grey"]
+OnError = Literal["fail", "skip"]
+
+
+def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
+    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK become RGB, 16 bits of grey
+    become 8. OSError if damaged, ValueError for pixels of 32 bits, whose range nobody knows."""
+    from PIL import Image
+
+    mode = "RGB" if color == "rgb" else "L"
+    with Image.open(file) as image:
+        if image.mode.startswith("I;16"):  # Pillow's own conversion makes everything above 255 white
+            grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+            pixels = grey.astype(np.uint8)
+            return pixels if color == "grey" else np.repeat(pixels[..., None], 3, axis=2)
+        if image.mode in ("I", "F"):
+            raise ValueError("it has pixels of 32 bits; save it with 8 or 16")
+        return np.asarray(
+            image if image.mode == mode else image.convert(mode)
+        )  # convert copies even where nothing changes
+
+
+def objection(file: Path) -> str:
+    """Why a file is no image that can be decoded, in a few words; empty where it can."""
+    try:
+        decode(file)
+    except Exception as error:  # Pillow raises half a dozen types for damaged files
+        return f"{file}: cannot be decoded as an image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    return ""
+
+
+class FileSamples:
+    """Image files in a given order, decoded by threads when they are read; only geometry is applied here. uint8 RGB or grey."""
+
+    kind = "image"
+
+    def __init__(
+        self, found: Index, root: Path, color: Color = "rgb", items: Callable[[], Iterator[Item]] | None = None
+    ) -> None:
+        self.root = root
+        self._items = items  # the list that names the files, read again only to say which line a damaged one stands in
+        self.color: Color = color
+        self.ids: Sequence[str] = found.paths
+        self.labels = torch.from_numpy(found.labels)
+        self.skipped = found.skipped
+        self.note = ""  # what a user should know about the set, for `oodbench data verify`
+        self.digest = fingerprint([found.digest, color]) if color != "rgb" else found.digest
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        wanted = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        if geometry is not None:
+            out = np.empty((len(wanted), *geometry.shape), dtype=np.uint8)
+            # One task per worker and slice: a task per image would cost more than a small image's decoding.
+            step = max(1, -(-len(wanted) // (4 * _threads())))
+            parts = [range(s, min(s + step, len(wanted))) for s in range(0, len(wanted), step)]
+
+            def fill(part: range) -> None:
+                for i in part:
+                    image = self._one(wanted[i])
+                    out[i] = image if image.shape == geometry.shape else fit(_tensor(image[None]), geometry)[0]
+
+            list(_pool().map(fill, parts))
+            return torch.from_numpy(out)
+        images = list(_pool().map(self._one, wanted))
+        shapes = {tuple(i.shape) for i in images}
+        if len(shapes) > 1:
+            raise UserError(
+                f"{self.root}: images differ in size ({' and '.join('x'.join(map(str, s)) for s in sorted(shapes)[:2])}); "
+                "give the pair a `geometry: {shape: [channels, height, width]}`"
+            )
+        return _tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+
+    def shapes(self, places: Sequence[int]) -> list[str]:
+        """The shape of each image, as text, or a line that starts with ``!`` where it cannot be decoded."""
+
+        def shape(i: int) -> str:
+            try:
+                return "x".join(map(str, self._one(i).shape))
+            except UserError as error:
+                return f"!{error}"
+
+        return list(_pool().map(shape, places))
+
+    def _one(self, i: int) -> np.ndarray:
+        """An image (C, H, W), which may not be written to."""
+        name = self.ids[i]
+        file = self.root / name
+        try:
+            array = decode(file, self.color)
+            return array.transpose(2, 0, 1) if self.color == "rgb" else array[None]
+        except Exception as error:
+            listed = self._items() if self._items is not None else iter(())
+            where = next((f"{item.where}: " for item in listed if item.path == name), "")
+            raise UserError(
+                f"{where}{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set with `on_error: skip`"
+            ) from None
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def _threads() -> int:
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@lru_cache(1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads(), thread_name_prefix="decode")
+
+
+def from_items(
+    name: str,
+    root: Path,
+    stamp: str,
+    items: Callable[[], Iterator[Item]],
+    *,
+    color: Color = "rgb",
+    on_error: OnError = "fail",
+) -> FileSamples:
+    """The files that `items` lists, which is called only where the index in the cache is not that of `stamp` and of these files."""
+    found = index(name, root, stamp, items, skip=on_error == "skip", check=objection)
+    return FileSamples(found, root, color, items)
+
+
+# ---------------------------------------------------------------- folders
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the sub-folders that hold images, sorted: the classes of a class-per-folder tree."""
+    return sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
+
+
+def folder(
+    name: str,
+    root: Path,
+    *,
+    classes: Sequence[str] = (),
+    flat: bool = False,
+    below: str = "",
+    color: Color = "rgb",
+    on_error: OnError = "fail",
+) -> FileSamples:
+    """Images of a folder, sorted: one class per sub-folder of `classes` (all files of all depths, label 0, where `flat`).
+
+    `below` is a path inside each class folder where its images lie (Tiny-ImageNet's ``images``).
+    """
+    tops = [""] if flat else list(classes)
+    absent = [t for t in tops if not (root / t / below).is_dir()]
+    if absent:
+        raise UserError(f"{root}: class {absent[0]!r} has no folder {Path(absent[0], below)}")
+
+    def items() -> Iterator[Item]:
+        for label, top in enumerate(tops):
+            empty = True
+            for path in _images(root / top / below, root):
+                empty = False
+                yield Item(path, label, str(root))
+            if empty and not flat:
+                raise UserError(f"{root}: class {top!r} has no image ({', '.join(SUFFIXES)})")
+
+    stamp = fingerprint(
+        [[os.path.relpath(d, root), d.stat().st_mtime_ns] for d in _folders(root, [root / t / below for t in tops])]
+    )
+    found = index(name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection)
+    if len(found.labels) == 0:
+        raise UserError(f"{root}: there is no image in it ({', '.join(SUFFIXES)})")
+    return FileSamples(found, root, color)
+
+
+def _folders(root: Path, tops: Sequence[Path]) -> list[Path]:
+    """`root` and every folder under `tops`: one that gains or loses a file gets a new time."""
+    found = {root}
+    for top in tops:
+        found.add(top)
+        # A folder with two links has no sub-folder on most file systems, and then its files need not be listed to know that.
+        if top.stat().st_nlink != 2:
+            found |= {Path(place) for place, _, _ in os.walk(top)}
+    return sorted(found)
+
+
+def _images(top: Path, root: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(top, followlinks=True):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(SUFFIXES) and not file.startswith("."):
+                yield os.path.relpath(os.path.join(place, file), root)

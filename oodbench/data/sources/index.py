@@ -1,0 +1,184 @@
+"""What a large set consists of, listed once: files, labels and a digest of the content, kept so that the second start is quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+
+from oodbench.core.errors import UserError
+from oodbench.core.registry import file_sha256
+from oodbench.core.scorer import fingerprint
+from oodbench.data.sources.roots import cache_folder, note
+
+trust: ContextVar[Literal["cache", "nothing", "presence"]] = ContextVar("trust", default="cache")
+"""``nothing``: every byte is read again. ``presence``: no file is looked at; `Present` is raised where the list or folder is found."""
+
+_VERSION = 2
+_ALL_CHECKED = 100_000
+_SOME_CHECKED = 2_000
+
+
+class Present(Exception):
+    """A set is here; its files were not looked at."""
+
+
+class Item(NamedTuple):
+    """One sample of a list: its file below the root, its label, where the list says so (``train.txt:17``), and what is wrong with it."""
+
+    path: str
+    label: int
+    where: str
+    problem: str = ""
+
+
+class Lines(Sequence[str]):
+    """Many short texts as one block of bytes: a million of them open in no time."""
+
+    def __init__(self, block: np.ndarray, ends: np.ndarray) -> None:
+        self._block, self._ends = block, ends
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Lines:
+        coded = [t.encode() for t in texts]
+        ends = np.cumsum([len(c) for c in coded], dtype=np.int64) if coded else np.zeros(0, np.int64)
+        return cls(np.frombuffer(b"".join(coded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[str]: ...
+    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        i = range(len(self))[i]
+        return bytes(self._block[self._ends[i - 1] if i else 0 : self._ends[i]]).decode()
+
+
+class Index(NamedTuple):
+    """Files of a set in order, their labels and sizes, the sha256 over names, labels and content, and what was skipped, with the reason."""
+
+    paths: Lines
+    labels: np.ndarray
+    digest: str
+    skipped: tuple[str, ...]
+
+
+def index(
+    name: str, root: Path, stamp: str, items: Callable[[], Iterator[Item]], *, skip: bool = False,
+    check: Callable[[Path], str] | None = None,
+) -> Index:  # fmt: skip
+    """The index of the files that `items` lists under `root`, from the cache where `stamp` and the files are as they were.
+
+    `stamp` changes when the list does. Sizes and times of all files are compared, of `_SOME_CHECKED` evenly spaced ones where
+    there are more than `_ALL_CHECKED` (``oodbench data verify`` reads every byte). With `skip`, samples that are missing or for
+    which `check` gives a reason are left out and counted; without it the first missing one raises UserError with its line.
+    """
+    note(root)
+    place = (
+        cache_folder() / "index" / f"{fingerprint([_VERSION, str(root.resolve()), name, stamp, skip])[:32]}.safetensors"
+    )
+    cached = _cached(place, root) if trust.get() != "nothing" else None
+    if cached is None and trust.get() == "presence":
+        raise Present
+    found = cached or _made(name, root, items, skip, check, place)
+    if found.skipped:  # said at every start, not only at the one that found out
+        warnings.warn(
+            f"data set {name!r}: {len(found.skipped)} samples skipped, the first: {found.skipped[0]}", stacklevel=2
+        )
+    return found
+
+
+def forget(folder: Path | None = None) -> None:
+    """Delete every kept index, so that the next start reads all content anew."""
+    for file in ((folder or cache_folder()) / "index").glob("*.safetensors"):
+        file.unlink(missing_ok=True)
+
+
+def _cached(place: Path, root: Path) -> Index | None:
+    from safetensors import SafetensorError, safe_open
+
+    if not place.is_file():
+        return None
+    try:
+        with safe_open(place, framework="numpy") as f:
+            data = {k: f.get_tensor(k) for k in ("block", "ends", "labels", "sizes", "times")}
+            about = json.loads(f.metadata()["about"])
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return None
+    found = Index(Lines(data["block"], data["ends"]), data["labels"], about["digest"], tuple(about["skipped"]))
+    n = len(found.labels)
+    places = range(n) if n <= _ALL_CHECKED else range(0, n, n // _SOME_CHECKED)
+    base = str(root)
+    for i in places:
+        try:
+            stat = os.stat(f"{base}/{found.paths[i]}")
+        except OSError:
+            return None
+        if stat.st_size != data["sizes"][i] or stat.st_mtime_ns != data["times"][i]:
+            return None
+    return found
+
+
+def _made(
+    name: str,
+    root: Path,
+    items: Callable[[], Iterator[Item]],
+    skip: bool,
+    check: Callable[[Path], str] | None,
+    place: Path,
+) -> Index:
+    from safetensors.numpy import save_file
+
+    paths, labels, sizes, times, skipped = [], [], [], [], []
+    sha = hashlib.sha256()
+
+    def read(item: Item) -> tuple[Item, str, os.stat_result | None, str]:
+        if item.problem:
+            return item, "", None, item.problem
+        file = root / item.path
+        try:
+            stat = os.stat(file)
+            content = file_sha256(file)
+        except OSError as error:
+            return item, "", None, f"no such file: {file}" if isinstance(error, FileNotFoundError) else str(error)
+        return item, content, stat, check(file) if skip and check else ""
+
+    listed = iter(items())
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        while block := list(islice(listed, 4096)):  # in blocks, so that a million lines never wait in the pool's queue
+            for item, content, stat, reason in pool.map(read, block):
+                if reason or stat is None:
+                    if not skip:
+                        raise UserError(f"{item.where}: {reason}")
+                    skipped.append(f"{item.where}: {reason}")
+                    continue
+                paths.append(item.path)
+                labels.append(item.label)
+                sizes.append(stat.st_size)
+                times.append(stat.st_mtime_ns)
+                sha.update(f"{item.path}\0{item.label}\0{content}\n".encode())
+    found = Index(Lines.of(paths), np.asarray(labels, np.int64), sha.hexdigest(), tuple(skipped))
+    data = {"block": found.paths._block, "ends": found.paths._ends, "labels": found.labels,
+            "sizes": np.asarray(sizes, np.int64), "times": np.asarray(times, np.int64)}  # fmt: skip
+    about = {"about": json.dumps({"digest": found.digest, "skipped": skipped})}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        draft = place.with_suffix(f".{os.getpid()}.part")
+        save_file(data, draft, about)
+        os.replace(draft, place)
+    except OSError:
+        pass  # an index that cannot be kept is made again
+    return found

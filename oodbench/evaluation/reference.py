@@ -1,0 +1,99 @@
+"""Headline figures that a suite carries with their sources, to stand beside its own results.
+
+    reference:
+      - {method: cross-entropy, id_accuracy: 95.06, id_accuracy_std: 0.30, source: OpenOOD v1.5}
+      - {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73, source: OpenOOD v1.5}
+
+Names are the suite's; what is left out (pair, method, scorer) holds for all. Values are a leaderboard's, in percent, as papers print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oodbench.core.errors import SpecError, UserError
+from oodbench.core.registry import meant
+from oodbench.evaluation import comparison as compare
+from oodbench.evaluation.comparison import OF_NETWORK, VALUES, Side
+from oodbench.report import comparison as compare_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACES = ("pair", "method", "scorer")
+
+
+def parse(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
+    """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES. SpecError names every mistake."""
+    if not isinstance(raw, list) or not raw or not all(isinstance(f, Mapping) for f in raw):
+        example = "{method: cross-entropy, id_accuracy: 95.06, source: ...}"
+        raise SpecError([("", f"should be a list of figures such as {example}, got {raw!r}")])
+    allowed = (*PLACES, "source", *VALUES, *(f"{v}_std" for v in VALUES))
+    problems: list[tuple[str, str]] = []
+    for i, figure in enumerate(raw):
+        for key, value in figure.items():
+            if key not in allowed:
+                problems.append((f"[{i}].{key}", f"unknown key{meant(str(key), allowed)}"))
+            elif key in PLACES and value not in names[key]:
+                problems.append((f"[{i}].{key}", f"{value!r} is no {key} of this suite; allowed: {', '.join(names[key])}"))
+            elif key not in (*PLACES, "source") and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                problems.append((f"[{i}].{key}", f"should be a number in percent, got {value!r}"))
+        if not isinstance(figure.get("source"), str) or not figure["source"].strip():
+            problems.append((f"[{i}].source", "is missing: where the figure was read"))
+        values = [v for v in VALUES if v in figure]
+        if not values:
+            problems.append((f"[{i}]", f"holds no figure; allowed: {', '.join(VALUES)}"))
+        elif "scorer" not in figure and (of := [v for v in values if v not in OF_NETWORK]):
+            problems.append((f"[{i}]", f"{of[0]} is a scorer's; name the scorer"))
+    if problems:
+        raise SpecError(problems)
+    return tuple(dict(f) for f in raw)
+
+
+def side(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Side:
+    """The figures as one side of a comparison with a leaderboard: a row for each of its rows that some figure speaks of."""
+    import pandas as pd
+
+    made = []
+    places = board[list(PLACES)].drop_duplicates()
+    for place in places.to_dict("records"):
+        values: dict[str, Any] = {}
+        for figure in figures:
+            if all(figure.get(k, place[k]) == place[k] for k in PLACES):
+                values |= {k: float(v) / 100 for k, v in figure.items() if k not in (*PLACES, "source")}
+        if values:
+            made.append({str(k): v for k, v in place.items()} | values)
+    return compare.published("reference", pd.DataFrame(made, columns=None if made else [*PLACES]))
+
+
+def figures_of(path: Path) -> list[Mapping[str, Any]]:
+    """The figures in the suite.yaml of a results folder, none where it has none."""
+    import yaml
+
+    file = (path if path.is_dir() else path.parent) / "suite.yaml"
+    suite = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = suite.get("reference") if isinstance(suite, dict) else None
+    return list(found) if isinstance(found, list) else []
+
+
+def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
+    """A results folder and its suite's figures."""
+    figures = figures_of(path)
+    if not figures:
+        raise UserError(f"{path}: its suite carries no reference figures; name another folder or a table, or rows by --where-b")
+    ours = compare.load(path, conditions)
+    return ours, side(figures, ours.board)
+
+
+def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str = "table") -> str:
+    """Our means beside the figures, with their sources, as text; empty where no row of the board has one."""
+    board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
+    ours, theirs = Side("ours", board, None), side(figures, board)
+    values = [v for v in VALUES if v in theirs.board and v in board]
+    matches = compare.compare(ours, theirs, values) if values else []
+    if not matches:
+        return ""
+    sources = "; ".join(dict.fromkeys(str(f["source"]) for f in figures))
+    return f"{compare_text.to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"

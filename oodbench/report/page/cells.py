@@ -1,0 +1,289 @@
+"""The JSON object behind the page: cells of the leaderboard with their intervals, trials and per-sample views, ranks, costs, images.
+
+Names are numbered and values stand in arrays, so that thousands of cells fit; `cells_of` reads them back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oodbench.evaluation.costs import costs
+from oodbench.evaluation.leaderboard import (
+    BOARD,
+    CELL,
+    LABELS,
+    MORE_PER_SHIFT,
+    MORE_PER_TRIAL,
+    NO_PERCENT,
+    PER_SHIFT,
+    PER_TRIAL,
+    trials,
+)
+from oodbench.evaluation.metrics.detection import LOWER_IS_BETTER
+from oodbench.evaluation.statistics import trials as stats
+from oodbench.report.formats import digits, signed
+from oodbench.report.page import per_sample as pagesamples
+from oodbench.report.page.per_sample import Pictures, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ("pair", "network", "method", "scorer", "tune", "condition", "id_set")
+MOST_BYTES = 4_300_000
+"""Of the page's data: beyond it the drill-down of the lowest-ranked cells is left out, so that the file stays under 5 MB."""
+MOST_RANKED = 60
+"""Of names in one critical-difference diagram."""
+
+
+def text(
+    rows: pd.DataFrame, board: pd.DataFrame, samples: pd.DataFrame | None, timing: pd.DataFrame | None, pictures: Pictures | None
+) -> str:
+    """The data as JSON that may stand inside a script element; `samples` in the compact form of `plots`."""
+    per_trial = trials(rows)
+    names = _Numbered()
+    base, details = _cells(rows, board, per_trial, names), _details(rows, board, per_trial)
+    spent = costs(rows, timing) if timing is not None and len(timing) else None
+    seconds = _scoring_seconds(spent)
+    found = pagesamples.by_cell(samples) if samples is not None else {}
+    rest: dict[str, Any] = {
+        "names": names.list, "main": _columns(board, PER_SHIFT, PER_TRIAL), "more": _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL),
+        "metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, True)],
+        "id_metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, False)],
+        "lower": sorted(LOWER_IS_BETTER), "ranks": _ranks(per_trial), "rates": pagesamples.RATES,
+        "ranks_note": "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do not differ by "
+        "Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks are fewer than they look. "
+        "The filters above do not change the ranks.",
+        "trial": "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}",
+        "als": pagesamples.known_unknown(samples) if samples is not None else [],
+        "hard": pagesamples.hardest(samples, pictures) if samples is not None else [],
+        "costs": _cost_table(spent), "facts": _facts(rows, board), "replicates": pagesamples.REPLICATES,
+        "no_samples": "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells than fit this page.",
+    }  # fmt: skip
+    head = _dumps(rest)
+    cells = [_dumps(c) for c in base]
+    budget = MOST_BYTES - len(head) - sum(map(len, cells))
+    for i, (record, detail) in enumerate(zip(board[list(KEYS)].itertuples(index=False), details, strict=True)):
+        if budget < 0:  # best ranks come first, as the board is sorted
+            break
+        pair, network, method, scorer, tune, condition, id_set = map(str, record)
+        label = scorer if tune == "none" else f"{scorer} [{tune}]"
+        mine = found.get((pair, network, method, label)) if (condition, id_set) == ("clean", "id") else None
+        more = detail | {"cost": seconds.get((network, method, scorer, tune))}
+        more |= pagesamples.drill_down(mine) if mine is not None else {}
+        piece = _dumps({k: v for k, v in more.items() if v not in (None, [], {})})
+        if len(piece) > 2:
+            cells[i] = cells[i][:-1] + "," + piece[1:]
+            budget -= len(piece)
+    return _escaped(f'{head[:-1]},"cells":[{",".join(cells)}]}}')
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _escaped(data: str) -> str:
+    """JSON that may stand inside a script element: nothing in it can close the element."""
+    return data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def cells_of(page: str) -> list[dict[str, Any]]:
+    """The cells of a page, read back: their keys ``k`` by name, and their values ``v`` {column: [mean, std, low, high]}."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    data = json.loads(found[1]) if found else {"cells": []}
+    for cell in data["cells"]:
+        cell["k"] = dict(zip(KEYS, (data["names"][i] for i in cell["k"]), strict=True))
+        values = dict(zip(data["main"], cell["v"], strict=True)) | {c: [v] for c, v in zip(data["more"], cell["m"], strict=True)}
+        cell["v"] = {c: v for c, v in values.items() if v and v[0] is not None}
+    return list(data["cells"])
+
+
+class _Numbered:
+    """Names in the order they come, each once."""
+
+    def __init__(self) -> None:
+        self.list: list[str] = []
+        self._place: dict[str, int] = {}
+
+    def __call__(self, name: str) -> int:
+        if name not in self._place:
+            self._place[name] = len(self.list)
+            self.list.append(name)
+        return self._place[name]
+
+
+# ---------------------------------------------------------------- cells
+
+
+def _columns(board: pd.DataFrame, per_shift: Sequence[str], per_trial: Sequence[str]) -> list[str]:
+    """The value columns of a leaderboard that hold anything."""
+    every = [*(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial]
+    return [c for c in every if c in board and bool(board[c].notna().any())]
+
+
+def _present(board: pd.DataFrame, of_shift: bool) -> list[str]:
+    if not of_shift:
+        return _columns(board, (), (*PER_TRIAL, *MORE_PER_TRIAL))
+    return list(dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ())))
+
+
+def shortened(frame: pd.DataFrame, places: int = 7) -> list[list[float | None]]:
+    """The rows of a frame as lists of numbers, shortened for the page, None where there is none."""
+    values = frame.to_numpy(dtype=float, na_value=np.nan)
+    found = np.round(values, places).astype(object)
+    found[~np.isfinite(values)] = None
+    return found.tolist()  # type: ignore[no-any-return]
+
+
+def _cells(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered) -> list[dict[str, Any]]:
+    """What every cell has: keys, rank, counts, and its values (those of `main` with std and interval)."""
+    main, more = _columns(board, PER_SHIFT, PER_TRIAL), _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL)
+    wide = shortened(board[[m + suffix for m in main for suffix in ("", "_std", "_low", "_high")]])
+    means = shortened(board[more])
+    counted = board[["n_trials", "n_splits", "n_failed", "n_skipped"]].to_numpy(dtype=int).tolist()
+    ranks = shortened(board[["rank"]].astype("Float64"))
+    why = rows[rows["status"] != "ok"].drop_duplicates([*CELL]).set_index(list(CELL))["reason"].to_dict()
+    cells = []
+    for i, key in enumerate(board[list(CELL)].itertuples(index=False, name=None)):
+        named = dict(zip(CELL, map(str, key), strict=True))
+        n, splits, failed, skipped = counted[i]
+        rank = ranks[i][0]
+        cell: dict[str, Any] = {"k": [names(named[k]) for k in KEYS], "r": None if rank is None else int(rank), "n": n, "s": splits}
+        cell |= {name: value for name, value in (("f", failed), ("x", skipped), ("why", str(why.get(key, ""))[:300])) if value}
+        cell["p"] = [names(_described(named[kind], named[f"{kind}_params"])) for kind in ("method", "scorer")]
+        cell["v"] = [None if (v := wide[i][4 * j : 4 * j + 4])[0] is None else v for j in range(len(main))]
+        cells.append(cell | {"m": means[i]})
+    return cells
+
+
+def _described(name: str, params: str) -> str:
+    try:
+        given = json.loads(params)
+    except ValueError:
+        given = {}
+    inside = ", ".join(f"{k}={json.dumps(v)}" for k, v in given.items()) if isinstance(given, dict) else ""
+    return f"{name}: {inside}" if inside else name
+
+
+def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the opened cell shows besides: values by OOD set, trials, and the comparison with the best of its board."""
+    ok = rows[(rows["status"] == "ok") & rows["shift"].isin(("near", "far")) & (rows["scorer"] != "")]
+    by_set = ok.groupby([*CELL, "ood", "shift"], sort=False)[["auroc", "fpr95_in"]].mean().reset_index()
+    sets: dict[Any, list[Any]] = {}
+    numbers = shortened(by_set[["auroc", "fpr95_in"]])
+    for key, place, pair in zip(_tuples(by_set, CELL), _tuples(by_set, ("ood", "shift")), numbers, strict=True):
+        sets.setdefault(key, []).append([*place, *pair])
+    keyed = rows[rows["scorer"] != ""].drop_duplicates([*CELL, "split", "seed"])[[*CELL, "split", "seed", "run_key"]]
+    three = ["near_auroc", "far_auroc", "id_accuracy"]
+    merged = per_trial[[*CELL, "split", "seed", *three]].merge(keyed, on=[*CELL, "split", "seed"], how="left")
+    each: dict[Any, list[Any]] = {}
+    places = _tuples(merged, ("split", "seed", "run_key"))
+    for key, (split, seed, run), of_trial in zip(_tuples(merged, CELL), places, shortened(merged[three]), strict=True):
+        each.setdefault(key, []).append([str(split), str(seed), *of_trial, str(run)[:12]])
+    versus = _versus(board, per_trial)
+    return [{"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)} for key in _tuples(board, CELL)]
+
+
+def _tuples(frame: pd.DataFrame, columns: Iterable[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(frame[c].tolist() for c in columns), strict=True))
+
+
+def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]]:
+    """Each cell against the best of its board, on the trials both have: Holm's family is the board."""
+    cell = list(CELL)
+    found: dict[Any, list[str]] = {}
+    narrow = per_trial[[*cell, "split", "seed", "near_auroc", "far_auroc"]]
+    of_board = dict(list(narrow.groupby(list(BOARD), sort=False)))
+    for key, group in board.groupby(list(BOARD), sort=False):
+        best, mine = group[group["rank"] == 1], of_board.get(key)
+        if best.empty or mine is None:
+            continue
+        value = "near_auroc" if mine["near_auroc"].notna().any() else "far_auroc"
+        unit = "split" if mine["split"].nunique() > 1 else "seed"
+        mine = mine.assign(_id=mine.groupby(cell, sort=False).ngroup())
+        names = _tuples(mine.drop_duplicates("_id"), cell)
+        # only seeds that both have in a split are averaged: a missing trial must not shift the comparison
+        table = mine.pivot_table(index="_id", columns=["split", "seed"], values=value, sort=False)
+        reference: Any = names.index(_tuples(best.head(1), cell)[0])
+        if reference not in table.index:
+            continue
+        paired = (table - table.loc[reference]).T.groupby(level=unit, sort=False).mean().T
+        result = stats.against(paired, reference)
+        label = f"{best.iloc[0]['method']} + {best.iloc[0]['scorer']}"
+        numbers = result[["difference", "low", "high", "p_holm", "n"]].to_numpy(dtype=float).tolist()
+        for i, (d, low, high, p, n) in zip(result.index, numbers, strict=True):
+            if i != reference and n:
+                line = signed(d)
+                if n > 1:
+                    line += f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g}, Holm)"
+                found[names[i]] = [label, line]
+    return found
+
+
+# ---------------------------------------------------------------- ranks, costs, facts
+
+
+def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
+    clean = per_trial[(per_trial["condition"] == "clean") & (per_trial["id_set"] == "id")]
+    found = []
+    for of, what in (("method", "methods"), ("scorer", "scorers")):
+        for shift in ("near", "far"):
+            if clean.empty or clean[of].nunique() < 2:
+                continue
+            table = stats.blocks(clean, f"{shift}_auroc", of=of, within=[])
+            table = table.loc[:, table.notna().any()]
+            ranking = stats.rank_blocks(table)
+            if ranking.n < 2 or len(ranking.names) < 2 or len(ranking.names) > MOST_RANKED:
+                continue
+            order = ranking.order
+            spans = [[order.index(clique[0]), order.index(clique[-1])] for clique in ranking.cliques()]
+            pairs = np.triu_indices(len(ranking.names), 1)
+            nemenyi, conover = (int((p[pairs] < ranking.alpha).sum()) for p in (ranking.p_nemenyi, ranking.p_conover))
+            line = f"Friedman χ² = {ranking.chi2:.2f}, p = {ranking.p:.2g} over {ranking.n} blocks; "
+            line += f"of {len(pairs[0])} pairs {nemenyi} differ by Nemenyi's test"
+            # of few blocks Conover's test takes agreement for certainty
+            line += f", {conover} by Conover's with Holm's adjustment." if ranking.n >= 5 else "."
+            if ranking.n < 10:
+                line += " With fewer than ten blocks the test is rough and can hardly find a difference."
+            one: dict[str, Any] = {"what": what, "shift": shift, "n": ranking.n, "names": list(ranking.names)}
+            one |= {"ranks": [number(r, 3) for r in ranking.ranks], "cd": number(ranking.cd, 3), "cliques": spans, "text": line}
+            if len(order) <= 24:
+                one["wtl"] = stats.win_tie_loss(table.dropna()[order]).to_numpy().tolist()
+            found.append(one)
+    return found
+
+
+def _scoring_seconds(spent: pd.DataFrame | None) -> dict[Any, list[float | None]]:
+    if spent is None:
+        return {}
+    values = shortened(spent[["fit_seconds", "score_seconds_per_1000"]], 7)
+    return dict(zip(_tuples(spent, ("network", "method", "scorer", "tune")), values, strict=True))
+
+
+def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
+    """Costs by network and scorer, medians over methods (a scorer costs alike whatever the training was), then by method."""
+    head = ["network", "scorer", "fit, s", "score, s per 1,000", "passes", "stored, MB", "reads besides test"]
+    if spent is None:
+        return {"head": head, "rows": [], "training": []}
+    table, training = [], []
+    for (network, scorer, tune), g in spent.groupby(["network", "scorer", "tune"], sort=False):
+        numbers = g[["fit_seconds", "score_seconds_per_1000", "passes", "bytes_stored"]].median()
+        reads = ", ".join(dict.fromkeys(r for text in g["reads"] for r in text.split(", ") if r and r != "outliers"))
+        shown = [digits(numbers.iloc[0]), digits(numbers.iloc[1]), digits(numbers.iloc[2]), digits(numbers.iloc[3] / 1e6)]
+        table.append([str(network), str(scorer) if tune == "none" else f"{scorer} [{tune}]", *shown, reads or "nothing"])
+    for (network, method), g in spent.groupby(["network", "method"], sort=False):
+        outliers = any("outliers" in text for text in g["reads"])
+        training.append([str(network), str(method), digits(g["train_seconds"].median()), "outliers" if outliers else "nothing"])
+    return {"head": head, "rows": table, "training": training}
+
+
+def _facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
+    runs = rows["run_key"].nunique()
+    facts = [[f"{runs:,}", "trained networks" if runs != 1 else "trained network"], [f"{len(board):,}", "cells: method × scorer on a pair"]]
+    failed, skipped = ((rows["status"] == s).sum() for s in ("failed", "skipped"))
+    return facts + ([[f"{failed:,} / {skipped:,}", "rows failed / skipped: counted, never averaged"]] if failed or skipped else [])
+

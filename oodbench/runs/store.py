@@ -1,0 +1,262 @@
+"""Artefacts by key: written atomically, read verified and memory-mapped, one lock each.
+
+An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/`` holding safetensors and JSON files and a manifest of their sha256.
+It is written under a temporary name, fsynced and renamed, so that whatever has a final name is whole. A damaged artefact is
+reported, removed and treated as missing. No other module knows paths below the root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import struct
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+from torch import Tensor
+
+from oodbench.core.errors import UserError
+from oodbench.core.registry import file_sha256
+
+_MANIFEST = "manifest.json"
+_DTYPES = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+class Artefact:
+    """A stored artefact, whole and verified."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.folder / f"{name}.json").read_text())
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one file, memory-mapped (copy-on-write): nothing is read until used."""
+        with safetensors.safe_open(self.folder / f"{name}.safetensors", framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+    @property
+    def bytes(self) -> int:
+        return sum(f.stat().st_size for f in self.folder.iterdir())
+
+
+class Draft:
+    """An artefact being written; it becomes visible only when its `with` block ends without an error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def json(self, name: str, value: Any) -> None:
+        (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        # clone() parts tensors that share storage, which safetensors refuses
+        save_file(
+            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, self.folder / f"{name}.safetensors"
+        )
+
+    @contextlib.contextmanager
+    def rows(self, name: str, n: int) -> Iterator[RowWriter]:
+        """A file of tensors of `n` rows each, written batch by batch in bounded memory."""
+        writer = RowWriter(self.folder / f"{name}.safetensors", n)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.close()
+
+
+class RowWriter:
+    """Rows of several tensors, put in place in one safetensors file whose layout the first batch decides."""
+
+    def __init__(self, path: Path, n: int) -> None:
+        self._path, self._n, self._done = path, n, 0
+        self._fd = -1
+        self._places: dict[str, tuple[int, int, torch.dtype]] = {}
+
+    def put(self, batch: Mapping[str, Tensor]) -> None:
+        """Append a batch: the same names, dtypes and trailing shapes each time."""
+        if self._fd < 0:
+            self._open(batch)
+        count = len(next(iter(batch.values())))
+        for name, rows in batch.items():
+            start, width, dtype = self._places[name]
+            data = rows.detach().to("cpu", dtype).contiguous().numpy()
+            if data.nbytes != count * width:
+                raise ValueError(f"{name}: rows of {tuple(rows.shape[1:])} do not fit the first batch's")
+            os.pwrite(self._fd, data.tobytes(), start + self._done * width)
+        self._done += count
+
+    def _open(self, batch: Mapping[str, Tensor]) -> None:
+        header: dict[str, Any] = {}
+        offset = 0
+        # widest type first, so that every tensor starts aligned to its element
+        for name, rows in sorted(batch.items(), key=lambda item: (-item[1].element_size(), item[0])):
+            if rows.dtype not in _DTYPES:
+                raise ValueError(f"{name}: dtype {rows.dtype} cannot be stored")
+            width = rows.element_size() * rows[0].numel()
+            header[name] = {
+                "dtype": _DTYPES[rows.dtype], "shape": [self._n, *rows.shape[1:]], "data_offsets": [offset, offset + self._n * width],
+            }  # fmt: skip
+            self._places[name] = (offset, width, rows.dtype)
+            offset += self._n * width
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(self._fd, struct.pack("<Q", len(text)) + text)
+        base = 8 + len(text)
+        os.ftruncate(self._fd, base + offset)
+        self._places = {name: (base + start, width, dtype) for name, (start, width, dtype) in self._places.items()}
+
+    def finish(self) -> None:
+        if self._done != self._n:
+            raise ValueError(f"{self._done} rows were written where {self._n} were announced")
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Store:
+    """All artefacts below one folder, which several processes may share. `report` is told of damaged files, one line each."""
+
+    def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
+        self.root = root
+        self.report = report
+        self._verified: set[Path] = set()
+        try:
+            for folder in ("tmp", "locks", "state"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+            probe = root / "tmp" / f"probe-{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"store {root}: cannot be written ({error.strerror or error}); choose another folder with --store or --results"
+            ) from None
+
+    def _folder(self, kind: str, key: str) -> Path:
+        return self.root / kind / key[:2] / key
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the artefact is there (not whether its bytes are sound: `get` checks that)."""
+        return (self._folder(kind, key) / _MANIFEST).is_file()
+
+    def get(self, kind: str, key: str) -> Artefact | None:
+        """The artefact, its checksums verified once per process; None where it is missing or was found damaged (and removed)."""
+        folder = self._folder(kind, key)
+        if not (folder / _MANIFEST).is_file():
+            return None
+        if folder not in self._verified:
+            wrong = damage(folder)
+            if wrong:
+                self.report(f"damaged {kind} {key[:12]}: {wrong}; it will be made again")
+                self._remove(folder)
+                return None
+            self._verified.add(folder)
+        return Artefact(folder)
+
+    @contextlib.contextmanager
+    def draft(self, kind: str, key: str) -> Iterator[Draft]:
+        """Write an artefact. Killed or failed half way, it leaves nothing under the final name."""
+        final = self._folder(kind, key)
+        # left by a killed process: whoever writes this artefact holds its lock, which is ours
+        for left in (self.root / "tmp").glob(f"{kind}-{key}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = self.root / "tmp" / f"{kind}-{key}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+        try:
+            yield Draft(folder)
+            manifest = {f.name: {"sha256": file_sha256(f), "bytes": f.stat().st_size} for f in sorted(folder.iterdir())}
+            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            for file in folder.iterdir():
+                os.chmod(file, 0o644)
+                _fsync(file)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.rename(folder, final)
+            except OSError:
+                # A whole one made without our lock (another machine) is a harmless duplicate; remains without a manifest make way.
+                if not self.has(kind, key):
+                    self._remove(final)
+                    os.rename(folder, final)
+            _fsync(final.parent)
+            self._verified.add(final)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def lock(self, kind: str, key: str) -> FileLock:
+        """The lock of one artefact; held while it is made, so that two processes on one store do not do the same work."""
+        return FileLock(self.root / "locks" / f"{kind}-{key}.lock")
+
+    def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+        """Replace the resumable state of a training in progress, atomically."""
+        path = self.root / "state" / f"{key}.safetensors"
+        temporary = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
+        save_file(
+            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, temporary, metadata={"scalars": json.dumps(scalars)}
+        )  # fmt: skip
+        _fsync(temporary)
+        os.replace(temporary, path)
+
+    def load_state(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        path = self.root / "state" / f"{key}.safetensors"
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                return {k: file.get_tensor(k).clone() for k in file.keys()}, json.loads(file.metadata()["scalars"])  # noqa: SIM118
+        except FileNotFoundError:
+            return None
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            self.report(f"damaged training state {key[:12]}: {error}; training starts again")
+            self.drop_state(key)
+            return None
+
+    def drop_state(self, key: str) -> None:
+        for path in (self.root / "state").glob(f"{key}.*"):
+            path.unlink(missing_ok=True)
+
+    def _remove(self, folder: Path) -> None:
+        aside = self.root / "tmp" / f"damaged-{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(OSError):
+            os.rename(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with an artefact's files against its manifest, in one line; empty where all is sound."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        for name, entry in manifest.items():
+            file = folder / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"manifest unreadable ({error})"
+    return ""
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,188 @@
+"""From fitted scorers and Outputs to OOD scores: chunk by chunk, all scorers per chunk, one failing scorer never ending the others."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from oodbench.core import registry
+from oodbench.core.errors import UserError
+from oodbench.core.scorer import Outputs, Scorer, SpecLike
+
+_MEMORY = 256 * 2**20
+"""Bytes that one chunk's largest temporary (its similarities to the training set) may take."""
+
+
+class Scored(NamedTuple):
+    """One scorer's result on one set: OOD scores (N,) float64, predictions (N,) of the edited network where it edits, or why it failed."""
+
+    scores: Tensor | None
+    predictions: Tensor | None
+    reason: str
+    seconds: float
+
+
+class Scores(NamedTuple):
+    """One scorer's results by set, and the seconds that fitting took."""
+
+    sets: dict[str, Scored]
+    fit_seconds: float
+
+
+def score_sets(
+    scorers: Mapping[str, Scorer],
+    train: Outputs | None,
+    val: Outputs | None,
+    sets: Mapping[str, Outputs],
+    *,
+    device: str | torch.device = "cpu",
+    chunk: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Scores]:
+    """Fit every scorer once and score every set. A scorer that raises or hands over nonsense has its reason and no scores."""
+    fitted: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for label, scorer in scorers.items():
+        start = time.perf_counter()
+        try:
+            with torch.no_grad():
+                scorer.fit(train if "train" in scorer.needs else None, val if "val" in scorer.needs else None)
+        except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
+            reasons[label] = f"scorer {label!r} could not be fitted: {_one_line(error)}"
+        fitted[label] = time.perf_counter() - start
+        if progress is not None:
+            progress(label)
+    if torch.device(device).type == "mps":
+        device = "cpu"  # scorers count in float64, which MPS does not have
+    size = chunk or chunk_size(0 if train is None else len(train))
+    moved: dict[int, Any] = {}
+    scorers = {label: _on(s, torch.device(device), moved) for label, s in scorers.items()}
+    results = {label: Scores({}, fitted[label]) for label in scorers}
+    for name, outputs in sets.items():
+        live = {label: scorer for label, scorer in scorers.items() if label not in reasons}
+        for label, scored in _score_set(live, name, outputs, size, device).items():
+            results[label].sets[name] = scored
+        for label in reasons:
+            results[label].sets[name] = Scored(None, None, reasons[label], 0.0)
+    return results
+
+
+def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
+    """What a fitted scorer holds, with every tensor on `device`; what was there already is not copied, and what is shared stays shared."""
+    if id(value) in moved:
+        return moved[id(value)]
+    new = value
+    if isinstance(value, Tensor):
+        new = value.to(device)
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        new = type(value)(*(_on(v, device, moved) for v in value))
+    elif isinstance(value, (list, tuple)):
+        new = type(value)(_on(v, device, moved) for v in value)
+    elif isinstance(value, dict):
+        new = {k: _on(v, device, moved) for k, v in value.items()}
+    elif callable(getattr(value, "to", None)):
+        new = value.to(device)
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType, FunctionType, registry.Spec)):
+        moved[id(value)] = value  # for what refers back to it
+        attributes = {k: _on(v, device, moved) for k, v in vars(value).items()}
+        if any(attributes[k] is not v for k, v in vars(value).items()):
+            new = copy.copy(value)
+            vars(new).update(attributes)
+    if isinstance(new, (list, tuple, dict)) and _same(new, value):
+        new = value
+    moved[id(value)] = new
+    return new
+
+
+def _same(new: Any, old: Any) -> bool:
+    pairs = zip(new.values(), old.values(), strict=True) if isinstance(new, dict) else zip(new, old, strict=True)
+    return all(a is b for a, b in pairs)
+
+
+def chunk_size(train_rows: int) -> int:
+    """Samples scored at a time, such that their float32 similarities to the training set stay within a fixed memory."""
+    return max(32, min(2048, _MEMORY // (4 * max(train_rows, 1))))
+
+
+def _score_set(
+    scorers: Mapping[str, Scorer], name: str, outputs: Outputs, size: int, device: str | torch.device
+) -> dict[str, Scored]:
+    n = len(outputs)
+    scores = {label: torch.empty(n, dtype=torch.float64) for label in scorers}
+    predictions = {label: torch.empty(n, dtype=torch.int64) for label, s in scorers.items() if s.edits}
+    reasons: dict[str, str] = {}
+    seconds = dict.fromkeys(scorers, 0.0)
+    done = 0
+    for part in outputs.chunks(size):
+        part = part if part.device == torch.device(device) else part.to(device)
+        for label, scorer in scorers.items():
+            if label in reasons:
+                continue
+            start = time.perf_counter()
+            try:
+                with torch.no_grad():
+                    scores[label][done : done + len(part)] = _checked(scorer.score(part), len(part), label, name)
+                    if label in predictions:
+                        predictions[label][done : done + len(part)] = scorer.logits(part).argmax(dim=1)
+            except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
+                reasons[label] = (
+                    str(error)
+                    if isinstance(error, _HandOver)
+                    else f"scorer {label!r} on set {name!r}: {_one_line(error)}"
+                )
+            seconds[label] += time.perf_counter() - start
+        done += len(part)
+    return {
+        label: Scored(None, None, reasons[label], seconds[label])
+        if label in reasons
+        else Scored(scores[label], predictions.get(label), "", seconds[label])
+        for label in scorers
+    }
+
+
+class _HandOver(ValueError):
+    """A scorer handed over scores of a wrong shape or that are not finite."""
+
+
+def _checked(scores: Any, n: int, label: str, name: str) -> Tensor:
+    if not isinstance(scores, Tensor) or scores.shape != (n,):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise _HandOver(f"scorer {label!r} on set {name!r}: scores should have the shape ({n},), got {got}")
+    bad = int((~torch.isfinite(scores)).sum())
+    if bad:
+        raise _HandOver(f"scorer {label!r} on set {name!r}: {bad} of {n} scores are not finite")
+    return scores.double()
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def score_all(
+    scorers: Mapping[str, Scorer | SpecLike] | Sequence[Scorer | SpecLike],
+    train: Outputs | None,
+    val: Outputs | None,
+    sets: Mapping[str, Outputs],
+) -> dict[str, dict[str, Tensor]]:
+    """OOD scores of every scorer on every set: ``{scorer: {set: scores (N,) float64}}``, higher = more OOD.
+
+    `scorers` are names, ``{name: {parameter: value}}`` or built scorers, as a list or under labels of your own. Raises UserError
+    naming scorer and set where one fails.
+    """
+    named: dict[str, Scorer] = {}
+    for label, given in scorers.items() if isinstance(scorers, Mapping) else ((None, s) for s in scorers):
+        built = given if isinstance(given, Scorer) else registry.build("scorer", given)
+        spec = getattr(built, "spec", None)
+        named[label or (spec.label if spec is not None else type(built).__name__)] = built
+    found = score_sets(named, train, val, sets)
+    for result in found.values():
+        for scored in result.sets.values():
+            if scored.scores is None:
+                raise UserError(scored.reason)
+    return {label: {name: s.scores for name, s in r.sets.items() if s.scores is not None} for label, r in found.items()}

@@ -1,0 +1,47 @@
+"""Scores of adversarial inputs."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from torch import Tensor
+
+from oodbench.core.errors import UserError
+from oodbench.core.registry import build, scorer
+from oodbench.core.scorer import Outputs, Scorer, View
+from oodbench.scoring.functional import streams as functional
+
+
+@scorer("attacked", source="Madry et al., ICLR 2018; the score is that of the scorer attacked")
+class Attacked(Scorer):
+    """The score of the scorer `of` at inputs that the attack `by` has moved to `raise` or `lower` it, (N,).
+
+    Without `of`: log(1 - max softmax) where the loss of the predicted class was raised; its edited accuracy is that of the network under
+    attack. `attacks:` in a suite makes the rows that need it.
+    """
+
+    differentiable = False
+
+    def __init__(
+        self, *, of: Scorer | None = cast("Scorer", "msp"), by: View = cast("View", "fgsm"), direction: Literal["raise", "lower"] = "lower"  # noqa: B008 - nested components
+    ) -> None:  # fmt: skip
+        if of is not None and (not of.differentiable or of.view() is not None or of.extras):
+            raise UserError(f"scorer 'attacked': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`")  # type: ignore[attr-defined]
+        self.of, self.by, self.direction = of, by, direction
+
+    def view(self) -> View:
+        spec = self.by.spec  # type: ignore[attr-defined]
+        of = None if self.of is None else self.of.spec  # type: ignore[attr-defined]
+        return build("view", {spec.name: {**spec.params, "of": of, "direction": self.direction}})
+
+    @property
+    def edits(self) -> bool:
+        return self.of is None
+
+    def logits(self, outputs: Outputs) -> Tensor:
+        return outputs.extras["attack.logits"]
+
+    def score(self, outputs: Outputs) -> Tensor:
+        if self.of is None:
+            return functional.log_one_minus_max_probability(self.logits(outputs))
+        return outputs.extras["attack.score"]

@@ -1,0 +1,200 @@
+"""Choosing a scorer's parameters without test data: what is chosen between, on what, and by which measure.
+
+Regimes: ``id`` sees ID validation alone, ``noise`` images made from it, ``ood-val`` the pair's OOD validation set. The choice is
+the candidate of the highest AUROC there; on a tie the earlier one, and the declared parameters stand first.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from oodbench.core import registry
+from oodbench.core.errors import SpecError, UserError
+from oodbench.core.registry import Spec
+from oodbench.core.scorer import Geometry, Head, Outputs, Samples, Scorer, fingerprint
+from oodbench.data.samples import Joined, to_float
+from oodbench.evaluation.metrics.detection import detection_metrics
+from oodbench.scoring.score import score_sets
+
+REGIMES = ("none", "id", "noise", "ood-val")
+_ERRORS = 10
+"""So many wrong (and right) predictions on ID validation are needed for an AUROC between them to guide a choice."""
+_FOLDS = 3
+_COMPARED = 60_000
+"""Sets of at most so many images are compared image by image."""
+
+
+class Choice(NamedTuple):
+    """What was chosen (its place among the candidates), by which measure, and the AUROC of every candidate (NaN: it failed)."""
+
+    place: int
+    objective: str
+    auroc: tuple[float, ...]
+
+
+def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
+    """The declared spec, then every other point of its search space; a parameter that was set away from its default is kept.
+
+    Points whose values are each allowed but not together (a lower percentile above the upper one) are left out.
+    """
+    defaults = spec.component.defaults
+    free = {k: values for k, values in scorer.search.items() if k in spec.params and spec.params[k] == defaults.get(k)}
+    made = [spec]
+    for values in itertools.product(*free.values()):
+        try:
+            point = registry.resolve(spec.kind, {spec.name: {**spec.params, **dict(zip(free, values, strict=True))}})
+        except SpecError as error:
+            raise UserError(f"scorer {spec.name!r}: its search space holds a value that it refuses: {error}") from None
+        if point.params not in [m.params for m in made] and _can_be_built(point):
+            made.append(point)
+    return tuple(made) if free else ()
+
+
+def _can_be_built(spec: Spec) -> bool:
+    try:
+        registry.build(spec.kind, spec)
+    except UserError:
+        return False
+    return True
+
+
+def choose(
+    specs: Sequence[Spec], train: Sequence[Outputs | None], val: Sequence[Outputs], ood: Sequence[Outputs] | None, *, device: str = "cpu"
+) -> Choice:  # fmt: skip
+    """The best of `specs`, whose outputs (with the extras of each one's own view) stand in the same order.
+
+    With `ood` by the AUROC of ID validation against it; without, by `errors` (wrong against right predictions on ID validation) where
+    there are enough of both, else by `held-out classes` (a third of the classes at a time, left out of the fit and of the logits).
+    """
+    if ood is not None:
+        found = [_auroc(s, t, v, o, None, device) for s, t, v, o in zip(specs, train, val, ood, strict=True)]
+        return _best(found, "ood")
+    wrong = val[0].predictions != val[0].labels
+    if min(int(wrong.sum()), int((~wrong).sum())) >= _ERRORS:
+        return _best([_auroc(s, t, v, v, wrong, device) for s, t, v in zip(specs, train, val, strict=True)], "errors")
+    if val[0].classes < 4:
+        return Choice(0, f"none: {int(wrong.sum())} errors and {val[0].classes} classes are too few", ())
+    if any(v.extras for v in val):
+        return Choice(0, f"none: {int(wrong.sum())} errors are too few, and a view's extras know all classes", ())
+    scores: list[list[float]] = [[] for _ in specs]
+    for fold in range(_FOLDS):
+        kept = torch.tensor([c for c in range(val[0].classes) if c % _FOLDS != fold])
+        for i, (s, t, v) in enumerate(zip(specs, train, val, strict=True)):
+            inside, outside = _of_classes(v, kept, True), _of_classes(v, kept, False)
+            scores[i].append(_auroc(s, None if t is None else _of_classes(t, kept, True), inside, outside, None, device))
+    return _best([sum(s) / len(s) for s in scores], "held-out classes")
+
+
+def _best(auroc: list[float], objective: str) -> Choice:
+    known = [i for i, a in enumerate(auroc) if a == a]
+    if not known:
+        return Choice(0, f"none: no candidate could be scored by {objective}", tuple(auroc))
+    return Choice(max(known, key=lambda i: (auroc[i], -i)), objective, tuple(auroc))
+
+
+def _auroc(spec: Spec, train: Outputs | None, val: Outputs, other: Outputs, among: Tensor | None, device: str) -> float:
+    """AUROC of `other` against `val`, or of the samples `among` val against the rest; NaN where the scorer fails."""
+    scored = score_sets({"one": registry.build("scorer", spec)}, train, val, {"val": val, "other": other}, device=device)["one"].sets
+    inside, outside = scored["val"].scores, scored["other"].scores
+    if inside is None or outside is None:
+        return float("nan")
+    if among is not None:
+        inside, outside = inside[~among], inside[among]
+    return detection_metrics(inside.numpy(), outside.numpy())["auroc"]
+
+
+def _of_classes(outputs: Outputs, kept: Tensor, inside: bool) -> Outputs:
+    """Samples of the `kept` classes (or of the others), through the network as if it knew only those: logits and head without the rest."""
+    place = torch.full((outputs.classes,), -1)
+    place[kept] = torch.arange(len(kept))
+    labels = torch.where(outputs.labels >= 0, place[outputs.labels.clamp(min=0)], -1)
+    rows = torch.nonzero((labels >= 0) == inside).flatten()
+    head = None if outputs.head is None else Head(outputs.head.weight[kept], outputs.head.bias[kept])
+    features = outputs.features[rows] if outputs.has_features else None
+    return Outputs(outputs.logits[rows][:, kept], features, labels[rows], head)
+
+
+# ---------------------------------------------------------------- made noise
+
+
+class _Made:
+    """Images made from those of another set, one for each, the same each time."""
+
+    kind = "image"
+    how = ""
+
+    def __init__(self, of: Samples) -> None:
+        self.of = of
+        self.labels = torch.full((len(of),), -1, dtype=torch.int64)
+        self.ids: Sequence[str] = [f"{self.how}/{i}" for i in range(len(of))]
+        self.digest = fingerprint({self.how: of.digest})
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+
+class Permuted(_Made):
+    """Each image with its pixels in a random order of its own: every statistic of single pixels stays, all structure goes."""
+
+    how = "permuted"
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        images = self.of.read(indices, geometry).clone()
+        for image, index in zip(images, torch.as_tensor(indices).tolist(), strict=True):
+            order = torch.randperm(image[0].numel(), generator=torch.Generator().manual_seed(int(index)))
+            image.copy_(image.flatten(1)[:, order].view_as(image))
+        return images
+
+
+class Mixed(_Made):
+    """Each image averaged with one of another class (where there is one)."""
+
+    how = "mixed"
+
+    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
+        index = torch.as_tensor(indices)
+        one, two = (to_float(self.of.read(i, geometry)) for i in (index, self._partners()[index]))
+        return (one + two) / 2
+
+    def _partners(self) -> Tensor:
+        labels, n = self.of.labels, len(self.of)
+        order = torch.argsort(labels, stable=True)  # half the sorted list away lies another class unless one has more than half
+        partners = torch.empty(n, dtype=torch.int64)
+        partners[order] = order.roll(n // 2)
+        return partners
+
+
+def noise_from(val: Samples) -> Samples:
+    """The OOD set of the regime ``noise``: permuted and mixed ID validation images."""
+    return Joined([Permuted(val), Mixed(val)])
+
+
+def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
+    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are compared by name."""
+    if one.digest == other.digest:
+        return len(one)
+    if max(len(one), len(other)) > _COMPARED:
+        return len(set(one.ids) & set(other.ids))
+    return len(_contents(one, geometry) & _contents(other, geometry))
+
+
+def _contents(samples: Samples, geometry: Geometry) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(samples), 1024):
+        images = samples.read(range(start, min(start + 1024, len(samples))), geometry)
+        found |= {(to_float(i) * 255).round().to(torch.uint8).numpy().tobytes() for i in images}
+    return found
+
+
+def record(choice: Choice, specs: Sequence[Spec], forward_passes: int) -> Mapping[str, Any]:
+    """What the row says of a choice: the chosen values of the searched parameters, the measure, the grid and what it cost."""
+    varied = {k for k in specs[0].params if any(s.params[k] != specs[0].params[k] for s in specs)}
+    chosen = {k: v for k, v in specs[choice.place].params.items() if k in varied}
+    return {
+        "params": registry.plain_value(chosen), "objective": choice.objective, "grid": len(specs), "forward_passes": forward_passes,
+    }  # fmt: skip

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from oodbench.core.errors import UserError
+from oodbench.runs.store import Store, damage
+
+KEY = "ab" * 32
+
+
+def _write(store: Store, value: float = 1.0) -> None:
+    with store.draft("scores", KEY) as draft:
+        draft.tensors("scores", {"scores": torch.full((5,), value)})
+        draft.json("meta", {"n": 5})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.get("scores", KEY) is None
+    assert not store.has("scores", KEY)
+    _write(store)
+    artefact = Store(tmp_path).get("scores", KEY)
+    assert artefact is not None
+    assert artefact.tensors("scores")["scores"].tolist() == [1.0] * 5
+    assert artefact.json("meta") == {"n": 5}
+
+
+def test_a_failed_draft_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.draft("scores", KEY) as draft:  # noqa: PT012
+        draft.json("meta", {})
+        raise RuntimeError
+    assert not store.has("scores", KEY)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_the_rest_of_a_killed_draft_is_cleared_by_the_next(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    left = tmp_path / "tmp" / f"scores-{KEY}-dead"
+    left.mkdir()
+    (left / "half").write_text("x")
+    _write(store)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove", "manifest"])
+def test_damage_is_reported_and_the_artefact_counts_as_missing(tmp_path: Path, harm: str) -> None:
+    _write(Store(tmp_path))
+    file = next((tmp_path / "scores").rglob("scores.safetensors"))
+    if harm == "flip":
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    elif harm == "cut":
+        file.write_bytes(file.read_bytes()[:-3])
+    elif harm == "remove":
+        file.unlink()
+    else:
+        (file.parent / "manifest.json").write_text("{")
+    assert damage(file.parent)
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    assert store.get("scores", KEY) is None
+    assert len(said) == 1
+    assert "damaged scores" in said[0]
+    _write(store, 2.0)
+    artefact = store.get("scores", KEY)
+    assert artefact is not None
+    assert artefact.tensors("scores")["scores"][0] == 2.0
+
+
+def test_rows_written_in_batches_equal_one_tensor(tmp_path: Path) -> None:
+    features, labels = torch.randn(10, 3, 2), torch.arange(10)
+    store = Store(tmp_path)
+    with store.draft("outputs", KEY) as draft, draft.rows("outputs", 10) as writer:
+        for start in (0, 4, 8):
+            writer.put({"features": features[start : start + 4], "labels": labels[start : start + 4]})
+    artefact = store.get("outputs", KEY)
+    assert artefact is not None
+    for read in (artefact.tensors("outputs"), load_file(artefact.folder / "outputs.safetensors")):
+        assert torch.equal(read["features"], features)
+        assert torch.equal(read["labels"], labels)
+
+
+@pytest.mark.parametrize("rows", [3, 9])
+def test_a_wrong_number_of_rows_is_refused(tmp_path: Path, rows: int) -> None:
+    store = Store(tmp_path)
+    with (
+        pytest.raises(ValueError, match="rows"),
+        store.draft("outputs", KEY) as draft,
+        draft.rows("outputs", 6) as writer,
+    ):
+        writer.put({"x": torch.zeros(rows, 2)})
+    assert not store.has("outputs", KEY)
+
+
+def test_training_state_is_replaced_whole_and_a_damaged_one_is_dropped(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    assert store.load_state(KEY) is None
+    store.save_state(KEY, {"w": torch.ones(2)}, {"epoch": 1})
+    store.save_state(KEY, {"w": torch.full((2,), 2.0)}, {"epoch": 2})
+    loaded = store.load_state(KEY)
+    assert loaded is not None
+    assert loaded[0]["w"].tolist() == [2.0, 2.0]
+    assert loaded[1] == {"epoch": 2}
+    assert len(list((tmp_path / "state").iterdir())) == 1
+    next((tmp_path / "state").iterdir()).write_bytes(b"x")
+    assert store.load_state(KEY) is None
+    assert said
+
+
+def _hold(root: Path, seconds: float) -> None:
+    store = Store(root)
+    with store.lock("scores", KEY):
+        if not store.has("scores", KEY):
+            time.sleep(seconds)
+            _write(store, 3.0)
+
+
+def test_two_processes_do_not_collide(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_hold, args=(tmp_path, 0.2)) for _ in range(2)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert [w.exitcode for w in workers] == [0, 0]
+    artefact = Store(tmp_path).get("scores", KEY)
+    assert artefact is not None
+    assert artefact.tensors("scores")["scores"][0] == 3.0
+
+
+def test_a_duplicate_made_without_the_lock_is_harmless(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    _write(store, 1.0)
+    _write(store, 1.0)
+    assert Store(tmp_path).get("scores", KEY) is not None
+
+
+def test_an_unwritable_store_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Store(tmp_path / "file" / "store")

@@ -1,0 +1,87 @@
+"""Shared numerics against slow, obvious references."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.core.scorer import Outputs
+from oodbench.scoring.functional import streams as functional
+
+RNG = torch.Generator().manual_seed(0)
+
+
+def test_one_minus_the_maximal_probability_does_not_saturate() -> None:
+    z = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, -3.0], [300.0, 1.0, 2.0]], dtype=torch.float64)
+    got = functional.log_one_minus_max_probability(z)
+    want = [math.log(2 / 3), math.log(1 + math.exp(-3)) - 50, math.log(math.exp(1) + math.exp(2)) - 300]
+    assert got.tolist() == pytest.approx(want, rel=1e-12)
+
+
+def test_energy_of_two_equal_logits() -> None:
+    assert float(functional.energy(torch.tensor([[1.0, 1.0]]), 2.0)) == pytest.approx(-(1 + 2 * math.log(2)))
+
+
+def test_class_means_and_scatter_against_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functional, "BLOCK", 16)
+    monkeypatch.setattr(functional.blocks, "__defaults__", (16,))
+    f = torch.randn(100, 5, generator=RNG)
+    y = torch.randint(-1, 3, (100,), generator=RNG)
+    means, counts = functional.class_means(f, y, 4)
+    for c in range(3):
+        np.testing.assert_allclose(means[c], f[y == c].double().mean(0), rtol=1e-12)
+    assert counts.tolist() == [int((y == c).sum()) for c in range(3)] + [0]
+    assert means[3].tolist() == [0.0] * 5
+    known = y.clamp(min=0)
+    centred = f.double() - means[known]
+    np.testing.assert_allclose(functional.scatter(f, means, known), centred.T @ centred / 100, rtol=1e-10)
+
+
+@pytest.mark.parametrize("classes", [3, 100])
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_moments_against_numpy(classes: int, unknown: bool, dtype: torch.dtype) -> None:
+    """Across blocks of a block, far from the origin, where a sum of squares would cancel."""
+    n = functional.BLOCK + 5000
+    f = (40 + torch.randn(n, 7, generator=RNG) * torch.arange(1, 8)).to(dtype)
+    y = torch.randint(-1 if unknown else 0, classes - 1, (n,), generator=RNG)  # the last class has no sample
+    m = functional.moments(Outputs(torch.zeros(n, classes), f, y))
+    x, labels = f.double().numpy(), y.numpy()
+    np.testing.assert_allclose(m.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(m.total, np.cov(x.T, bias=True), rtol=1e-9, atol=1e-9)
+    assert m.counts.tolist() == [int((labels == c).sum()) for c in range(classes)]
+    means = np.stack([x[labels == c].mean(axis=0) for c in range(classes - 1)])
+    np.testing.assert_allclose(m.means[:-1], means, rtol=1e-12)
+    assert m.means[-1].tolist() == [0.0] * 7
+    centred = (x - means[labels])[labels >= 0]
+    np.testing.assert_allclose(m.within, centred.T @ centred / len(centred), rtol=1e-9, atol=1e-9)
+
+
+def test_whitening_inverts_on_the_range_of_a_singular_covariance() -> None:
+    x = torch.randn(50, 3, generator=RNG, dtype=torch.float64) @ torch.randn(3, 6, generator=RNG, dtype=torch.float64)
+    covariance = x.T @ x / 50
+    w = functional.whitening(covariance)
+    assert w.shape == (6, 3)
+    np.testing.assert_allclose(w @ w.T, np.linalg.pinv(covariance.numpy()), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("q", [0, 12.5, 90, 100])
+def test_percentile_is_numpys(q: float) -> None:
+    x = torch.randn(37, 11, generator=RNG)
+    assert functional.percentile(x, q) == pytest.approx(float(np.percentile(x.numpy(), q)), rel=1e-6)
+
+
+def test_top_share_keeps_the_largest() -> None:
+    x = torch.tensor([[3.0, 1.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    kept, mask = functional.top_share(x, 50)
+    assert kept[0].tolist() == [3.0, 0.0, 2.0, 0.0]
+    assert mask.sum(dim=1).tolist() == [2.0, 2.0]
+    assert functional.top_share(x, 100)[1].sum(dim=1).tolist() == [1.0, 1.0]
+
+
+def test_a_ratio_to_nothing_is_one_and_none_overflows() -> None:
+    got = functional.ratio(torch.tensor([4.0, 0.0, 1e30]), torch.tensor([2.0, 0.0, 1e-30]))
+    assert got.tolist() == [2.0, 1.0, 50.0]

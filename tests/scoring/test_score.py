@@ -1,0 +1,165 @@
+"""Scoring: all scorers walk the chunks together, sharing work; one that fails has its reason and ends nobody else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from oodbench.core import registry
+from oodbench.core.errors import UserError
+from oodbench.core.scorer import Outputs, Scorer
+from oodbench.scoring.contract import toy_outputs
+from oodbench.scoring.functional import streams as functional
+from oodbench.scoring.score import _on, chunk_size, score_all, score_sets
+from tests.scoring.outputs import by_default, with_extras
+
+TRAIN, VAL = toy_outputs(300, seed=1), toy_outputs(90, seed=2)
+SETS = {"test": toy_outputs(150, seed=3), "other": toy_outputs(70, ood=True, seed=4)}
+
+
+def plain_scorers() -> list[str]:
+    found = []
+    for name in registry.scorers:
+        if all(default != "required" for _, _, default in registry.scorers[name].signature):
+            made: Scorer = registry.build("scorer", name)
+            if made.view() is None and not made.extras:
+                found.append(name)
+    return found
+
+
+def test_any_chunk_size_gives_the_same_scores() -> None:
+    """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range. Extras are made: every scorer takes part."""
+    built = [{name: by_default(name) for name in registry.scorers} for _ in range(2)]
+    train, val, sets = with_extras(TRAIN), with_extras(VAL), {name: with_extras(o) for name, o in SETS.items()}
+    whole = score_sets(built[0], train, val, sets, chunk=1000)
+    parts = score_sets(built[1], train, val, sets, chunk=17)
+    for name, result in whole.items():
+        for where, scored in result.sets.items():
+            assert scored.reason == "", scored.reason
+            assert scored.scores is not None
+            spread = float(scored.scores.max() - scored.scores.min())
+            torch.testing.assert_close(parts[name].sets[where].scores, scored.scores, rtol=0, atol=1e-4 * spread, msg=name)
+
+
+def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:
+    class NoFit(Scorer):
+        def fit(self, train: Outputs | None, val: Outputs | None) -> None:
+            raise ValueError("singular\nand more")
+
+    class Nan(Scorer):
+        def score(self, outputs: Outputs) -> Tensor:
+            return outputs.logits[:, 0] * torch.nan
+
+    class Wide(Scorer):
+        def score(self, outputs: Outputs) -> Tensor:
+            return outputs.logits
+
+    good = registry.build("scorer", "msp")
+    found = score_sets({"no-fit": NoFit(), "nan": Nan(), "wide": Wide(), "msp": good}, TRAIN, VAL, SETS)
+    assert found["no-fit"].sets["test"].reason == "scorer 'no-fit' could not be fitted: ValueError: singular"
+    assert found["nan"].sets["other"].reason == "scorer 'nan' on set 'other': 70 of 70 scores are not finite"
+    assert (
+        found["wide"].sets["test"].reason
+        == "scorer 'wide' on set 'test': scores should have the shape (150,), got (150, 4)"
+    )
+    assert found["msp"].sets["other"].scores is not None
+    with pytest.raises(UserError, match=r"70 of 70|150 of 150"):
+        score_all({"nan": Nan()}, None, None, SETS)
+
+
+def test_scorers_of_a_chunk_share_one_similarity_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    original = Outputs.memo
+
+    def memo(self: Outputs, key: object, make: object) -> object:
+        if isinstance(key, tuple) and key[0] == "similarities" and key not in self._memo:
+            calls.append(len(self))
+        return original(self, key, make)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Outputs, "memo", memo)
+    scorers = {f"knn-{k}": registry.build("scorer", {"knn": {"k": k}}) for k in (1, 5, 50)}
+    score_sets(scorers, TRAIN, None, {"test": SETS["test"]}, chunk=75)
+    assert calls == [75, 75]
+
+
+def test_labels_of_score_all() -> None:
+    found = score_all(["msp", {"knn": {"k": 3}}], TRAIN, None, SETS)
+    assert list(found) == ["msp", "knn(k=3)"]
+    assert {k: tuple(v.shape) for k, v in found["msp"].items()} == {"test": (150,), "other": (70,)}
+    assert found["msp"]["test"].dtype == torch.float64
+    assert list(score_all({"mine": "msp"}, None, None, SETS)) == ["mine"]
+
+
+def test_an_edited_networks_predictions_stand_beside_its_scores() -> None:
+    found = score_sets(
+        {"react": registry.build("scorer", "react"), "msp": registry.build("scorer", "msp")}, TRAIN, VAL, SETS
+    )
+    edited = found["react"].sets["test"].predictions
+    assert edited is not None
+    assert float((edited == SETS["test"].labels).float().mean()) > 0.9
+    assert found["msp"].sets["test"].predictions is None
+
+
+def test_chunks_keep_similarities_within_their_memory() -> None:
+    assert chunk_size(0) == 2048
+    assert 4 * chunk_size(1_281_167) * 1_281_167 <= 300 * 2**20
+    assert chunk_size(10**9) == 32
+
+
+def test_training_sets_mapped_from_a_file_are_read_block_by_block() -> None:
+    big = torch.randn(functional.BLOCK + 10, 4, dtype=torch.bfloat16)
+    sizes = [len(b) for b in functional.blocks(big)]
+    assert sizes == [functional.BLOCK, 10]
+    assert all(b.dtype == torch.float32 for b in functional.blocks(big))
+
+
+def _tensors(value: object, seen: set[int]) -> list[Tensor]:
+    if id(value) in seen or isinstance(value, registry.Spec):
+        return []
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        return [value]
+    named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    inside = value if isinstance(value, (list, tuple)) else named.values()
+    return [t for v in inside for t in _tensors(v, seen)]
+
+
+@pytest.mark.parametrize("name", plain_scorers())
+def test_a_fitted_scorer_moves_to_another_device_whole(name: str) -> None:
+    """Seen on the device that computes nothing: every tensor is there, and the scorer itself stays where it was."""
+    scorer: Scorer = registry.build("scorer", name)
+    scorer.fit(TRAIN, VAL)
+    before = scorer.score(SETS["test"])
+    there = _on(scorer, torch.device("meta"), {})
+    assert {t.device.type for t in _tensors(there, set())} <= {"meta"}
+    assert {t.device.type for t in _tensors(scorer, set())} <= {"cpu"}
+    assert torch.equal(scorer.score(SETS["test"].map(lambda t: t)), before)
+    assert _on(scorer, torch.device("cpu"), {}) is scorer
+
+
+def test_what_scorers_share_they_share_on_another_device() -> None:
+    pair = {k: registry.build("scorer", {"knn": {"k": k}}) for k in (1, 5)}
+    for scorer in pair.values():
+        scorer.fit(TRAIN, None)
+    moved: dict[int, object] = {}
+    a, b = (_on(s, torch.device("meta"), moved) for s in pair.values())
+    assert a.bank is b.bank is not pair[1].bank
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_cpu_and_gpu_agree(place: str) -> None:
+    """Fitted where the training outputs lie, scored on the GPU."""
+    scorers = {name: registry.build("scorer", name) for name in plain_scorers()}
+    here = score_sets(scorers, TRAIN, VAL, SETS)
+    again = {name: registry.build("scorer", name) for name in scorers}
+    there = score_sets(again, TRAIN.to(place), VAL.to(place), SETS, device="cuda")
+    for name, s in here.items():
+        for of, one in s.sets.items():
+            other = there[name].sets[of]
+            assert one.scores is not None
+            assert other.scores is not None, other.reason
+            scale = float(one.scores.abs().max())
+            torch.testing.assert_close(other.scores, one.scores, rtol=1e-4, atol=1e-4 * scale, msg=name)

@@ -1,0 +1,190 @@
+"""The doors: weights that somebody else trained, under the names that somebody else gave them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from oodbench.core import registry
+from oodbench.core.errors import UserError
+from oodbench.core.scorer import Geometry, Network, Task
+from oodbench.data.samples import to_float
+from oodbench.runs.runner import run
+from oodbench.suite.parse import parse_suite
+
+TASK = Task("image", (3, 32, 32), 5, (0.4,) * 3, (0.3,) * 3)
+
+
+def make(spec: Any, seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return registry.build("network", spec, TASK)
+
+
+def trained(network: nn.Module) -> nn.Module:
+    """Random statistics too, so that forgetting a buffer shows."""
+    for name, buffer in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            buffer.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+def load(file: Path, network: Network) -> Network:
+    registry.build("method", {"checkpoint": {"file": str(file)}}).load(network)
+    return network.eval()
+
+
+def same_function(ours: Network, theirs: nn.Module) -> None:
+    x = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs((x - 0.4) / 0.3))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "densenet121", "mobilenet_v3_small"])
+def test_a_torchvision_architecture_that_somebody_trained(name: str, tmp_path: Path) -> None:
+    import torchvision
+
+    torch.manual_seed(1)
+    theirs = trained(torchvision.models.get_model(name, num_classes=5))
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    same_function(load(tmp_path / "theirs.pth", make({"torchvision": {"model": name}})), theirs)
+    if name == "resnet18":
+        same_function(load(tmp_path / "theirs.pth", make("resnet18-224")), theirs)
+
+
+def test_a_suite_scores_a_torchvision_model_that_somebody_trained(tmp_path: Path) -> None:
+    import torchvision
+
+    torch.manual_seed(1)
+    theirs = trained(torchvision.models.mobilenet_v3_small(num_classes=3))
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    pair = {
+        "name": "three", "id": {"digits": {"classes": [0, 1, 2]}}, "near": [{"digits": {"classes": [7]}}],
+        "geometry": {"shape": [3, 32, 32]},
+    }  # fmt: skip
+    suite = parse_suite({
+        "name": "theirs", "pairs": [pair], "networks": [{"torchvision": {"model": "mobilenet_v3_small"}}], "scorers": ["msp", "vim"],
+        "methods": [{"checkpoint": {"file": str(tmp_path / "theirs.pth")}}],
+    })  # fmt: skip
+    done = run(suite, results=tmp_path, device="cpu")
+    assert (done.rows.status == "ok").all()
+    data = registry.build("dataset", pair["id"])
+    geometry = Geometry((3, 32, 32))
+    train, test = (to_float(data[s].read(range(len(data[s])), geometry)) for s in ("train", "test"))
+    mean, std = (getattr(train, f)((0, 2, 3), keepdim=True) for f in ("mean", "std"))
+    with torch.no_grad():
+        right = theirs((test - mean) / std).argmax(dim=1) == data["test"].labels
+    assert done.rows.id_accuracy.dropna().iloc[0] == pytest.approx(float(right.float().mean()), abs=0.01)
+
+
+class Cifar(nn.Module):
+    """A ResNet-18 for small images under OpenOOD's names: conv1, bn1, layer1..4, fc."""
+
+    def __init__(self, head: str = "fc") -> None:
+        super().__init__()
+        parts = make("resnet18-32", seed=3)
+        for name, module in parts.body.named_children():
+            self.add_module(name, module)
+        self.add_module(head, parts.head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.children():
+            x = module(x)
+        return x
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "backbone.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_openoods_names_prefixes_and_wrappers(prefix: str, wrapper: str | None, tmp_path: Path) -> None:
+    theirs = trained(Cifar())
+    state: Any = {prefix + k: v for k, v in theirs.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 7} if wrapper else state, tmp_path / "best.ckpt")
+    same_function(load(tmp_path / "best.ckpt", make("resnet18-32")), theirs)
+
+
+@pytest.mark.parametrize("head", ["linear", "classifier", "head"])
+def test_the_head_may_have_any_name(head: str, tmp_path: Path) -> None:
+    theirs = trained(Cifar(head))
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    same_function(load(tmp_path / "theirs.safetensors", make("resnet18-32")), theirs)
+
+
+def test_our_own_names_and_a_head_without_bias(tmp_path: Path) -> None:
+    ours = trained(make("vgg32", seed=1))
+    save_file(ours.state_dict(), tmp_path / "ours.safetensors")
+    again = load(tmp_path / "ours.safetensors", make("vgg32", seed=2))
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in ours.state_dict().items())
+    renamed = {k.replace("head.", "fc."): v for k, v in ours.state_dict().items()}
+    save_file(renamed, tmp_path / "renamed.safetensors")
+    assert torch.equal(load(tmp_path / "renamed.safetensors", make("vgg32")).head.weight, ours.head.weight)  # type: ignore[attr-defined]
+
+
+def test_files_without_batch_counters_load(tmp_path: Path) -> None:
+    theirs = trained(Cifar())
+    torch.save({k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}, tmp_path / "old.pt")
+    same_function(load(tmp_path / "old.pt", make("resnet18-32")), theirs)
+
+
+def change(state: dict[str, Tensor], what: str) -> Any:
+    if what == "missing":
+        return {k: v for k, v in state.items() if not k.startswith("layer4.1")}
+    if what == "unknown":
+        return state | {"layer5.weight": torch.zeros(3), "layer5.bias": torch.zeros(3)}
+    if what == "both":
+        return {k.replace("conv1.weight", "stem.weight") if k == "conv1.weight" else k: v for k, v in state.items()}
+    if what == "shape":
+        return state | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
+    if what == "classes":
+        return state | {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+    if what == "nan":
+        return state | {"fc.bias": torch.full((5,), torch.nan)}
+    return {"epoch": 3}
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("missing", r"'body.layer4.1.bn1.bias', .* and 6 more are missing; it should hold the 122 tensors"),
+        ("unknown", r"'layer5.bias', 'layer5.weight' are not in the network"),
+        ("both", r"'body.conv1.weight' is missing; 'stem.weight' is not in the network"),
+        ("shape", r"'body.conv1.weight' has the shape \(64, 1, 3, 3\), the network's has \(64, 3, 3, 3\)"),
+        ("classes", r"'head.bias', 'head.weight' are missing; 'fc.bias', 'fc.weight' are not in the network"),
+        ("nan", "'head.bias' is not finite"),
+        ("nothing", r"should hold a state dict"),
+    ],
+)
+def test_what_does_not_fit_is_listed_in_one_line(what: str, message: str, tmp_path: Path) -> None:
+    torch.save(change(Cifar().state_dict(), what), tmp_path / "wrong.pt")
+    with pytest.raises(UserError, match=message) as found:
+        load(tmp_path / "wrong.pt", make("resnet18-32"))
+    assert "\n" not in str(found.value)
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return (print, ("executed",))
+
+
+def test_a_file_is_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(UserError, match="cannot be read as a state dict"):
+        load(tmp_path / "trap.pt", make("resnet18-32"))
+    (tmp_path / "noise.safetensors").write_bytes(b"no tensors here")
+    with pytest.raises(UserError, match="cannot be read as a state dict"):
+        load(tmp_path / "noise.safetensors", make("resnet18-32"))
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_pretrained_keeps_what_the_network_came_with() -> None:
+    network = make("resnet18-32", seed=4)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    method = registry.build("method", "pretrained")
+    assert method.provides == "weights"
+    method.load(network)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())

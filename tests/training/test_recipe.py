@@ -1,0 +1,122 @@
+"""Named recipes: what they spell out, and how a suite names, changes and mixes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from oodbench.core import registry
+from oodbench.core.errors import SpecError, UserError
+from oodbench.core.scorer import Recipe, fingerprint
+from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.schema import json_schema
+from oodbench.training.optimiser import learning_rate
+from oodbench.training.recipe import NAMED, recipe_keys
+
+BASE: dict[str, Any] = {
+    "name": "s",
+    "pairs": ["digits"],
+    "networks": ["mlp"],
+    "methods": ["cross-entropy"],
+    "scorers": ["msp"],
+}
+
+
+def suite(**keys: Any) -> Any:
+    return parse_suite({**BASE, **keys})
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_recipe_is_whole_and_says_where_it_was_read(name: str) -> None:
+    assert NAMED[name].source
+    keys = recipe_keys(name)
+    assert set(keys) == set(Recipe.model_fields)
+    recipe = suite(recipe=name).recipe
+    assert [a.name for a in recipe.augment] == [
+        a if isinstance(a, str) else next(iter(a)) for a in NAMED[name].keys["augment"]
+    ]
+    for key, value in NAMED[name].keys.items():
+        if key != "augment":
+            assert registry.plain_value(getattr(recipe, key)) == registry.plain_value(value)
+
+
+def test_a_name_is_its_keys_and_changes_go_inside() -> None:
+    named, spelled = suite(recipe="openood-cifar").recipe, suite(recipe=recipe_keys("openood-cifar")).recipe
+    assert named == spelled
+    assert fingerprint(registry.identity_value(dict(named))) == fingerprint(registry.identity_value(dict(spelled)))
+    changed = suite(recipe={"openood-cifar": {"epochs": 7, "augment": ["flip"]}}).recipe
+    assert (changed.epochs, changed.lr, len(changed.augment)) == (7, 0.1, 1)
+    assert suite(recipe={"openood-cifar": None}).recipe == named
+
+
+def test_a_named_recipe_of_a_method_replaces_the_suites_whole() -> None:
+    mixed = suite(recipe={"epochs": 3, "clip": 1.0}, methods=["cross-entropy", {"als": {}, "recipe": "osr-arpl"}])
+    plain, als = (mixed.recipe_of(mixed.pairs[0], m) for m in mixed.methods)
+    assert (plain.epochs, plain.clip) == (3, 1.0)
+    assert (als.epochs, als.clip, als.batch_size, als.nesterov) == (100, 0.0, 64, False)
+    pair = suite(recipe={"epochs": 3}, pairs=[{"digits": {}, "recipe": {"osr-arpl": {"epochs": 9}}}])
+    assert pair.recipe_of(pair.pairs[0], pair.methods[0]).epochs == 9
+
+
+def test_a_resolved_suite_with_named_recipes_loads_again(tmp_path: Any) -> None:
+    first = suite(recipe="openood-cifar", pairs=[{"digits": {}, "recipe": "osr-arpl"}])
+    (tmp_path / "again.yaml").write_text(first.dump())
+    again = load_suite(tmp_path / "again.yaml")
+    assert again.recipe == first.recipe
+    assert again.recipe_of(again.pairs[0], again.methods[0]) == first.recipe_of(first.pairs[0], first.methods[0])
+
+
+def test_the_schema_knows_the_names() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json_schema()
+    for recipe in ("openood-cifar", {"osr-arpl": {"epochs": 3}}, {"epochs": 3}):
+        jsonschema.validate({**BASE, "recipe": recipe}, schema)
+    for recipe in ("openood", {"osr-arpl": {"epoch": 3}}, 5):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**BASE, "recipe": recipe}, schema)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("openood-cifra", "recipe: unknown recipe 'openood-cifra'; did you mean 'openood-cifar'"),
+        ({"openood-cifar": {"epocs": 3}}, "recipe: unknown parameter 'epocs'; did you mean 'epochs'"),
+        ({"openood-cifar": {}, "epochs": 3}, "'epochs' stands beside the recipe 'openood-cifar'"),
+        ({"openood-cifar": 3}, "recipe.openood-cifar: should be a mapping of recipe keys, got 3"),
+        ([1], "should be a recipe's name or a mapping"),
+    ],
+)
+def test_mistakes_are_one_line_with_their_place(raw: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        suite(recipe=raw)
+    with pytest.raises(UserError, match=r"methods\[0\].recipe|methods.cross-entropy.recipe"):
+        suite(methods=[{"cross-entropy": {}, "recipe": raw}])
+    with pytest.raises(UserError, match="pairs"):
+        suite(pairs=[{"digits": {}, "recipe": raw}])
+
+
+def test_keys_refuse_what_is_neither() -> None:
+    with pytest.raises(SpecError):
+        recipe_keys(None)
+
+
+def test_rates_of_the_protocols() -> None:
+    """OpenOOD's cosine to 1e-6 step by step; ARPL's tenfold drops after epochs 30, 60 and 90; Vaze's cycles of 200 epochs."""
+    cifar = suite(recipe="openood-cifar").recipe
+    assert learning_rate(cifar, 0, 391) == pytest.approx(0.1)
+    assert learning_rate(cifar, 39100 - 1, 391) == pytest.approx(1e-6, rel=1e-2)
+    arpl = suite(recipe="osr-arpl").recipe
+    assert [round(learning_rate(arpl, e * 10, 10), 9) for e in (0, 29, 30, 59, 60, 89, 90, 99)] == [
+        0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001,
+    ]  # fmt: skip
+    vaze = suite(recipe="osr-vaze").recipe
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 200, eta_min=1e-4)
+    for epoch in range(600):
+        if epoch >= 10:
+            assert learning_rate(vaze, epoch, 1) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+    assert learning_rate(vaze, 4, 1) == pytest.approx(0.5 * learning_rate(vaze, 10, 1))
