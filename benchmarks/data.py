@@ -29,11 +29,11 @@ import torch
 from PIL import Image
 
 from oodbench.core import registry
-from oodbench.core.scorer import Geometry
+from oodbench.core.dataset import Geometry
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.files import _threads, folder, from_items
 from oodbench.data.sources.lists import image_list
-from oodbench.training.loop import Reader
+from oodbench.training.reader import Reader
 
 
 def in_turns(works: dict[str, Callable[[], Any]], rounds: int, wall: bool = False) -> dict[str, list[float]]:
@@ -186,7 +186,7 @@ def long_list(lines: int, rounds: int, place: Path) -> None:
     file.write_text("".join(f"{i // 1000:04d}/{i % 1000:03d}.png {i % 1000}\n" for i in range(lines)))
 
     def start_up() -> float:
-        from oodbench.core.registry import file_sha256
+        from oodbench.core.identity import file_sha256
 
         begin = time.perf_counter()
         samples = from_items("list", top, file_sha256(file), lambda: image_list(file, classes=1000))

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from oodbench.core.scorer import ROW_KEYS
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.leaderboard import leaderboard
-from oodbench.evaluation.metrics.detection import COUNTS, ID_ONLY, METRICS
-from oodbench.evaluation.statistics import trials as stats
+from oodbench.evaluation.metrics.columns import COUNTS, ID_ONLY, METRICS
+from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.report.page import page as report
 
 SETS = {"cifar100": "near", "tin": "near", "mnist": "far", "svhn": "far", "textures": "far", "places365": "far"}

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 
 from oodbench.core import registry
-from oodbench.core.scorer import Head, Outputs
-from oodbench.evaluation.metrics import detection as metrics
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
+from oodbench.evaluation import metrics
 from oodbench.scoring.score import score_sets
 
 NEIGHBOURS = ["knn", "nnguide", "relation"]

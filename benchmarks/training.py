@@ -27,12 +27,16 @@ import torch
 from torch import Tensor, nn
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Geometry, Method, Network, Recipe, Task
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
 from oodbench.data.samples import TensorSamples
 from oodbench.scoring.contract import example
-from oodbench.training.loop import initialise, train
+from oodbench.training.initialise import initialise
+from oodbench.training.loop import train
 from oodbench.training.optimiser import make_optimizer, running_as
+from oodbench.training.recipe import Recipe
 
 SHAPE = (3, 32, 32)
 CLASSES = 10

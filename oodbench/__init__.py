@@ -11,20 +11,26 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "core.scorer": ("Outputs", "Head", "Batch", "Samples", "Dataset", "Pair", "Network", "Method", "Scorer", "View", "Task", "Recipe", "Geometry"),
+    "core.dataset": ("Geometry", "Samples", "Dataset", "Pair"),
+    "core.network": ("Task", "Head", "Network"),
+    "core.method": ("Batch", "Method"),
+    "core.outputs": ("Outputs",),
+    "core.scorer": ("View", "Scorer"),
     "core.registry": ("build", "dataset", "pair", "network", "method", "scorer", "view", "augmentation"),
-    "scoring.score": ("score_all",),
-    "suite.parse": ("Suite", "load_suite"),
-    "runs.runner": ("run",),
     "core.errors": ("UserError",),
-}  # fmt: skip
+    "training.recipe": ("Recipe",),
+    "scoring.score": ("score_all",),
+    "suite.suite": ("Suite",),
+    "suite.load": ("load_suite",),
+    "runs.runner": ("run",),
+}
 _MODULES = {
     "registry": "core.registry",
     "errors": "core.errors",
-    "metrics": "evaluation.metrics.detection",
-    "stats": "evaluation.statistics.trials",
-    "functional": "scoring.functional.streams",
-    "plots": "report.plots.scores",
+    "metrics": "evaluation.metrics",
+    "stats": "evaluation.statistics",
+    "functional": "scoring.functional",
+    "plots": "report.plots",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]

@@ -30,12 +30,8 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Components that a test registers (plugins, local classes) are gone after it."""
-    registry.load_builtin()
-    before = {kind: dict(registry.registry(kind)._components) for kind in registry.KINDS}
-    yield
-    registry._plugins.clear()
-    for kind, components in before.items():
-        registry.registry(kind)._components = components
+    with registry.isolated():
+        yield
 
 
 TINY = """\

@@ -1,18 +1,26 @@
-"""Components as text: what `oodbench list` prints."""
+"""Commands on components: list them, the schema of a suite, the contract of a user's own."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from oodbench.core import registry
-from oodbench.core.scorer import Scorer
+import click
+
+from oodbench.cli.options import plugin_option
+from oodbench.core.errors import UserError
 
 
 def describe(kind: str) -> list[dict[str, Any]]:
     """Every component of a kind: name, parameters, one line, source, and for scorers what they need and their search space."""
+    from oodbench.core import registry
+    from oodbench.core.scorer import Scorer
+
     found = []
     for name in registry.registry(kind):
         c = registry.registry(kind)[name]
@@ -46,3 +54,60 @@ def to_lines(kind: str, components: Sequence[Mapping[str, Any]]) -> list[str]:
         if c["source"]:
             lines += textwrap.wrap(f"source: {c['source']}", 110, initial_indent="      ", subsequent_indent="      ")
     return lines
+
+
+LISTED = ("datasets", "pairs", "networks", "methods", "scorers", "views", "augmentations")
+
+
+@click.command("list")
+@click.argument("kinds", nargs=-1, type=click.Choice(LISTED))
+@plugin_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_components(kinds: tuple[str, ...], plugins: tuple[Path, ...], as_json: bool) -> None:
+    """List components: name, parameters with types and defaults, what it is, what was read for it."""
+    from oodbench.core import registry
+
+    for path in plugins:
+        registry.load_plugin(path)
+    found = {kind: describe(kind.removesuffix("s")) for kind in kinds or LISTED}
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for kind, components in found.items():
+        click.echo("\n".join(to_lines(kind, components)))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of a suite file, for editors."""
+    from oodbench.suite.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=1))
+
+
+@click.command()
+@click.argument("plugin", type=click.Path(path_type=Path))
+def check(plugin: Path) -> None:
+    """Run the contract tests on the components that a file registers."""
+    from oodbench.core import registry
+    from oodbench.scoring.contract import check as check_component
+
+    before = {kind: set(registry.registry(kind)) for kind in registry.KINDS}
+    registry.load_plugin(plugin)
+    new = [(kind, name) for kind in registry.KINDS for name in registry.registry(kind) if name not in before[kind]]
+    if not new:
+        raise UserError(
+            f"{plugin}: registers no component; use a decorator such as @oodbench.scorer('name', source='...')"
+        )
+    complaints = 0
+    for kind, name in new:
+        found = check_component(kind, name)
+        complaints += len(found)
+        click.echo(f"{kind} {name}: " + ("keeps the contract" if not found else "breaks the contract"))
+        for line in found:
+            click.echo(f"  {line}")
+    if complaints:
+        sys.exit(1)
+
+
+COMMANDS: tuple[click.Command, ...] = (list_components, schema, check)

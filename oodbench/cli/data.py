@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from oodbench.cli.options import data_options
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from oodbench.core.scorer import Pair
-    from oodbench.data.status import Need
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _data_root(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
-    if value:
-        os.environ["OODBENCH_DATA"] = os.pathsep.join(map(str, value))
-
-
-def _offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["OODBENCH_OFFLINE"] = "1"
-
-
-def data_options(command: F) -> F:
-    """``--data-root`` and ``--offline``, for every command that reads data."""
-    for option in (
-        click.option(
-            "--data-root", multiple=True, type=click.Path(path_type=Path), callback=_data_root, expose_value=False, is_eager=True,
-            help="Folder of data sets instead of OODBENCH_DATA or ./data; may be given several times.",
-        ),
-        click.option("--offline", is_flag=True, callback=_offline, expose_value=False, is_eager=True, help="Never touch the network."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
+    from oodbench.core.dataset import Pair
+    from oodbench.data.needs import Need
 
 @click.group()
 def data() -> None:
@@ -59,8 +33,9 @@ def status(names: tuple[str, ...]) -> None:
 
     Exits with status 1 if something named is missing.
     """
-    from oodbench.data.status import every_set, status_lines
+    from oodbench.data.needs import every_set
     from oodbench.data.status import status as look
+    from oodbench.data.status import status_lines
 
     found = look(_needs(names) if names else every_set())
     for line in status_lines(found):
@@ -93,8 +68,8 @@ def download(names: tuple[str, ...]) -> None:
 @data_options
 def verify(names: tuple[str, ...], accept: bool) -> None:
     """Read and decode every image of data sets, pairs or suite files; compare with what the lock file recorded."""
-    from oodbench.data.status import count_table
-    from oodbench.data.status import verify as check
+    from oodbench.data.checks import count_table
+    from oodbench.data.checks import verify as check
 
     verdicts = check(_needs(names), accept=accept, progress=_progress())
     for line in count_table(verdicts):
@@ -116,8 +91,8 @@ def verify(names: tuple[str, ...], accept: bool) -> None:
 @data_options
 def audit(name: str, out: Path | None, limit: float) -> None:
     """Images that stand in two sets of a pair, exactly or nearly: ID train, ID test, OOD."""
-    from oodbench.data.status import Twin
-    from oodbench.data.status import audit as compare
+    from oodbench.data.duplicates import Twin
+    from oodbench.data.duplicates import audit as compare
 
     for label, pair in _pairs(name.removeprefix("pair:")):
         twins, skipped = compare(pair, limit=limit, progress=_progress())
@@ -158,7 +133,8 @@ def _progress() -> Callable[[str, int, int], None] | None:
 def _needs(names: tuple[str, ...]) -> list[Need]:
     """What data sets, pairs and suite files need; of a name that is both, the data set's (``pair:NAME`` is the pair)."""
     from oodbench.core import registry
-    from oodbench.data.status import needs, needs_of_set
+    from oodbench.core.errors import meant
+    from oodbench.data.needs import needs, needs_of_set
 
     found: list[Need] = []
     for name in names:
@@ -171,20 +147,21 @@ def _needs(names: tuple[str, ...]) -> list[Need]:
                 found += needs(pair)
         else:
             raise UserError(
-                f"{name!r} is no data set, pair or suite file{registry.meant(name, [*registry.datasets, *registry.pairs])}"
+                f"{name!r} is no data set, pair or suite file{meant(name, [*registry.datasets, *registry.pairs])}"
             )
     return found
 
 
 def _pairs(name: str) -> list[tuple[str, Pair]]:
     from oodbench.core import registry
+    from oodbench.core.errors import meant
 
     if name.endswith((".yaml", ".yml")):
-        from oodbench.suite.parse import load_suite
+        from oodbench.suite.load import load_suite
 
         return [
             (p.label if p.split is None else f"{p.label} split {p.split}", p.pair) for p in load_suite(Path(name)).pairs
         ]
     if name not in registry.pairs:
-        raise UserError(f"{name!r} is no pair or suite file{registry.meant(name, list(registry.pairs))}")
+        raise UserError(f"{name!r} is no pair or suite file{meant(name, list(registry.pairs))}")
     return [(name, registry.build("pair", name))]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from oodbench.cli.options import plugin_option
+from oodbench.core.errors import UserError
 from oodbench.report.formats import FORMATS
 
 _PATH = click.Path(path_type=Path)
@@ -15,7 +17,6 @@ _where = click.option(
 )
 _format = click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 _store = click.option("--store", type=_PATH, help="Folder of stored artefacts.  [default: .store beside the results folder]")
-_plugin = click.option("--plugin", "plugins", multiple=True, type=_PATH, help="A Python file that registers components.")
 
 
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -36,15 +37,17 @@ def leaderboard(
     from oodbench.evaluation import costs as spending
     from oodbench.evaluation import leaderboard as board_of
     from oodbench.evaluation import reference
-    from oodbench.runs import merge as merging
+    from oodbench.evaluation.rows import read, where
+    from oodbench.report import comparison
+    from oodbench.report.text import shown_by, to_text
 
-    rows = merging.where(merging.read(results), conditions)
-    board, columns = board_of.leaderboard(rows, by=by), show or board_of.shown_by(by)
+    rows = where(read(results), conditions)
+    board, columns = board_of.leaderboard(rows, by=by), show or shown_by(by)
     if costs:
         board, columns = spending.join(board, rows, results), (*columns, *spending.SPENT)
-    click.echo(board_of.to_text(board, style, columns))
+    click.echo(to_text(board, style, columns))
     figures = [f for path in results for f in reference.figures_of(path)]
-    beside = reference.beside(board, figures, style) if figures and style != "csv" else ""
+    beside = comparison.beside(board, figures, style) if figures and style != "csv" else ""
     if beside:
         click.echo("\n" + beside)
 
@@ -57,10 +60,10 @@ def leaderboard(
 @_format
 def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str, ...], style: str) -> None:
     """Average ranks over pairs and splits: Friedman, Nemenyi, Conover-Holm, wins, ties and losses."""
+    from oodbench.evaluation.rows import read, where
     from oodbench.report import ranks as ranking
-    from oodbench.runs import merge as merging
 
-    click.echo(ranking.to_text(merging.where(merging.read(results), conditions), of, value, style))
+    click.echo(ranking.to_text(where(read(results), conditions), of, value, style))
 
 
 @click.command()
@@ -74,7 +77,7 @@ def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str,
 @click.option("--tests", is_flag=True, help="Every test of every matched row, and what the samples say (DeLong, bootstrap).")
 @_store
 @click.option("--store-b", type=_PATH, help="The same for B.")
-@_plugin
+@plugin_option
 @_format
 def compare(
     a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...], match: tuple[str, ...], values: tuple[str, ...],
@@ -87,6 +90,7 @@ def compare(
     from oodbench.evaluation import comparison as comparing
     from oodbench.evaluation import evidence, reference
     from oodbench.report import comparison as compare_text
+    from oodbench.report.comparison import lines
     from oodbench.runs import reopen as stored
 
     sides = comparing.sides(a, b, conditions, conditions_b) if b or conditions_b else reference.sides(a, conditions)
@@ -94,7 +98,7 @@ def compare(
     if tests:
         whole = stored.with_samples(sides[0], a, store, plugins), stored.with_samples(sides[1], b or a, store_b or store, plugins)
         for m in matches:
-            click.echo("\n".join(evidence.lines(m, values, evidence.on_samples(*whole, m))) + "\n")
+            click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
     click.echo(compare_text.document(*sides, matches, values, style))
 
 
@@ -113,13 +117,13 @@ def merge(folders: tuple[Path, ...], into: Path) -> None:
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
 @click.option("-o", "--output", default="report.html", show_default=True, type=_PATH, help="The page to write.")
 @_store
-@_plugin
+@plugin_option
 def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
     """Write the page: one HTML file that needs no network."""
-    from oodbench.runs import reopen as stored
-    from oodbench.runs.folder import replace_text
+    from oodbench.core.files import replace_text
+    from oodbench.runs import pages
 
-    text, missing = stored.report(results, store, plugins)
+    text, missing = pages.report(results, store, plugins)
     replace_text(output, text)
     for line in missing:
         click.echo(line, err=True)
@@ -129,15 +133,36 @@ def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins:
 @click.command()
 @click.argument("results", type=_PATH, metavar="RESULTS")
 @_store
-@_plugin
+@plugin_option
 def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
     """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted, what cannot be checked."""
     from oodbench.runs import verify as verifying
+    from oodbench.runs.findings import CONTRADICTED, to_lines
 
     findings = verifying.verify(results, store, plugins)
-    click.echo("\n".join(verifying.to_lines(findings)))
-    if any(f.state == verifying.CONTRADICTED for f in findings):
+    click.echo("\n".join(to_lines(findings)))
+    if any(f.state == CONTRADICTED for f in findings):
         sys.exit(1)
 
 
-commands: list[click.Command] = [leaderboard, ranks, compare, merge, verify, report]
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@plugin_option
+def claims(results: Path, plugins: tuple[Path, ...]) -> None:
+    """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
+    from oodbench.core.files import replace_text
+    from oodbench.evaluation import verdicts as judging
+    from oodbench.evaluation.rows import read_rows
+    from oodbench.report.text import claims_to_text
+    from oodbench.runs.folder import csv
+    from oodbench.suite.load import load_suite
+
+    suite = load_suite(results / "suite.yaml", plugins)
+    if not suite.claims:
+        raise UserError(f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite")
+    verdicts = judging.judge(read_rows(results / "results.csv"), suite.claims, {m.label: m.spec.name for m in suite.methods})
+    replace_text(results / "claims.csv", csv(verdicts))
+    click.echo(claims_to_text(verdicts))
+
+
+COMMANDS: tuple[click.Command, ...] = (leaderboard, ranks, compare, claims, merge, verify, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 
@@ -23,3 +24,10 @@ class MissingData(UserError):
 
 class NotApplicable(UserError):
     """A component that cannot run on what it was given (no linear head, too few classes): the reason and what to do."""
+
+
+def meant(name: str, choices: Sequence[str]) -> str:
+    """The end of an error line: the nearest allowed name, if any is near, and all of them."""
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    there = ", ".join(sorted(choices)) or "none"
+    return (f"; did you mean {close[0]!r}?" if close else ";") + f" allowed: {there}"

@@ -18,9 +18,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import MissingData, UserError
-from oodbench.core.scorer import Geometry
-from oodbench.data.samples import fit
+from oodbench.data.images import fit
 
 Array = np.ndarray
 Rng = np.random.Generator

@@ -11,8 +11,11 @@ import torch
 from scipy.fft import dctn
 from torch import Tensor
 
-from oodbench.core.scorer import Geometry, Samples
-from oodbench.data.samples import fit, to_float
+from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
+from oodbench.core.errors import UserError
+from oodbench.data.images import fit, to_float
+from oodbench.data.needs import needs
+from oodbench.data.status import Progress, _dataset
 
 _SIDE = 16
 
@@ -78,3 +81,73 @@ def twins(a: Looks, b: Looks, bits: int, limit: float) -> Iterator[tuple[int, in
                 yield place, start + row, True, 0.0
             elif float(best[row]) <= limit:
                 yield int(who[row]), start + row, False, float(best[row])
+
+
+class Twin(NamedTuple):
+    """Two images of different sets that are the same or nearly so: 1 - correlation of small grey copies."""
+
+    set_a: str
+    image_a: str
+    set_b: str
+    image_b: str
+    exact: bool
+    difference: float
+
+
+def audit(
+    pair: Pair, *, limit: float = 0.005, bits: int = 6, progress: Progress | None = None
+) -> tuple[list[Twin], list[str]]:
+    """(Images that stand in two sets of a pair, what could not be looked at.)
+
+    Compared: ID train and validation with ID test, each of these with every OOD set, and OOD validation and outliers with every OOD
+    test set. Candidates have perceptual hashes (64 bits of a cosine transform) that differ in at most `bits`; of a near twin, the
+    16x16 grey copies then correlate by 1 - `limit` or more. Exact twins are equal in every pixel at the network's size.
+    """
+    from oodbench.core.dataset import Geometry
+    from oodbench.data.duplicates import looks, twins
+
+    known: dict[str, Looks] = {}
+    skipped = []
+    cache: dict[str, Dataset] = {}
+    geometry = pair.geometry
+    for need in needs(pair):
+        name = need.role.partition(": ")[2] or need.role
+        try:
+            samples = _dataset(need.spec, cache)[need.split]
+        except UserError as error:
+            skipped.append(f"{name}: {error}")
+            continue
+        if geometry is None:
+            channels, height, width = samples.read([0]).shape[1:]
+            geometry = Geometry((channels, height, width))
+        known[name] = looks(samples, geometry, name, progress)
+    outside = [n.role.partition(": ")[2] for n in needs(pair) if n.role.startswith(("near", "far"))]
+    sides = [("train", "test"), ("val", "test"), ("train", "val")]
+    sides += [(a, b) for a in ("train", "val", "test", "OOD validation", "outliers") for b in outside]
+    found = []
+    for a, b in sides:
+        if a in known and b in known:
+            for i, j, exact, difference in twins(known[a], known[b], bits, limit):
+                found.append(Twin(a, known[a].ids[i], b, known[b].ids[j], exact, difference))
+    return found, skipped
+
+
+_COMPARED = 60_000
+"""Sets of at most so many images are compared image by image."""
+
+
+def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
+    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are compared by name."""
+    if one.digest == other.digest:
+        return len(one)
+    if max(len(one), len(other)) > _COMPARED:
+        return len(set(one.ids) & set(other.ids))
+    return len(_contents(one, geometry) & _contents(other, geometry))
+
+
+def _contents(samples: Samples, geometry: Geometry) -> set[bytes]:
+    found: set[bytes] = set()
+    for start in range(0, len(samples), 1024):
+        images = samples.read(range(start, min(start + 1024, len(samples))), geometry)
+        found |= {(to_float(i) * 255).round().to(torch.uint8).numpy().tobytes() for i in images}
+    return found

@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.leaderboard import CELL, PER_SHIFT, PER_TRIAL, leaderboard, lower_is_better, trials
-from oodbench.evaluation.metrics.detection import Array
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.runs.merge import read, where
+from oodbench.evaluation import statistics as stats
+from oodbench.evaluation.leaderboard import CELL, leaderboard, trials
+from oodbench.evaluation.metrics.arrays import Array
+from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES, lower_is_better
+from oodbench.evaluation.rows import read, where
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VALUES = (*(f"{shift}_{m}" for m in PER_SHIFT for shift in ("near", "far")), *PER_TRIAL)
-OF_NETWORK = ("id_accuracy", "ece", "nll", "brier", "val_accuracy", "val_nll")
-"""Values of the network alone, the same for every scorer."""
 MATCHED = ("method", "scorer")
 """What rows are matched by, besides pair, network and tuning regime where both sides name them alike."""
 _SHARED = ("pair", "pair_params", "network", "tune")
@@ -50,7 +48,6 @@ def plain_key(key: str, name: str) -> str:
     return plain(str(name).lower().removeprefix("openood-").removesuffix("_ood") if key == "pair" else name)
 
 
-# ---------------------------------------------------------------- the two sides
 
 
 class Scored(NamedTuple):
@@ -123,7 +120,6 @@ def published(name: str, table: pd.DataFrame) -> Side:
     return Side(name, table.assign(**keys).reset_index(drop=True), None)
 
 
-# ---------------------------------------------------------------- rows against rows
 
 
 class Difference(NamedTuple):
@@ -224,7 +220,6 @@ def _summary_of(row: Mapping[str, Any], value: str, runs: int) -> tuple[float, f
     return float(row[value]), float(row[f"{value}_std"]), int(row["n_trials"]) if "n_trials" in row else runs
 
 
-# ---------------------------------------------------------------- what the command asks for
 
 
 def known(values: Sequence[str]) -> Sequence[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.comparison import Match, Side
-from oodbench.evaluation.leaderboard import label
-from oodbench.evaluation.metrics.detection import Array, detection_metrics
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.report.formats import p_text, signed
+from oodbench.evaluation.metrics.arrays import Array
+from oodbench.evaluation.metrics.detection import detection_metrics
 
 
 class SampleTest(NamedTuple):
@@ -78,30 +77,5 @@ def _auroc(trial: Mapping[str, Array], ood: str) -> float:
     return detection_metrics(trial[""], trial[ood])["auroc"]
 
 
-def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
-    """One match in words: every test over trials, then what the samples say."""
-    found = [f"A: {_who(match.a)}", f"B: {_who(match.b)}"]
-    for value in values:
-        d = match.differences.get(value)
-        if d is None or d.value != d.value:
-            continue
-        interval = "" if d.low != d.low else f", 95 % {signed(d.low)} to {signed(d.high)}"
-        over = f", paired over {d.n} {d.unit}s" if d.unit and d.n > 1 else f", one {d.unit}: no interval" if d.unit else ""
-        tests = [f"{test} p = {p_text(p)}" for test, p in (("t test", d.p), ("sign test", d.p_sign), ("Wilcoxon", d.p_wilcoxon)) if p == p]
-        tests += [f"no Wilcoxon test below 6 {d.unit}s"] if d.unit and d.p_wilcoxon != d.p_wilcoxon else []
-        counts = f"; A better in {d.wins}, equal in {d.ties}, worse in {d.losses}" if d.unit else ""
-        found.append(f"{label(value)}: {signed(d.value)}{interval}{over}{counts}; " + ", ".join(tests))
-    if evidence.why:
-        return [*found, f"On samples: cannot be said here: {evidence.why}"]
-    for shift, i in evidence.intervals.items():
-        text = f"{signed(i.value)}, 95 % {signed(i.low)} to {signed(i.high)}"
-        found.append(f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held fixed)")
-    for t in evidence.tests:
-        where_at = ", ".join(x for x in (f"split {t.split}" if t.split else "", f"seed {t.seed}") if x)
-        text = f"{signed(t.test.difference)}, 95 % {signed(t.test.low)} to {signed(t.test.high)}, p (Holm) {p_text(t.p_holm)}"
-        found.append(f"  DeLong, {t.ood}, {where_at}: {text}")
-    return found
 
 
-def _who(row: Mapping[str, Any]) -> str:
-    return " / ".join(str(row[k]) for k in ("pair", "network", "method", "scorer") if str(row.get(k, "")))

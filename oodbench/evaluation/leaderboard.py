@@ -8,15 +8,13 @@ split alone. `unit` says which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import ROW_KEYS
-from oodbench.evaluation.metrics.detection import ANALYSIS, ID_ONLY, LOWER_IS_BETTER, METRICS
+from oodbench.evaluation.metrics.columns import EVERY, ID_ONLY, lower_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,54 +27,14 @@ CELL = (
 BOARD = ("suite", "pair", "pair_params", "tune", "condition", "id_set")
 """Cells that agree in these are ranked against one another."""
 
-PER_SHIFT = ("auroc", "fpr95_in", "fpr95_out", "aupr_in", "aupr_out", "oscr")
-"""The detection metrics that people read first; MORE_PER_SHIFT is every other one."""
-PER_TRIAL = ("id_accuracy", "edited_accuracy", "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier")
-MORE_PER_SHIFT = tuple(m for m in METRICS if m not in ID_ONLY | {"n_id", "n_ood"} and m not in PER_SHIFT)
-MORE_PER_TRIAL = tuple(m for m in METRICS if m in ID_ONLY and m not in PER_TRIAL)
-EVERY = (*PER_SHIFT, *MORE_PER_SHIFT, *PER_TRIAL, *MORE_PER_TRIAL)
 
 
-LABELS = {
-    "auroc": "AUROC", "fpr95_in": "FPR95 (ID)", "fpr95_out": "FPR95 (OOD)", "aupr_in": "AUPR (ID)", "aupr_out": "AUPR (OOD)",
-    "oscr": "OSCR", "id_accuracy": "ID accuracy", "edited_accuracy": "accuracy, edited", "auroc_misclassified": "misclassification AUROC",
-    "aurc": "AURC", "augrc": "AUGRC", "ece": "ECE", "nll": "NLL", "brier": "Brier score",
-    "aupr_in_trapezoid": "AUPR (ID), trapezoid", "aupr_out_trapezoid": "AUPR (OOD), trapezoid",
-    "tpr95_in_val": "TPR at the validation threshold", "fpr95_in_val": "FPR at the validation threshold", "autc": "AUTC",
-    "overlap": "overlap", "ks": "KS distance", "scod_aurc": "SCOD AURC", "scod_augrc": "SCOD AUGRC",
-    "max_prob_id": "max. probability (ID)", "max_prob_ood": "max. probability (OOD)", "max_logit_id": "max. logit (ID)",
-    "max_logit_ood": "max. logit (OOD)", "logit_norm_id": "logit norm (ID)", "logit_norm_ood": "logit norm (OOD)",
-    "non_max_std_id": "non-maximal std (ID)", "non_max_std_ood": "non-maximal std (OOD)", "non_max_ratio_id": "non-maximal ratio (ID)",
-    "non_max_ratio_ood": "non-maximal ratio (OOD)", "val_accuracy": "validation accuracy", "val_nll": "validation NLL",
-    "n_tied": "tied scores",
-}  # fmt: skip
-"""What people read for a metric."""
 
 
-NO_PERCENT = frozenset({"nll", "brier", "val_nll", "n_tied", *(m for m in ANALYSIS if m.startswith(("max_logit", "logit_norm")))})
-"""Metrics that are no fraction: people read them as they are."""
 
 
-def label(value: str) -> str:
-    """What people read for a column of a leaderboard: near_auroc is ``near AUROC``."""
-    shift, _, metric = value.partition("_")
-    return f"{shift} {LABELS.get(metric, metric)}" if shift in ("near", "far") else LABELS.get(value, value)
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """The rows of a results.csv: keys as text (empty is empty, never NaN), metrics as numbers (empty is NaN)."""
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(ROW_KEYS, str), keep_default_na=False, na_values={m: [""] for m in METRICS})
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `oodbench run` writes it") from None
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a results.csv ({str(error).strip()})") from None
-    missing = [name for name in (*ROW_KEYS, *METRICS) if name not in rows]
-    if missing:
-        raise UserError(f"{path}: not a results.csv of this version, it lacks the column {missing[0]!r}")
-    return rows
 
 
 def _of_scorers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -187,52 +145,11 @@ def values_of_trials(per_trial: pd.DataFrame) -> list[str]:
     return [str(c) for c in per_trial.columns if c not in (*CELL, "split", "seed") and per_trial[c].notna().any()]
 
 
-def lower_is_better(value: str) -> bool:
-    """Whether a smaller value of a leaderboard column is better."""
-    return value.removeprefix("near_").removeprefix("far_") in LOWER_IS_BETTER
 
 
-SHOWN = ("near_auroc", "far_auroc", "near_fpr95_in", "far_fpr95_in", "id_accuracy")
 
 
-def shown_by(by: str | None) -> tuple[str, ...]:
-    """The value columns to show, with the one that is ranked by among them."""
-    return SHOWN if by is None or by in SHOWN else (by, *SHOWN)
 
 
-def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SHOWN) -> str:
-    """A leaderboard for people, in one of `tables.FORMATS`: values in percent with their std over trials (CSV: fractions, every column).
-
-    `shown` may also name columns that were joined to the board, such as those of `costs.costs`; they are shown as they are.
-    """
-    from oodbench.report import formats as tables
-
-    if style == "csv":
-        return board.to_csv(index=False, float_format="%.6g", lineterminator="\n").rstrip("\n")
-    unknown = [c for c in shown if c not in board]
-    if unknown:
-        raise UserError(f"there is no column {unknown[0]!r}; allowed: {', '.join(values_of(board))}")
-    names = ["network", "method", "scorer"]
-    names = [c for c in CELL if c in names or (c not in ("method_params", "scorer_params") and board[c].nunique() > 1)]
-    shown = [c for c in shown if board[c].notna().any()]
-    body = []
-    for row in board.astype({"rank": object}).where(lambda b: b.notna(), float("nan")).to_dict("records"):
-        rank = row["rank"]
-        line = ["" if rank is None or rank != rank else str(rank), *(str(row[c]) for c in names), str(row["n_trials"])]
-        body.append([*line, *(_shown(row, c) for c in shown)])
-    heads = shown if style == "table" else [label(c) for c in shown]  # in a terminal the names that options take
-    return tables.render(["rank", *names, "n", *heads], body, style, left=1 + len(names))
 
 
-def _shown(row: Mapping[Any, Any], column: str) -> str:
-    from oodbench.report import formats as tables
-
-    value = row[column]
-    if isinstance(value, str):
-        return value
-    if f"{column}_std" not in row:
-        return tables.digits(float(value))
-    if column.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
-        return tables.percent(value, row[f"{column}_std"])
-    spread = row[f"{column}_std"]
-    return "" if value != value else f"{value:.3f}" + ("" if spread != spread else f" ± {spread:.3f}")

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import SpecError, UserError
-from oodbench.core.registry import meant
+from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.evaluation import comparison as compare
-from oodbench.evaluation.comparison import OF_NETWORK, VALUES, Side
-from oodbench.report import comparison as compare_text
+from oodbench.evaluation.comparison import Side
+from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,13 +86,3 @@ def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
     return ours, side(figures, ours.board)
 
 
-def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str = "table") -> str:
-    """Our means beside the figures, with their sources, as text; empty where no row of the board has one."""
-    board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
-    ours, theirs = Side("ours", board, None), side(figures, board)
-    values = [v for v in VALUES if v in theirs.board and v in board]
-    matches = compare.compare(ours, theirs, values) if values else []
-    if not matches:
-        return ""
-    sources = "; ".join(dict.fromkeys(str(f["source"]) for f in figures))
-    return f"{compare_text.to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"

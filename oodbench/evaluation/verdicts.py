@@ -14,14 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pydantic
 
-from oodbench.core.errors import SpecError
-from oodbench.core.registry import meant, problems_of
-from oodbench.core.scorer import Claim, Side
 from oodbench.evaluation import leaderboard
-from oodbench.evaluation.metrics.detection import ID_ONLY, LOWER_IS_BETTER, METRICS, Array
-from oodbench.evaluation.statistics import trials as stats
+from oodbench.evaluation import statistics as stats
+from oodbench.evaluation.claims import Claim, Side
+from oodbench.evaluation.metrics.arrays import Array
+from oodbench.evaluation.metrics.columns import ID_ONLY, LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,74 +105,16 @@ def _distance(mean: float, expect: str, margin: float) -> float:
     return abs(mean + margin) if expect == "not-lower" else abs(mean - margin)
 
 
-# ---------------------------------------------------------------- from a suite file
 
 
-def parse(raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> tuple[Claim, ...]:
-    """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with every mistake."""
-    if not isinstance(raw, list):
-        raise SpecError([("", f"should be a list of claims, got {raw!r}")])
-    made: list[Claim] = []
-    problems: list[tuple[str, str]] = []
-    for i, entry in enumerate(raw):
-        try:
-            claim = Claim.model_validate(_written_out(entry, scorers))
-        except pydantic.ValidationError as error:
-            problems += [(p.removeprefix("."), m) for p, m in problems_of(error, f"[{i}]", list(Claim.model_fields))]
-            continue
-        except SpecError as error:
-            problems += [(f"[{i}].{p}" if p else f"[{i}]", m) for p, m in error.problems]
-            continue
-        problems += [(f"[{i}].{p}", m) for p, m in _unknown(claim, methods, scorers, pairs)]
-        if claim.id in [m.id for m in made]:
-            problems.append((f"[{i}].id", f"{claim.id!r} stands twice"))
-        made.append(claim)
-    if problems:
-        raise SpecError(problems)
-    return tuple(made)
 
 
-def _written_out(entry: Any, scorers: Sequence[str]) -> dict[str, Any]:
-    """A claim with its short forms written out: a side as a label or {name: {select: ...}}, `expect: {equal-within: 0.01}`."""
-    if not isinstance(entry, Mapping):
-        raise SpecError([("", f"should be a mapping with id, says, compare, expect, got {entry!r}")])
-    full = dict(entry)
-    sides = full.get("compare")
-    if not isinstance(sides, list) or len(sides) != 2:
-        raise SpecError([("compare", f"should be a list of two methods [A, B], got {sides!r}")])
-    full["compare"] = [_side_of(s) for s in sides]
-    expect = full.get("expect")
-    if isinstance(expect, Mapping) and len(expect) == 1:
-        ((full["expect"], full["margin"]),) = expect.items()
-    full.setdefault("scorers", list(scorers[:1]))
-    return full
 
 
-def _side_of(side: Any) -> Any:
-    if isinstance(side, str):
-        return {"method": side}
-    if isinstance(side, Mapping) and len(side) == 1 and "method" not in side:
-        ((name, rest),) = side.items()
-        return {"method": name, **rest} if isinstance(rest, Mapping) else side
-    return side
 
 
-def _unknown(claim: Claim, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> Iterable[tuple[str, str]]:
-    for i, side in enumerate(claim.compare):
-        allowed = list(dict.fromkeys(methods.values() if side.select else methods))
-        if side.method not in allowed:
-            yield f"compare[{i}]", f"no method {side.method!r} in this suite{meant(side.method, allowed)}"
-        if side.scorer and side.scorer not in scorers:
-            yield f"compare[{i}].scorer", f"no scorer {side.scorer!r} in this suite{meant(side.scorer, scorers)}"
-    for kind, named, there in (("scorers", claim.scorers, scorers), ("pairs", claim.pairs, pairs)):
-        for name in named:
-            if name not in there:
-                yield kind, f"no {kind[:-1]} {name!r} in this suite{meant(name, there)}"
-    if claim.metric not in METRICS:
-        yield "metric", f"unknown metric {claim.metric!r}{meant(claim.metric, METRICS)}"
 
 
-# ---------------------------------------------------------------- from rows to verdicts
 
 
 def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, str]) -> pd.DataFrame:
@@ -310,15 +250,3 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def to_text(verdicts: pd.DataFrame) -> str:
-    """The verdicts for people: each claim, its overall verdict, and its cells."""
-    lines: list[str] = []
-    for claim, mine in verdicts.groupby("claim", sort=False):
-        overall = mine[mine["level"] == "overall"].iloc[0]
-        lines += [f"{claim}: {overall['verdict'].upper()}", f"  {overall['says']}", f"  {overall['note']}"]
-        for c in mine[mine["level"] == "cell"].to_dict("records"):
-            where = " ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k])
-            numbers = f"A - B = {c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}], n = {c['n']} {c['unit']}s"
-            more = "" if c["needed"] is None or math.isnan(c["needed"]) else f", {int(c['needed'])} needed"
-            lines.append(f"    {where}: {numbers}, p = {c['p_adjusted']:.3g}: {c['verdict']}{more}")
-    return "\n".join(lines)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from oodbench.core.errors import UserError
+from oodbench.evaluation import comparison as compare
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.comparison import Difference, Match, Side, once, plain_key
-from oodbench.evaluation.leaderboard import label, lower_is_better
-from oodbench.evaluation.statistics import trials as stats
+from oodbench.evaluation.evidence import Evidence
+from oodbench.evaluation.metrics.columns import VALUES, label, lower_is_better
+from oodbench.evaluation.reference import side
+from oodbench.report import comparison as compare_text
 from oodbench.report import formats as tables
+from oodbench.report.formats import p_text, signed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _YES = {True: "yes", False: "no", None: ""}
 
@@ -172,3 +180,44 @@ def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], 
 def _some(side: Side) -> str:
     names = list(dict.fromkeys(map(str, side.board["method"])))
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
+    """One match in words: every test over trials, then what the samples say."""
+    found = [f"A: {_who(match.a)}", f"B: {_who(match.b)}"]
+    for value in values:
+        d = match.differences.get(value)
+        if d is None or d.value != d.value:
+            continue
+        interval = "" if d.low != d.low else f", 95 % {signed(d.low)} to {signed(d.high)}"
+        over = f", paired over {d.n} {d.unit}s" if d.unit and d.n > 1 else f", one {d.unit}: no interval" if d.unit else ""
+        tests = [f"{test} p = {p_text(p)}" for test, p in (("t test", d.p), ("sign test", d.p_sign), ("Wilcoxon", d.p_wilcoxon)) if p == p]
+        tests += [f"no Wilcoxon test below 6 {d.unit}s"] if d.unit and d.p_wilcoxon != d.p_wilcoxon else []
+        counts = f"; A better in {d.wins}, equal in {d.ties}, worse in {d.losses}" if d.unit else ""
+        found.append(f"{label(value)}: {signed(d.value)}{interval}{over}{counts}; " + ", ".join(tests))
+    if evidence.why:
+        return [*found, f"On samples: cannot be said here: {evidence.why}"]
+    for shift, i in evidence.intervals.items():
+        text = f"{signed(i.value)}, 95 % {signed(i.low)} to {signed(i.high)}"
+        found.append(f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held fixed)")
+    for t in evidence.tests:
+        where_at = ", ".join(x for x in (f"split {t.split}" if t.split else "", f"seed {t.seed}") if x)
+        text = f"{signed(t.test.difference)}, 95 % {signed(t.test.low)} to {signed(t.test.high)}, p (Holm) {p_text(t.p_holm)}"
+        found.append(f"  DeLong, {t.ood}, {where_at}: {text}")
+    return found
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    return " / ".join(str(row[k]) for k in ("pair", "network", "method", "scorer") if str(row.get(k, "")))
+
+
+def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str = "table") -> str:
+    """Our means beside the figures, with their sources, as text; empty where no row of the board has one."""
+    board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
+    ours, theirs = Side("ours", board, None), side(figures, board)
+    values = [v for v in VALUES if v in theirs.board and v in board]
+    matches = compare.compare(ours, theirs, values) if values else []
+    if not matches:
+        return ""
+    sources = "; ".join(dict.fromkeys(str(f["source"]) for f in figures))
+    return f"{compare_text.to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"

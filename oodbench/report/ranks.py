@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.leaderboard import label, lower_is_better, trials, values_of_trials
-from oodbench.evaluation.statistics import trials as stats
+from oodbench.evaluation import statistics as stats
+from oodbench.evaluation.leaderboard import trials, values_of_trials
+from oodbench.evaluation.metrics.columns import label, lower_is_better
 from oodbench.report import formats as tables
 
 if TYPE_CHECKING:

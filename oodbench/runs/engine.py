@@ -5,43 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 
-import oodbench
 from oodbench.core import registry
 from oodbench.core.errors import UserError
+from oodbench.core.network import Network
 from oodbench.core.progress import Reporter
-from oodbench.core.registry import Spec
-from oodbench.core.scorer import Head, Network, Outputs
+from oodbench.core.spec import Spec, plain_value
+from oodbench.runs.held import LazyOutputs, Stored
+from oodbench.runs.machine import provenance
 from oodbench.runs.store import Artefact, Store
 from oodbench.scoring.extract import extract, extract_view
 from oodbench.scoring.score import score_sets
 from oodbench.scoring.tuning import choose, record
 from oodbench.suite.run import Run, ScorerPlan, prepares
-from oodbench.training.loop import initialise, train
+from oodbench.training.initialise import initialise
+from oodbench.training.loop import train
 from oodbench.training.processes import ALONE, Team
 
 _SAVE_EVERY = 60.0
 """Seconds between two saved states of a training in progress: what a kill may cost at most, plus the epoch in hand."""
 
 
-class Stored(NamedTuple):
-    """One scorer's stored result on one set: OOD scores (N,), predictions of the edited network or None, and what it cost."""
-
-    scores: Tensor
-    predictions: Tensor | None
-    fit_seconds: float
-    seconds: float
 
 
 class Engine:
@@ -83,7 +73,7 @@ class Engine:
             record = provenance(self.device) | {
                 "seconds": time.perf_counter() - start,
                 "run": run.title,
-                "recipe": registry.plain_value(dict(run.recipe)),
+                "recipe": plain_value(dict(run.recipe)),
             }
             with self.store.draft("weights", run.key) as draft:
                 draft.tensors("weights", network.state_dict())
@@ -350,79 +340,11 @@ class Engine:
         return [common | row for row in rows]
 
 
-class LazyOutputs:
-    """Outputs of one run's sets, opened from the store when first asked for (or taken from the user's arrays), with a view's extras."""
-
-    def __init__(self, engine: Engine, run: Run) -> None:
-        self._engine, self._run = engine, run
-        self._open: dict[tuple[str, str], Outputs] = {}
-
-    def of(self, name: str, view: Spec | None = None) -> Outputs:
-        """The plain outputs of a set, plus the extras of `view` where they were extracted for it."""
-        place = (name, view.label if view else "")
-        if place not in self._open:
-            plain = self._open.get((name, "")) or self.stored(name)
-            self._open[name, ""] = plain
-            if view is not None:
-                artefact = self._engine.store.get("outputs", self._run.outputs_key(name, view))
-                extras = artefact.tensors("outputs") if artefact else {}
-                self._open[place] = Outputs(
-                    plain.logits, plain.features, plain.labels, plain.head, {**plain.extras, **extras}
-                )
-        return self._open[place]
-
-    def stored(self, name: str) -> Outputs:
-        run = self._run
-        if run.data is None:
-            return run.built_method.outputs(name)
-        if run.members:
-            return ensemble_outputs([LazyOutputs(self._engine, m).stored(name) for m in run.members])
-        tensors = self._engine._stored("outputs", run.outputs_key(name)).tensors("outputs")
-        head = self._engine._stored("weights", run.key).tensors("head")
-        extras = {k.removeprefix("extras."): t for k, t in tensors.items() if k.startswith("extras.")}
-        return Outputs(
-            tensors["logits"], tensors["features"], tensors["labels"], Head(**head) if head else None, extras
-        )
 
 
-def ensemble_outputs(members: Sequence[Outputs]) -> Outputs:
-    """Outputs of an ensemble: log of the mean probability as logits, and every member's logits (N, M, C) as ``members.logits``."""
-    logits = torch.stack([m.logits for m in members], dim=1)
-    mean = torch.logsumexp(torch.log_softmax(logits, dim=2), dim=1) - math.log(len(members))
-    return Outputs(mean, None, members[0].labels, None, {"members.logits": logits})
 
 
-# ---------------------------------------------------------------- machine
 
 
-def pick_device(name: str) -> str:
-    """``auto`` is cuda or mps where there is one, else cpu; anything else must be there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if there[d])
-    if not there.get(name.split(":")[0], False):
-        raise UserError(
-            f"--device {name}: not available here; available: {', '.join(d for d, ok in there.items() if ok)}"
-        )
-    return name
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Where and with what an artefact was made: for people, never part of a key."""
-    commit = ""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        root = Path(oodbench.__file__).parent
-        commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
-        ).stdout.strip()
-    return {
-        "oodbench": oodbench.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),  # asked for without the import, which takes two seconds
-        "numpy": version("numpy"),
-        "device": f"{device} ({torch.cuda.get_device_name()})" if device.startswith("cuda") else device,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "commit": commit,
-    }

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from oodbench.core.errors import UserError
-from oodbench.runs.engine import Engine, LazyOutputs, Stored, provenance
+from oodbench.core.files import replace_text
+from oodbench.runs.engine import Engine
+from oodbench.runs.machine import provenance
 from oodbench.runs.measure import columns
-from oodbench.suite.parse import Suite
+from oodbench.runs.per_sample import pictures_of
 from oodbench.suite.plan import Plan
-from oodbench.suite.run import Run
-from oodbench.suite.sets import OOD_SHIFTS
+from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,33 +58,6 @@ def writable_folder(results: Path, name: str) -> Path:
     return folder
 
 
-def samples_of(
-    run: Run, outputs: LazyOutputs, scores: Mapping[str, Mapping[str, Stored]], most: int
-) -> list[dict[str, Any]]:
-    """Per-sample values for pictures: each scorer's scores, and maximal probability and logit, of ID test and OOD sets."""
-    found: list[dict[str, Any]] = []
-    common = {
-        "pair": run.pair.label,
-        "split": "" if run.pair.split is None else run.pair.split,
-        "network": run.network.label if run.network else "",
-        "method": run.method.label,
-        "seed": run.seed,
-    }
-    for s in run.sets.values():
-        if s.shift not in ("test", *OOD_SHIFTS):
-            continue
-        logits = outputs.of(s.name).logits
-        keep = torch.linspace(0, len(logits) - 1, min(len(logits), most)).round().long()
-        clean = [p.label for p in run.scorers if not p.attack and p.label in scores]
-        values: dict[str, Tensor] = {label: scores[label][s.name].scores[keep] for label in clean}
-        values["max_probability"] = torch.softmax(logits[keep].double(), dim=1).amax(dim=1)
-        values["max_logit"] = logits[keep].amax(dim=1)
-        place = {"ood": "" if s.shift == "test" else s.name, "shift": "id" if s.shift == "test" else s.shift}
-        found += [
-            common | place | {"scorer": label, "value": v.double().numpy(), "index": keep.numpy()}
-            for label, v in values.items()
-        ]
-    return found
 
 
 def write(
@@ -106,8 +75,8 @@ def write(
 
     from oodbench.evaluation import leaderboard
     from oodbench.evaluation import verdicts as claims
+    from oodbench.report import plots
     from oodbench.report.page import page as report
-    from oodbench.report.plots import scores as plots
 
     frame = columns(rows)
     board = leaderboard.leaderboard(frame)
@@ -143,23 +112,6 @@ def write(
     return Results(folder, frame, times, board, verdicts, failed, dict(engine.made))
 
 
-def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any]]:
-    """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C) uint8."""
-    runs = {
-        (r.pair.label, "" if r.pair.split is None else str(r.pair.split)): r for r in plan.runs if r.data is not None
-    }
-
-    def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
-        run = runs.get((pair, split))
-        samples = run.sets[ood or "test"].samples if run is not None else None
-        if run is None or run.data is None or samples is None or samples.kind != "image":
-            return []
-        images = samples.read(indices, run.data.geometry)
-        if images.dtype != torch.uint8:
-            images = (images * 255).round().clamp(0, 255).to(torch.uint8)
-        return list(images.permute(0, 2, 3, 1).numpy())
-
-    return read
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -167,12 +119,3 @@ def csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()

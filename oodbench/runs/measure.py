@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oodbench.core import registry
-from oodbench.core.scorer import ROW_KEYS
-from oodbench.evaluation.metrics import detection as metrics
-from oodbench.runs.engine import LazyOutputs, Stored
+from oodbench.core.spec import plain_value
+from oodbench.evaluation import metrics
+from oodbench.evaluation.rows import ROW_KEYS
+from oodbench.runs.held import LazyOutputs, Stored
 from oodbench.suite.run import Run, ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
 
@@ -111,7 +111,7 @@ def _attack_rows(
 
 def params_text(params: Mapping[str, Any]) -> str:
     """Parameters as the columns `*_params` hold them."""
-    return json.dumps(registry.plain_value(params), sort_keys=True)
+    return json.dumps(plain_value(params), sort_keys=True)
 
 
 def _row(run: Run, scorer: ScorerPlan | None, values: Mapping[str, Any]) -> dict[str, Any]:

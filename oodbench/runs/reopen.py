@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
 from oodbench.evaluation.comparison import Scored, Side, is_folder
-from oodbench.runs import folder as writing
-from oodbench.runs.engine import Engine, LazyOutputs, Stored
-from oodbench.runs.merge import results_file
+from oodbench.evaluation.rows import results_file
+from oodbench.runs.engine import Engine
+from oodbench.runs.held import Held, LazyOutputs, Stored, _scores
+from oodbench.runs.per_sample import samples_of
 from oodbench.runs.store import Store, damage
-from oodbench.suite.parse import Suite, parse_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import Plan, make_plan
 from oodbench.suite.run import Run
 from oodbench.suite.sets import OOD_SHIFTS
+from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +45,6 @@ class ReadOnlyStore(Store):
         pass
 
 
-class Held(NamedTuple):
-    """What the store holds of one run: its outputs, the scores of every scorer that has all of them, and why others have not."""
-
-    run: Run
-    outputs: LazyOutputs
-    scores: Mapping[str, Mapping[str, Stored]]
-    absent: Mapping[str, str]
 
 
 class Opened:
@@ -100,7 +95,7 @@ class Opened:
         found: list[dict[str, Any]] = []
         for held in self.held():
             if isinstance(held, Held):
-                found += writing.samples_of(held.run, held.outputs, held.scores, DRAWN)
+                found += samples_of(held.run, held.outputs, held.scores, DRAWN)
         return pd.DataFrame(found)
 
 
@@ -128,11 +123,6 @@ class Opened:
         return self._seen[place]
 
 
-def _scores(store: Store, key: str) -> Stored:
-    artefact = store.get("scores", key)
-    assert artefact is not None
-    tensors, meta = artefact.tensors("scores"), artefact.json("meta")
-    return Stored(tensors["scores"], tensors.get("predictions"), meta["fit_seconds"], meta["seconds"])
 
 
 def store_of(folder: Path, store: Path | None) -> Path:
@@ -178,55 +168,3 @@ def with_samples(side: Side, path: Path, store: Path | None = None, plugins: Seq
     return side._replace(samples=opened.scores_of)
 
 
-def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = ()) -> tuple[str, list[str]]:
-    """The page of results folders, and what it had to leave out, a line each. With the store at hand it holds per-sample views."""
-    import json
-
-    import pandas as pd
-
-    from oodbench.evaluation.leaderboard import leaderboard
-    from oodbench.report.page import page as page_of
-    from oodbench.runs.merge import read
-
-    rows = read(paths)
-    folders = [results_file(path).parent for path in paths]
-    opened: list[Opened] = []
-    missing: list[str] = []
-    for folder in folders:
-        try:
-            one = reopen(folder, store, plugins)
-        except UserError as error:
-            missing.append(f"{folder}: no per-sample views: {str(error).splitlines()[0]}")
-            continue
-        if one.store is None:
-            missing.append(f"{folder}: no per-sample views: its store is not here; name it with --store")
-        opened.append(one)
-    samples = [o.samples() for o in opened]
-    missing += [
-        f"{o.folder}: no per-sample views: the store holds no run of it"
-        for o, found in zip(opened, samples, strict=True)
-        if o.store and found.empty
-    ]
-    samples = [s for s in samples if len(s)]
-    timing = [pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()]
-    environment: dict[str, Any] = {}
-    for folder in folders:
-        file = folder / "environment.json"
-        found = json.loads(file.read_text()) if file.is_file() else {}
-        environment |= found if len(folders) == 1 else {f"{folder.name}: {k}": v for k, v in found.items()}
-    suites = [(f / "suite.yaml").read_text(encoding="utf-8") for f in folders if (f / "suite.yaml").is_file()]
-    pictures = [writing.pictures_of(o.plan) for o in opened]
-
-    def read_pictures(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
-        return next((images for p in pictures if (images := p(pair, split, ood, indices))), [])
-
-    text = page_of.page(
-        rows,
-        leaderboard(rows),
-        pd.concat(samples, ignore_index=True) if samples else None,
-        suite_text="\n---\n".join(suites),
-        environment=environment,
-        timing=pd.concat(timing, ignore_index=True) if timing else None,
-        pictures=read_pictures,
-    )
-    return text, missing

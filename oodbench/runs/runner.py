@@ -13,12 +13,15 @@ from typing import Any
 from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
 from oodbench.runs import folder as writing
-from oodbench.runs.engine import Engine, pick_device
+from oodbench.runs.engine import Engine
 from oodbench.runs.folder import Results
+from oodbench.runs.machine import pick_device
 from oodbench.runs.measure import failed_rows, rows_of
+from oodbench.runs.per_sample import samples_of
 from oodbench.runs.store import Store
-from oodbench.suite.parse import Suite, load_suite
+from oodbench.suite.load import load_suite
 from oodbench.suite.plan import make_plan
+from oodbench.suite.suite import Suite
 from oodbench.training.processes import join
 
 _SAMPLES_PER_SET = 2_000
@@ -58,7 +61,7 @@ def run(
             else:
                 rows += rows_of(one, outputs, scores, reasons)
                 timing += engine.timing(one, scores)
-                samples += writing.samples_of(one, outputs, scores, _SAMPLES_PER_SET)
+                samples += samples_of(one, outputs, scores, _SAMPLES_PER_SET)
             advance(1, one.title)
     return writing.write(folder, suite, plan, rows, timing, samples, engine, command)
 

@@ -7,42 +7,24 @@ on made data: images whose bright quadrant is their class, and outputs whose OOD
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
-from oodbench.core.scorer import (  # fmt: skip
-    Batch,
-    Dataset,
-    Geometry,
-    Head,
-    Method,
-    Network,
-    Outputs,
-    Pair,
-    Samples,
-    Scorer,
-    SpecLike,
-    Task,
-    View,
-    fingerprint,
-)
+from oodbench.core.network import Head, Network
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer, View
+from oodbench.core.spec import Spec
+from oodbench.data.contract import CLASSES, _dataset, _pair, _shape, toy_images
 from oodbench.data.samples import TensorSamples
 from oodbench.scoring.extract import extract, extract_view
-from oodbench.training.loop import initialise
-
-CLASSES = 4
-SMALL: SpecLike = {"small-cnn": {"width": 8}}
-"""The network on which methods, views and scorers of networks are tried."""
-_SHAPES = ((1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 224, 224))
-"""Input shapes offered to a network, in order, until one suits it."""
-_STEPS = 25
+from oodbench.training.contract import SMALL, _augmentation, _method, _network, _task, toy_network
+from oodbench.training.initialise import initialise
 
 
 def check(kind: str, name: str) -> list[str]:
@@ -72,7 +54,7 @@ def check(kind: str, name: str) -> list[str]:
 _NESTED_EXAMPLES = {"dataset": "digits", "network": "mlp", "method": "cross-entropy", "scorer": "msp"}
 
 
-def example(kind: str, name: str) -> registry.Spec | None:
+def example(kind: str, name: str) -> Spec | None:
     """The component with its defaults, required nested components filled in; None where some other parameter is required."""
     component = registry.registry(kind)[name]
     given: dict[str, Any] = {}
@@ -86,24 +68,8 @@ def example(kind: str, name: str) -> registry.Spec | None:
     return registry.resolve(kind, {name: given})
 
 
-# ---------------------------------------------------------------- made data
 
 
-def toy_images(count: int, shape: Sequence[int] = (1, 8, 8), *, ood: bool = False, seed: int = 0) -> TensorSamples:
-    """Images in [0, 1] whose bright quadrant is their class (0..3); OOD ones are checkerboards of any brightness."""
-    rng = torch.Generator().manual_seed(seed)
-    channels, height, width = shape
-    images = 0.2 * torch.rand(count, channels, height, width, generator=rng)
-    labels = torch.arange(count) % CLASSES
-    if ood:
-        board = ((torch.arange(height).unsqueeze(1) + torch.arange(width)) % 2).float()
-        images = (images + board * (0.3 + 0.7 * torch.rand(count, 1, 1, 1, generator=rng))).clamp(0, 1)
-        return TensorSamples(images, torch.zeros(count, dtype=torch.int64))
-    half = (height // 2, width // 2)
-    for i, label in enumerate(labels.tolist()):
-        top, left = (label // 2) * half[0], (label % 2) * half[1]
-        images[i, :, top : top + half[0], left : left + half[1]] += 0.7
-    return TensorSamples(images, labels)
 
 
 def toy_outputs(count: int = 200, *, ood: bool = False, width: int = 32, seed: int = 0, classes: int = CLASSES) -> Outputs:
@@ -130,54 +96,19 @@ def toy_outputs(count: int = 200, *, ood: bool = False, width: int = 32, seed: i
     return Outputs(head(features), features, labels, head)
 
 
-def toy_network(method: SpecLike = "cross-entropy", network: SpecLike = SMALL) -> Network:
-    """A small network trained by `method` on the toy images until it knows their classes."""
-    specs = [registry.resolve("method", method), registry.resolve("network", network)]
-    place = fingerprint([s.identity for s in specs])
-    if place not in _toys:
-        built: Method = registry.build("method", specs[0])
-        images = toy_images(64)
-        toy = initialise(specs[1], built, _task((1, 8, 8), images), seed=0)
-        _fit(toy, built, [_batch(images, built)], _STEPS)
-        _toys[place] = toy.eval()
-    return _toys[place]
 
 
-_toys: dict[str, Network] = {}
 
 
-def _task(shape: tuple[int, int, int], images: TensorSamples, classes: int = CLASSES) -> Task:
-    x = images.images
-    return Task("image", shape, classes, tuple(x.mean((0, 2, 3)).tolist()), tuple(x.std((0, 2, 3)).tolist()))
 
 
-def _batch(images: TensorSamples, method: Method, seed: int = 0) -> Batch:
-    x, rng = images.images, torch.Generator().manual_seed(seed)
-    outliers = toy_images(len(x), x.shape[1:], ood=True).images if "outliers" in method.needs else None
-    return Batch(x, images.labels, outliers, tuple(x.flip(-1) for _ in range(method.views)), 0.5, rng)
 
 
-def _fit(network: Network, method: Method, batches: Sequence[Batch], steps: int) -> list[float]:
-    """Losses of a few steps, the global random state seeded and restored."""
-    losses = []
-    network.train()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.01)
-        for step in range(steps):
-            batch = batches[step % len(batches)]._replace(rng=torch.Generator().manual_seed(step), progress=step / steps)
-            optimizer.zero_grad(set_to_none=True)
-            loss = method.loss(network, batch)
-            loss.backward()
-            optimizer.step()
-            losses.append(float(loss.detach()))
-    return losses
 
 
-# ---------------------------------------------------------------- scorers
 
 
-def _scorer(spec: registry.Spec) -> Iterator[str]:
+def _scorer(spec: Spec) -> Iterator[str]:
     made: Scorer = registry.build("scorer", spec)
     if isinstance(made.needs, frozenset) and made.needs <= {"train", "val", "head", "features"}:
         train, val, test, ood = _sets(made)
@@ -300,87 +231,17 @@ def _auroc(inside: Tensor, outside: Tensor) -> float:
     return float(((difference > 0).double() + 0.5 * (difference == 0)).mean())
 
 
-# ---------------------------------------------------------------- methods
 
 
-def _method(spec: registry.Spec) -> Iterator[str]:
-    method: Method = registry.build("method", spec)
-    if method.provides != "loss":
-        return
-    images = toy_images(16)
-    network = initialise(SMALL, method, _task((1, 8, 8), images), seed=0)
-    network.train()
-    batch = _batch(images, method)
-    loss = method.loss(network, batch)
-    if not isinstance(loss, Tensor) or loss.dim() != 0:
-        yield f"loss returned {_shape(loss)}; a scalar is due"
-        return
-    if not torch.isfinite(loss):
-        yield "loss is not finite on an ordinary batch"
-        return
-    loss.backward()
-    for name, p in network.named_parameters():
-        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all()):
-            yield f"no finite gradient reaches {name}"
-    for name in network.heads:
-        if network.heads[name](network.features(batch.inputs)).shape[0] != len(batch.inputs):
-            yield f"head {name!r} does not give one row for each sample"
-    losses = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
-    again = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
-    if losses != again:
-        yield "gives other losses with the same seed; draw randomness from batch.rng or torch's global generator"
-    if not all(map(math.isfinite, losses)) or sum(losses[-5:]) >= sum(losses[:5]):
-        yield f"{_STEPS} steps on one batch do not lower the loss ({losses[0]:.3g} to {losses[-1]:.3g})"
-    alone = toy_images(1)
-    network.eval()
-    if not torch.isfinite(method.loss(network, _batch(alone, method))):
-        yield "loss is not finite on a batch of one"
 
 
-# ---------------------------------------------------------------- networks
 
 
-def _network(spec: registry.Spec) -> Iterator[str]:
-    built = None
-    for shape in _SHAPES:
-        images = toy_images(4, shape)
-        try:
-            built = initialise(spec, Method(), _task(shape, images), seed=0)
-            break
-        except (NotApplicable, MissingData):
-            continue
-    if built is None:
-        return
-    network, x = built.eval(), toy_images(4, shape).images
-    logits, features = network(x), network.features(x)
-    if tuple(logits.shape) != (4, CLASSES):
-        yield f"logits have the shape {tuple(logits.shape)}; (4, {CLASSES}) is due, one for each known class"
-    if features.dim() != 2 or len(features) != 4:
-        yield f"features have the shape {tuple(features.shape)}; (B, D) is due"
-        return
-    if not torch.allclose(network.head(features), logits, atol=1e-5):
-        yield "logits are not head(features)"
-    modules = dict(network.named_modules())
-    for stage in network.stages:
-        if stage not in modules:
-            yield f"names a stage {stage!r} that is no submodule"
-    if not torch.equal(network(x), logits):
-        yield "gives other logits the second time in evaluation mode"
-    other = initialise(spec, Method(), network.task, seed=1).eval()
-    other.load_state_dict(network.state_dict())
-    if not torch.equal(other(x), logits):
-        yield "does not come back from its state dict"
-    network.train()
-    torch.logsumexp(network(x), dim=1).sum().backward()
-    for name, p in network.named_parameters():
-        if p.requires_grad and p.grad is None:
-            yield f"no gradient reaches {name}"
 
 
-# ---------------------------------------------------------------- views and augmentations
 
 
-def _view(spec: registry.Spec) -> Iterator[str]:
+def _view(spec: Spec) -> Iterator[str]:
     view: View = registry.build("view", spec)
     network = toy_network()
     if view.objection(network):
@@ -408,72 +269,17 @@ def _view(spec: registry.Spec) -> Iterator[str]:
         yield "leaves a hook on the network"
 
 
-def _augmentation(spec: registry.Spec) -> Iterator[str]:
-    augment = registry.build("augmentation", spec)
-    for shape in ((1, 28, 28), (3, 32, 32)):
-        x = toy_images(6, shape).images
-        copy = x.clone()
-        out = augment(x, torch.Generator().manual_seed(0))
-        if tuple(out.shape) != tuple(x.shape) or out.dtype != x.dtype:
-            yield f"returns {_shape(out)} {out.dtype} for {_shape(x)} {x.dtype}"
-            return
-        if not torch.isfinite(out).all() or float(out.min()) < 0 or float(out.max()) > 1:
-            yield "leaves [0, 1]"
-        if not torch.equal(x, copy):
-            yield "changes its inputs"
-        if not torch.equal(augment(x, torch.Generator().manual_seed(0)), out):
-            yield "differs with the same generator"
 
 
-# ---------------------------------------------------------------- data
 
 
-def _dataset(spec: registry.Spec) -> Iterator[str]:
-    made: Dataset = registry.build("dataset", spec)
-    if not made.splits:
-        yield "has no split"
-    for split in made.splits:
-        samples = made[split]
-        if not isinstance(samples, Samples):
-            yield f"{split}: is no Samples (kind, labels, ids, digest, read)"
-            continue
-        if samples.labels.dtype != torch.int64 or samples.labels.dim() != 1:
-            yield f"{split}: labels are {samples.labels.dtype} {_shape(samples.labels)}; int64 (N,) is due"
-        if not len(samples) == len(samples.labels) == len(samples.ids):
-            yield f"{split}: {len(samples)} samples, {len(samples.labels)} labels, {len(samples.ids)} ids"
-            continue
-        if len(samples.digest) != 64 or registry.build("dataset", spec)[split].digest != samples.digest:
-            yield f"{split}: the digest is no sha256 of the content alone"
-        few = [len(samples) - 1, 0]
-        x = samples.read(few, Geometry((1, 16, 16)))
-        if tuple(x.shape) != (2, 1, 16, 16) or x.dtype not in (torch.uint8, torch.float32):
-            yield f"{split}: read gives {x.dtype} {_shape(x)} for two samples at (1, 16, 16)"
-        elif not torch.equal(samples.read(few[::-1], Geometry((1, 16, 16))).flip(0), x):
-            yield f"{split}: read does not keep the order that it is asked for"
-        if x.is_floating_point() and (float(x.min()) < 0 or float(x.max()) > 1):
-            yield f"{split}: float images leave [0, 1]"
-        if made.classes and split != "train" and int(samples.labels.max()) >= len(made.classes):
-            yield f"{split}: a label is outside 0..{len(made.classes) - 1}"
 
 
-def _pair(spec: registry.Spec) -> Iterator[str]:
-    made: Pair = registry.build("pair", spec)
-    names = [*made.near, *made.far, *made.shifted, *(("train", "val", "test") if made.id is not None else ())]
-    for one, two in pairwise(sorted(names)):
-        if one == two:
-            yield f"has two sets named {one!r}"
-    for raw in (made.id, made.ood_val, made.outliers, *made.near.values(), *made.far.values(), *made.shifted.values()):
-        if raw is not None and made.id is not None:
-            registry.resolve("dataset", raw)
-    if made.id is not None and not made.near and not made.far:
-        yield "has no OOD set"
 
 
-def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-_CHECKS: dict[str, Callable[[registry.Spec], Iterator[str]]] = {
+_CHECKS: dict[str, Callable[[Spec], Iterator[str]]] = {
     "scorer": _scorer, "method": _method, "network": _network, "view": _view, "augmentation": _augmentation,
     "dataset": _dataset, "pair": _pair,
 }  # fmt: skip

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +11,10 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Outputs, Scorer, SpecLike
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.core.spec import SpecLike
+from oodbench.scoring.devices import _on
 
 _MEMORY = 256 * 2**20
 """Bytes that one chunk's largest temporary (its similarities to the training set) may take."""
@@ -73,36 +74,8 @@ def score_sets(
     return results
 
 
-def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
-    """What a fitted scorer holds, with every tensor on `device`; what was there already is not copied, and what is shared stays shared."""
-    if id(value) in moved:
-        return moved[id(value)]
-    new = value
-    if isinstance(value, Tensor):
-        new = value.to(device)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        new = type(value)(*(_on(v, device, moved) for v in value))
-    elif isinstance(value, (list, tuple)):
-        new = type(value)(_on(v, device, moved) for v in value)
-    elif isinstance(value, dict):
-        new = {k: _on(v, device, moved) for k, v in value.items()}
-    elif callable(getattr(value, "to", None)):
-        new = value.to(device)
-    elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType, FunctionType, registry.Spec)):
-        moved[id(value)] = value  # for what refers back to it
-        attributes = {k: _on(v, device, moved) for k, v in vars(value).items()}
-        if any(attributes[k] is not v for k, v in vars(value).items()):
-            new = copy.copy(value)
-            vars(new).update(attributes)
-    if isinstance(new, (list, tuple, dict)) and _same(new, value):
-        new = value
-    moved[id(value)] = new
-    return new
 
 
-def _same(new: Any, old: Any) -> bool:
-    pairs = zip(new.values(), old.values(), strict=True) if isinstance(new, dict) else zip(new, old, strict=True)
-    return all(a is b for a, b in pairs)
 
 
 def chunk_size(train_rows: int) -> int:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError, UserError
-from oodbench.core.registry import Spec
-from oodbench.core.scorer import Geometry, Head, Outputs, Samples, Scorer, fingerprint
-from oodbench.data.samples import Joined, to_float
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.core.spec import Spec, plain_value
 from oodbench.evaluation.metrics.detection import detection_metrics
 from oodbench.scoring.score import score_sets
 
@@ -25,8 +26,6 @@ REGIMES = ("none", "id", "noise", "ood-val")
 _ERRORS = 10
 """So many wrong (and right) predictions on ID validation are needed for an AUROC between them to guide a choice."""
 _FOLDS = 3
-_COMPARED = 60_000
-"""Sets of at most so many images are compared image by image."""
 
 
 class Choice(NamedTuple):
@@ -119,76 +118,18 @@ def _of_classes(outputs: Outputs, kept: Tensor, inside: bool) -> Outputs:
     return Outputs(outputs.logits[rows][:, kept], features, labels[rows], head)
 
 
-# ---------------------------------------------------------------- made noise
 
 
-class _Made:
-    """Images made from those of another set, one for each, the same each time."""
-
-    kind = "image"
-    how = ""
-
-    def __init__(self, of: Samples) -> None:
-        self.of = of
-        self.labels = torch.full((len(of),), -1, dtype=torch.int64)
-        self.ids: Sequence[str] = [f"{self.how}/{i}" for i in range(len(of))]
-        self.digest = fingerprint({self.how: of.digest})
-
-    def __len__(self) -> int:
-        return len(self.of)
 
 
-class Permuted(_Made):
-    """Each image with its pixels in a random order of its own: every statistic of single pixels stays, all structure goes."""
-
-    how = "permuted"
-
-    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
-        images = self.of.read(indices, geometry).clone()
-        for image, index in zip(images, torch.as_tensor(indices).tolist(), strict=True):
-            order = torch.randperm(image[0].numel(), generator=torch.Generator().manual_seed(int(index)))
-            image.copy_(image.flatten(1)[:, order].view_as(image))
-        return images
 
 
-class Mixed(_Made):
-    """Each image averaged with one of another class (where there is one)."""
-
-    how = "mixed"
-
-    def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
-        index = torch.as_tensor(indices)
-        one, two = (to_float(self.of.read(i, geometry)) for i in (index, self._partners()[index]))
-        return (one + two) / 2
-
-    def _partners(self) -> Tensor:
-        labels, n = self.of.labels, len(self.of)
-        order = torch.argsort(labels, stable=True)  # half the sorted list away lies another class unless one has more than half
-        partners = torch.empty(n, dtype=torch.int64)
-        partners[order] = order.roll(n // 2)
-        return partners
 
 
-def noise_from(val: Samples) -> Samples:
-    """The OOD set of the regime ``noise``: permuted and mixed ID validation images."""
-    return Joined([Permuted(val), Mixed(val)])
 
 
-def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
-    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are compared by name."""
-    if one.digest == other.digest:
-        return len(one)
-    if max(len(one), len(other)) > _COMPARED:
-        return len(set(one.ids) & set(other.ids))
-    return len(_contents(one, geometry) & _contents(other, geometry))
 
 
-def _contents(samples: Samples, geometry: Geometry) -> set[bytes]:
-    found: set[bytes] = set()
-    for start in range(0, len(samples), 1024):
-        images = samples.read(range(start, min(start + 1024, len(samples))), geometry)
-        found |= {(to_float(i) * 255).round().to(torch.uint8).numpy().tobytes() for i in images}
-    return found
 
 
 def record(choice: Choice, specs: Sequence[Spec], forward_passes: int) -> Mapping[str, Any]:
@@ -196,5 +137,5 @@ def record(choice: Choice, specs: Sequence[Spec], forward_passes: int) -> Mappin
     varied = {k for k in specs[0].params if any(s.params[k] != specs[0].params[k] for s in specs)}
     chosen = {k: v for k, v in specs[choice.place].params.items() if k in varied}
     return {
-        "params": registry.plain_value(chosen), "objective": choice.objective, "grid": len(specs), "forward_passes": forward_passes,
+        "params": plain_value(chosen), "objective": choice.objective, "grid": len(specs), "forward_passes": forward_passes,
     }  # fmt: skip

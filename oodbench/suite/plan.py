@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import MissingData, NotApplicable, SpecError, UserError
-from oodbench.core.registry import Spec
-from oodbench.core.scorer import Dataset, Method, Network, Scorer, View, fingerprint
-from oodbench.scoring import tuning as tune
-from oodbench.suite.parse import MethodEntry, PairEntry, Suite
-from oodbench.suite.run import Run, ScorerPlan
+from oodbench.core.identity import fingerprint
+from oodbench.core.method import Method
+from oodbench.core.network import Network
+from oodbench.core.spec import Spec
+from oodbench.suite.applicable import _plan_scorers
+from oodbench.suite.run import Run
 from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
-from oodbench.training.loop import initialise
+from oodbench.suite.suite import MethodEntry, PairEntry, Suite
+from oodbench.training.initialise import initialise
 
 
 @dataclass
@@ -141,97 +144,18 @@ def _probe(
     return net
 
 
-def _plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list[str]) -> None:
-    for spec in suite.scorers:
-        plain, scorer = _scorer_plan(run, spec, spec, network)
-        found = [plain] if "none" in suite.tune else []
-        points = tune.candidates(spec, scorer) if suite.tune != ("none",) else ()
-        if not points and not found:
-            found = [plain]  # nothing to tune: its one row belongs to every regime
-        for regime in suite.tune if points else ():
-            if regime != "none":
-                found.append(_tuned_plan(run, plain, regime, [_scorer_plan(run, p, spec, network)[0] for p in points]))
-        for s in found:
-            if s.reason and suite.inapplicable == "refuse":
-                problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
-        run.scorers += found
-        if not plain.reason and scorer.differentiable and view_free(scorer) and network is not None and not run.members:
-            run.scorers += [p for attack in suite.attacks for p in _attacked(run, spec, attack, network)]
-    if network is not None and not run.members:
-        run.scorers += [_under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks]
 
 
-def view_free(scorer: Scorer) -> bool:
-    """Whether a scorer reads logits and features alone, so that its score has a gradient in the inputs."""
-    return scorer.view() is None and not scorer.extras
 
 
-def _attacked(run: Run, spec: Spec, attack: Spec, network: Network) -> list[ScorerPlan]:
-    """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look unknown."""
-    ood = tuple(s.name for s in run.sets.values() if s.shift in OOD_SHIFTS)
-    return [_under_attack(run, spec, attack, "lower", ood, network), _under_attack(run, spec, attack, "raise", ("test",), network)]
 
 
-def _under_attack(
-    run: Run, spec: Spec | None, attack: Spec, direction: str, sets: tuple[str, ...], network: Network
-) -> ScorerPlan:  # fmt: skip
-    attacked = registry.resolve("scorer", {"attacked": {"of": spec, "by": attack, "direction": direction}})
-    plan, _ = _scorer_plan(run, attacked, attacked, network)
-    return plan._replace(attack=attack.label, sets=sets)
 
 
-def _scorer_plan(run: Run, spec: Spec, declared: Spec, network: Network | None) -> tuple[ScorerPlan, Scorer]:
-    scorer: Scorer = registry.build("scorer", spec)
-    view: View | None = scorer.view()
-    view_spec = None if view is None else view.spec  # type: ignore[attr-defined]
-    return ScorerPlan(spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared), scorer
 
 
-def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPlan]) -> ScorerPlan:
-    points = [p for p in points if not p.reason]
-    reason = plain.reason
-    if not reason and "val" not in run.sets:
-        reason = f"scorer {plain.spec.label!r} cannot be tuned: pair {run.pair.label!r} has no validation set"
-    if not reason and regime != "id":
-        if run.data is None:
-            reason = f"scorer {plain.spec.label!r}: tune: {regime} needs images and a network; arrays can be tuned by `tune: id` alone"
-        else:
-            try:
-                run.data.tuning_set(regime)
-            except NotApplicable as error:
-                reason = str(error)
-    return plain._replace(tune=regime, candidates=tuple(points), reason=reason)
 
 
-def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network: Network | None) -> str:
-    missing = [role for role in ("train", "val") if role in scorer.needs and role not in run.sets]
-    where = (
-        f"{run.network.label!r} trained by {run.method.label!r}"
-        if run.network is not None
-        else f"the arrays of {run.method.label!r}"
-    )
-    if missing:
-        return f"scorer {label!r} needs the {' and '.join(missing)} set of pair {run.pair.label!r}, which has none"
-    if run.members:
-        if view is not None:
-            return f"scorer {label!r} needs one network to look into, and {where} has several members"
-        has_head, has_features, extras = False, False, {"members.logits"}
-    elif network is None:
-        arrays = run.built_method.outputs("test")
-        if view is not None:
-            return f"scorer {label!r} needs a network to look into, and {where} come without one"
-        has_head, has_features, extras = arrays.head is not None, arrays.has_features, set(arrays.extras)
-    else:
-        has_head, has_features, extras = network.linear_head() is not None, True, set(network.heads)
-    if "head" in scorer.needs and not has_head:
-        return f"scorer {label!r} needs a linear head (weight and bias), and {where} has none"
-    if "features" in scorer.needs and not has_features:
-        return f"scorer {label!r} needs features, and {where} hold only logits"
-    absent = scorer.extras - extras
-    if absent:
-        return f"scorer {label!r} reads the head {sorted(absent)[0]!r}, which {where} does not have"
-    objection = view.objection(network) if view is not None and network is not None else ""
-    return f"scorer {label!r}: {objection}" if objection else ""
 
 
 def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:

@@ -8,10 +8,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from oodbench.core import registry
-from oodbench.core.registry import Spec
-from oodbench.core.scorer import Method, Recipe, View, fingerprint
-from oodbench.suite.parse import MethodEntry, PairEntry
+from oodbench.core.identity import fingerprint
+from oodbench.core.method import Method
+from oodbench.core.scorer import View
+from oodbench.core.spec import Spec, identity_value
 from oodbench.suite.sets import PairData, SetPlan
+from oodbench.suite.suite import MethodEntry, PairEntry
+from oodbench.training.recipe import Recipe
 
 
 class ScorerPlan(NamedTuple):
@@ -78,7 +81,7 @@ class Run:
                 "network": self.network.identity,
             }
             if self.built_method.provides == "loss":
-                identity["recipe"] = registry.identity_value(dict(self.recipe))
+                identity["recipe"] = identity_value(dict(self.recipe))
             if self.members:
                 identity["members"] = [m.key for m in self.members]
             if self.parent is not None:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from oodbench.core import registry
-from oodbench.core.scorer import Claim, Recipe
-from oodbench.evaluation.comparison import VALUES
+from oodbench.core.signature import COMPONENT
+from oodbench.evaluation.claims import Claim
+from oodbench.evaluation.metrics.columns import VALUES
 from oodbench.evaluation.reference import PLACES
 from oodbench.scoring.tuning import REGIMES
-from oodbench.suite.parse import NAME, REQUIRED
+from oodbench.suite.pairs import NAME
+from oodbench.suite.parse import REQUIRED
+from oodbench.training.recipe import Recipe
 from oodbench.training.recipe import schema as recipe_schema
 
 
@@ -110,6 +113,6 @@ def _referenced(schema: Any) -> Any:
         return [_referenced(s) for s in schema]
     if not isinstance(schema, dict):
         return schema
-    kind = schema.get(registry.COMPONENT)
-    rest = {k: _referenced(v) for k, v in schema.items() if k != registry.COMPONENT}
+    kind = schema.get(COMPONENT)
+    rest = {k: _referenced(v) for k, v in schema.items() if k != COMPONENT}
     return rest | ({"$ref": f"#/$defs/{kind}"} if kind else {})

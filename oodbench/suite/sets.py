@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 import torch
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset, Geometry, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
-from oodbench.core.scorer import Dataset, Geometry, Samples, Task, fingerprint
-from oodbench.data.samples import statistics, to_float
-from oodbench.scoring.tuning import noise_from, shared_images
-from oodbench.suite.parse import PairEntry
+from oodbench.core.identity import fingerprint
+from oodbench.core.network import Task
+from oodbench.core.spec import plain_value
+from oodbench.data.altered import noise_from
+from oodbench.data.duplicates import shared_images
+from oodbench.data.images import statistics, to_float
+from oodbench.suite.suite import PairEntry
 
 OOD_SHIFTS = ("near", "far")
 _COMPARED = 20_000
@@ -179,7 +183,7 @@ class PairData:
 
 def _dataset(raw: Any, cache: dict[str, Dataset]) -> Dataset:
     spec = registry.resolve("dataset", raw)
-    place = fingerprint(registry.plain_value(spec.plain))
+    place = fingerprint(plain_value(spec.plain))
     if place not in cache:
         cache[place] = registry.build("dataset", spec)
     return cache[place]

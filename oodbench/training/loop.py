@@ -5,35 +5,28 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Batch, Geometry, Method, Network, Recipe, Samples, SpecLike, Task
-from oodbench.data.samples import to_float
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
+from oodbench.data.images import to_float
 from oodbench.training.optimiser import Average, Randomness, learning_rate, make_optimizer, running_as, sharpen
-from oodbench.training.processes import ALONE, Team, wanted
+from oodbench.training.processes import wanted
+from oodbench.training.reader import Reader, _augmented, _batches
+from oodbench.training.recipe import Recipe
+from oodbench.training.state import State, _Best, _copied, _restore, _state
 
-State = tuple[dict[str, Tensor], dict[str, Any]]
-"""A training in progress: tensors by name, and JSON-able scalars."""
-_Best = tuple[float, dict[str, Tensor]] | None
-_HELD = 2 * 2**30
-"""Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch, one ahead."""
 _LOOK = 64
 """Every so many batches the loss is looked at, which makes an accelerator wait: a training gone wrong ends there."""
 
 
-def initialise(network: SpecLike, method: Method, task: Task, seed: int) -> Network:
-    """The untrained network on the CPU, set up by the method, seeded; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built: Network = registry.build("network", network, task)
-        method.setup(built)
-    return built
 
 
 class Step(nn.Module):
@@ -170,7 +163,6 @@ def train(
     return history
 
 
-# ---------------------------------------------------------------- parts of the loop
 
 
 def _refuse_nonsense(loss: Tensor, epoch: int, recipe: Recipe) -> None:
@@ -180,59 +172,12 @@ def _refuse_nonsense(loss: Tensor, epoch: int, recipe: Recipe) -> None:
         )
 
 
-def _copied(network: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in network.state_dict().items()}
 
 
-def _augmented(inputs: Tensor, augment: list[Any], rng: torch.Generator) -> Tensor:
-    for transform in augment:
-        inputs = transform(inputs, rng)
-    return inputs
 
 
-def _batches(n: int, size: int, processes: int = 1) -> int:
-    """Batches in an epoch; a last one without two samples for each process is left out, since batch norm cannot learn from one."""
-    return max(1, n // size + (n % size >= 2 * processes))
 
 
-class Reader:
-    """Batches of a set on the device, in a given order: held there whole where it is small, else read one batch ahead."""
-
-    def __init__(self, samples: Samples, geometry: Geometry, device: str | torch.device) -> None:
-        self.samples, self.geometry, self.device = samples, geometry, device
-        self.labels = samples.labels.to(device)
-        one = samples.read([0], geometry)
-        self._held = (
-            samples.read(range(len(samples)), geometry).to(device) if one.nbytes * len(samples) <= _HELD else None
-        )
-
-    def batches(self, order: Tensor, size: int, team: Team = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of every batch, or this process's share of them."""
-        parts = [team.share(part) for part in order.split(size)[: _batches(len(order), size, team.size)]]
-        if self._held is not None:
-            for index in parts:
-                at = index.to(self.device)
-                yield to_float(self._held[at]), self.labels[at]
-            return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            reads = (pool.submit(self.samples.read, index, self.geometry) for index in parts)
-            ahead = next(reads, None)
-            for index in parts:
-                assert ahead is not None
-                images, ahead = ahead.result(), next(reads, None)
-                yield to_float(images.to(self.device, non_blocking=True)), self.labels[index.to(self.device)]
-
-    def sample(self, count: int, augment: list[Any], rng: torch.Generator) -> Tensor:
-        """`count` images drawn with replacement, augmented."""
-        index = torch.randint(0, len(self.samples), (count,), generator=rng, device=rng.device)
-        images = (
-            self._held[index]
-            if self._held is not None
-            else self.samples.read(index.cpu(), self.geometry).to(self.device)
-        )
-        return _augmented(to_float(images), augment, rng)
 
 
 @torch.no_grad()
@@ -251,47 +196,5 @@ def accuracy(
     return hits / len(samples)
 
 
-def _state(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    average: Average | None,
-    history: list[dict[str, float]],
-    best: _Best,
-) -> State:
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    for number, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-    if average is not None:
-        tensors |= {f"average.{k}": v for k, v in average.values.items()}
-    if best is not None:
-        tensors |= {f"best.{k}": v for k, v in best[1].items()}
-    return tensors, {"history": history, "best": None if best is None else best[0], "scaler": scaler.state_dict()}
 
 
-def _restore(
-    state: State,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    average: Average | None,
-) -> tuple[list[dict[str, float]], _Best]:
-    tensors, scalars = state
-    groups: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}}
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        kind, rest = name.split(".", 1)
-        if kind == "optimizer":
-            number, key = rest.split(".", 1)
-            slots.setdefault(int(number), {})[key] = tensor
-        else:
-            groups[kind][rest] = tensor
-    network.load_state_dict(groups["network"])
-    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-    if scaler.is_enabled():
-        scaler.load_state_dict(scalars["scaler"])
-    if average is not None:
-        for name, value in average.values.items():
-            value.copy_(groups["average"][name])
-    best = None if scalars["best"] is None else (float(scalars["best"]), groups["best"])
-    return list(scalars["history"]), best

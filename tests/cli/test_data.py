@@ -20,11 +20,13 @@ from PIL import Image
 
 from oodbench.cli.data import data
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset, Geometry, Pair
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Dataset, Geometry, Pair
-from oodbench.data import status as stage
-from oodbench.data.duplicates import looks, twins
-from oodbench.data.samples import TensorSamples, fit
+from oodbench.data.checks import LOCK, verify
+from oodbench.data.duplicates import audit, looks, twins
+from oodbench.data.images import fit
+from oodbench.data.needs import Need
+from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
 
@@ -206,7 +208,7 @@ def test_verify_counts_records_and_refuses_a_change(tmp_path: Path) -> None:
     result = call("verify", suite)
     assert result.exit_code == 0, result.exception
     assert "test: 12 images, 3x8x8, 2 classes of 6 to 6" in result.output
-    lock = tmp_path / "data" / stage.LOCK  # beside the data; what is generated is recorded in the cache
+    lock = tmp_path / "data" / LOCK  # beside the data; what is generated is recorded in the cache
     entries = json.loads(lock.read_text())
     assert {e["count"] for e in entries.values()} >= {12, 10, 2}
     assert "as recorded" in call("verify", suite).output
@@ -227,8 +229,8 @@ def test_the_lock_file_lies_beside_the_data(tmp_path: Path) -> None:
     tree.mkdir(parents=True)
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tree / "0.png")
     assert call("verify", "lsun-r").exit_code == 0
-    assert (tmp_path / "data" / stage.LOCK).is_file()
-    (tmp_path / "data" / stage.LOCK).write_text("not json")
+    assert (tmp_path / "data" / LOCK).is_file()
+    (tmp_path / "data" / LOCK).write_text("not json")
     assert "is not a lock file" in problem(call("verify", "lsun-r"))
 
 
@@ -241,7 +243,7 @@ def test_every_split_of_a_users_folder_is_locked_beside_it(tmp_path: Path) -> No
         "networks: [mlp]\nmethods: [cross-entropy]\nscorers: [msp]\n"
     )
     assert call("verify", str(suite)).exit_code == 0
-    entries = json.loads((tmp_path / "data" / stage.LOCK).read_text()).values()
+    entries = json.loads((tmp_path / "data" / LOCK).read_text()).values()
     assert sorted(e["set"].rpartition(" ")[2] for e in entries) == ["test", "train", "val"]
 
 
@@ -271,7 +273,7 @@ def test_verify_names_damaged_images_and_empty_classes(tmp_path: Path) -> None:
     assert len(text.splitlines()) == 1
     assert not [
         e
-        for e in json.loads((tmp_path / "cache" / stage.LOCK).read_text()).values()
+        for e in json.loads((tmp_path / "cache" / LOCK).read_text()).values()
         if "test" in e["set"] and "birds" in e["set"]
     ]
 
@@ -284,11 +286,11 @@ def test_verify_names_lists_that_are_not_openoods(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(
         tmp_path / "data" / "images_classic" / "tin" / "val" / "images" / "a.JPEG"
     )
-    need = stage.Need(
+    need = Need(
         "OOD validation", registry.resolve("dataset", {"openood": {"benchmark": "cifar10", "name": "tin"}}), "val"
     )
     with pytest.warns(UserWarning, match="is not OpenOOD v1.5's list"):
-        (verdict,) = stage.verify([need])
+        (verdict,) = verify([need])
     assert "(1000 lines, sha256 39e22c5c6c2d95f9...; here" in verdict.faults[0]
 
 
@@ -372,6 +374,6 @@ def test_audit_of_a_pair_writes_every_finding(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_digits_suite_shares_no_image() -> None:
-    twins_found, skipped = stage.audit(registry.build("pair", "mnist-5k"))
+    twins_found, skipped = audit(registry.build("pair", "mnist-5k"))
     assert skipped == []
     assert twins_found == []

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from oodbench.cli.results import commands
+from oodbench.cli.results import COMMANDS
 from oodbench.core.errors import UserError
-from oodbench.evaluation.leaderboard import read_rows
+from oodbench.evaluation.rows import read_rows
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 
@@ -26,7 +26,7 @@ SUITE = {
 
 
 def call(*args: object) -> Result:
-    group = click.Group(commands={str(c.name): c for c in commands})
+    group = click.Group(commands={str(c.name): c for c in COMMANDS})
     return CliRunner().invoke(group, [str(a) for a in args])
 
 

@@ -8,7 +8,10 @@ from pydantic import Field, PositiveInt
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError, UserError
-from oodbench.core.scorer import Method, Scorer, fingerprint
+from oodbench.core.identity import fingerprint
+from oodbench.core.method import Method
+from oodbench.core.scorer import Scorer
+from oodbench.core.spec import expand
 
 
 @pytest.fixture(autouse=True)
@@ -156,10 +159,10 @@ def test_an_untyped_parameter_is_refused() -> None:
 
 def test_grids_expand_in_order_and_nest() -> None:
     raw = {"m": {"a": {"grid": [1, 2]}, "of": {"n": {"b": {"grid": [3, 4]}}}}}
-    assert registry.expand(raw) == [{"m": {"a": a, "of": {"n": {"b": b}}}} for a in (1, 2) for b in (3, 4)]
-    assert registry.expand("m") == ["m"]
+    assert expand(raw) == [{"m": {"a": a, "of": {"n": {"b": b}}}} for a in (1, 2) for b in (3, 4)]
+    assert expand("m") == ["m"]
     with pytest.raises(SpecError, match="at least one"):
-        registry.expand({"m": {"a": {"grid": []}}})
+        expand({"m": {"a": {"grid": []}}})
 
 
 PLUGIN = """

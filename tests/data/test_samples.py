@@ -9,19 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from oodbench.core.scorer import Geometry, Samples
-from oodbench.data.samples import (
-    Joined,
-    Subset,
-    TensorSamples,
-    carve,
-    fit,
-    of_classes,
-    select,
-    statistics,
-    tensor_digest,
-    to_float,
-)
+from oodbench.core.dataset import Geometry, Samples
+from oodbench.core.identity import tensor_digest
+from oodbench.data.images import fit, statistics, to_float
+from oodbench.data.samples import Joined, Subset, TensorSamples, carve, of_classes, select
 
 
 def samples(n: int = 40, classes: int = 4, shape: tuple[int, int, int] = (3, 6, 5), seed: int = 0) -> TensorSamples:

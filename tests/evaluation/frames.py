@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from oodbench.core.scorer import ROW_KEYS
-from oodbench.evaluation.metrics.detection import METRICS
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.rows import ROW_KEYS
 
 SETS = {"unknown": "near", "cousins": "near", "noise": "far"}
 

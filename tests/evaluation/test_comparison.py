@@ -16,9 +16,10 @@ from scipy import stats as scipy_stats
 from oodbench.core.errors import UserError
 from oodbench.evaluation import comparison as comparing
 from oodbench.evaluation import evidence
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.leaderboard import leaderboard, trials
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.runs import merge
+from oodbench.evaluation.rows import write_csv
+from oodbench.report.comparison import lines
 from oodbench.suite.parse import parse_suite
 from tests.cli.test_results import SUITE, call, copied, made, ok
 from tests.evaluation.frames import make_rows
@@ -28,7 +29,7 @@ __all__ = ["copied", "made"]
 
 def folder(path: Path, rows: pd.DataFrame) -> Path:
     path.mkdir(parents=True)
-    merge.write_csv(rows, path / "results.csv")
+    write_csv(rows, path / "results.csv")
     return path
 
 
@@ -239,7 +240,7 @@ def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
     assert match.differences["near_auroc"].value == pytest.approx(float(np.mean(near)), abs=1e-9)
     assert all(t.p_holm >= t.test.p for t in found.tests)
     assert found.intervals["near"].low < found.intervals["near"].value < found.intervals["near"].high
-    assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in evidence.lines(match, ["near_auroc"], found)
+    assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in lines(match, ["near_auroc"], found)
 
 
 def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied: Path) -> None:

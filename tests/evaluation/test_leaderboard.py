@@ -12,7 +12,9 @@ from scipy import stats
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import leaderboard as lb
+from oodbench.evaluation.rows import read_rows
 from oodbench.report import formats as tables
+from oodbench.report.text import to_text
 from tests.evaluation.frames import make_rows
 
 
@@ -124,23 +126,23 @@ def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path:
     rows = make_rows()
     rows.loc[0, "reason"] = 'NA, "quoted", nan'
     rows.to_csv(tmp_path / "results.csv", index=False)
-    again = lb.read_rows(tmp_path / "results.csv")
+    again = read_rows(tmp_path / "results.csv")
     assert list(again["reason"]) == list(rows["reason"])
     pd.testing.assert_frame_equal(lb.leaderboard(again), lb.leaderboard(rows))
     with pytest.raises(UserError, match="no such file"):
-        lb.read_rows(tmp_path / "none.csv")
+        read_rows(tmp_path / "none.csv")
     rows.drop(columns="auroc").to_csv(tmp_path / "old.csv", index=False)
     with pytest.raises(UserError, match=r"lacks the column 'auroc'"):
-        lb.read_rows(tmp_path / "old.csv")
+        read_rows(tmp_path / "old.csv")
     (tmp_path / "text.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"not a results\.csv"):
-        lb.read_rows(tmp_path / "text.csv")
+        read_rows(tmp_path / "text.csv")
 
 
 @pytest.mark.parametrize("style", tables.FORMATS)
 def test_text_of_a_board_in_every_format(style: str) -> None:
     rows = make_rows(methods=("ce", "a_b|c<script>&\\"))
-    text = lb.to_text(lb.leaderboard(rows), style)
+    text = to_text(lb.leaderboard(rows), style)
     if style == "csv":
         assert text.splitlines()[0].startswith("rank,suite,pair,")
     else:
@@ -156,6 +158,6 @@ def test_text_of_a_board_in_every_format(style: str) -> None:
 
 
 def test_one_trial_is_printed_without_a_spread() -> None:
-    assert "±" not in lb.to_text(lb.leaderboard(make_rows(splits=1, seeds=1)))
+    assert "±" not in to_text(lb.leaderboard(make_rows(splits=1, seeds=1)))
     assert tables.percent(0.88034, 0.0025) == "88.03 ± 0.25"
     assert tables.percent(float("nan")) == ""

@@ -12,11 +12,14 @@ import pytest
 from scipy import stats as scipy_stats
 
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import ROW_KEYS, Claim, Side
-from oodbench.evaluation.metrics.detection import METRICS
-from oodbench.evaluation.verdicts import COLUMNS, judge, needed, power, t_test, to_text
+from oodbench.evaluation.claims import Claim, Side
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.rows import ROW_KEYS
+from oodbench.evaluation.verdicts import COLUMNS, judge, needed, power, t_test
+from oodbench.report.text import claims_to_text
 from oodbench.runs.runner import run
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 
 FAMILIES = {"a": "a", "b": "b"}
 
@@ -146,7 +149,7 @@ def test_verdicts_holm_and_overall() -> None:
         "contradicted",
         "contradicted",
     ]
-    assert "SUPPORTED" in to_text(verdicts)
+    assert "SUPPORTED" in claims_to_text(verdicts)
 
 
 def test_a_missing_side_or_trial_is_undecided_and_says_so() -> None:

@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from oodbench.core.errors import UserError
+from oodbench.evaluation.rows import combine, results_file, where, write_csv
 from oodbench.runs import merge as merging
 from tests.evaluation.frames import make_rows
 
 
 def folder(path: Path, rows: pd.DataFrame) -> Path:
     path.mkdir(parents=True)
-    merging.write_csv(rows, path / "results.csv")
+    write_csv(rows, path / "results.csv")
     return path
 
 
@@ -26,13 +27,13 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
     broken.loc[at, ["status", "reason", "auroc"]] = ["failed", "out of memory", float("nan")]
     for order in (("a", "b"), ("b", "a")):
         parts = {"a": broken, "b": whole}
-        found = merging.combine([parts[o] for o in order], list(order))
+        found = combine([parts[o] for o in order], list(order))
         assert len(found) == len(whole)
         assert set(found["status"]) == {"ok"}
-    assert (merging.combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
+    assert (combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
     folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
     for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
-        merging.write_csv(pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}), f / "history.csv")
+        write_csv(pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}), f / "history.csv")
     written = merging.merge(folders, tmp_path / "both")
     assert len(written) == len(whole)
     assert pd.read_csv(tmp_path / "both" / "history.csv").epoch.tolist() == [0, 1, 2]
@@ -44,9 +45,9 @@ def test_results_that_disagree_are_refused_by_name(tmp_path: Path) -> None:
     at = b.index[(b["scorer"] == "knn") & (b["ood"] == "noise")][0]
     b.loc[at, "auroc"] += 1e-3
     with pytest.raises(UserError, match=r"a and b disagree on auroc of p / 0 / mlp / ce / 0 / knn / noise: 0\.\d+ and 0\.\d+"):
-        merging.combine([a, b], ["a", "b"])
+        combine([a, b], ["a", "b"])
     b.loc[at, "auroc"] = a.loc[at, "auroc"] + 1e-12  # another machine's last digit
-    assert len(merging.combine([a, b], ["a", "b"])) == len(a)
+    assert len(combine([a, b], ["a", "b"])) == len(a)
     with pytest.raises(UserError, match="different suites: s, other"):
         merging.merge([folder(tmp_path / "a", a), folder(tmp_path / "o", a.assign(suite="other"))], tmp_path / "x")
     with pytest.raises(UserError, match=r"holds a results\.csv already"):
@@ -70,16 +71,16 @@ def test_other_suites_files_are_refused_and_the_same_ones_kept(tmp_path: Path) -
 def test_a_folder_without_results_says_what_is_in_it(tmp_path: Path) -> None:
     folder(tmp_path / "r" / "digits", make_rows())
     with pytest.raises(UserError, match="holds the results of digits: name one of these folders"):
-        merging.results_file(tmp_path / "r")
+        results_file(tmp_path / "r")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="`oodbench run` writes it"):
-        merging.results_file(tmp_path / "empty")
+        results_file(tmp_path / "empty")
 
 
 def test_where_selects_with_wildcards_and_refuses_nonsense() -> None:
     rows = make_rows()
-    assert set(merging.where(rows, ["method=a*", "scorer!=knn"])["method"]) == {"als"}
-    assert set(merging.where(rows, ["scorer!=knn"])["scorer"]) == {"", "msp"}
+    assert set(where(rows, ["method=a*", "scorer!=knn"])["method"]) == {"als"}
+    assert set(where(rows, ["scorer!=knn"])["scorer"]) == {"", "msp"}
     for wrong, why in (("method", "should be KEY=VALUE"), ("aurc=1", "KEY one of suite, pair"), ("method=cee", "nothing has that method")):
         with pytest.raises(UserError, match=why):
-            merging.where(rows, [wrong])
+            where(rows, [wrong])

@@ -22,15 +22,17 @@ from rich.progress import Progress
 from safetensors.torch import save_file
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
-from oodbench.core.scorer import ROW_KEYS, Dataset
-from oodbench.evaluation.metrics import detection as metrics
+from oodbench.evaluation import metrics
+from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.runs import engine
 from oodbench.runs import folder as results
 from oodbench.runs.runner import run
 from oodbench.runs.store import Store
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 from tests.conftest import ROOT, TINY
 

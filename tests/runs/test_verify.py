@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from oodbench.core.scorer import Outputs
-from oodbench.evaluation.leaderboard import read_rows
-from oodbench.runs.merge import write_csv
+from oodbench.core.outputs import Outputs
+from oodbench.evaluation.rows import read_rows, write_csv
+from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED
 from oodbench.runs.runner import run
-from oodbench.runs.verify import CONTRADICTED, HOLDS, UNCHECKED, verify
+from oodbench.runs.verify import verify
 from oodbench.scoring.scorers.logits import MSP
 from oodbench.suite.parse import parse_suite
 from tests.cli.test_results import SUITE, call, copied, made
@@ -109,7 +109,7 @@ def test_one_byte_of_a_stored_file_changed(copied: Path, kind: str) -> None:
 def test_scores_forged_together_with_their_checksum_contradict_the_metrics(copied: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    from oodbench.core.registry import file_sha256
+    from oodbench.core.identity import file_sha256
 
     scored = list((copied.parent / ".store" / "scores").rglob("scores.safetensors"))
     file = next(f for f in scored if json.loads((f.parent / "meta.json").read_text())["set"] not in ("train", "val", "test"))

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from oodbench.core import registry
-from oodbench.core.scorer import Head, Outputs, Scorer
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
 from oodbench.scoring import contract as contracts
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from oodbench.core.scorer import Geometry, Network, View
+from oodbench.core.dataset import Geometry
+from oodbench.core.network import Network
+from oodbench.core.scorer import View
+from oodbench.data.contract import toy_images
 from oodbench.data.samples import TensorSamples
-from oodbench.scoring.contract import toy_images, toy_network
 from oodbench.scoring.extract import extract, extract_view
+from oodbench.training.contract import toy_network
 
 GEOMETRY = Geometry((1, 8, 8))
 IMAGES = toy_images(50, seed=7)

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Outputs, Scorer
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.core.spec import Spec
+from oodbench.scoring import functional
 from oodbench.scoring.contract import toy_outputs
-from oodbench.scoring.functional import streams as functional
-from oodbench.scoring.score import _on, chunk_size, score_all, score_sets
+from oodbench.scoring.devices import _on
+from oodbench.scoring.score import chunk_size, score_all, score_sets
 from tests.scoring.outputs import by_default, with_extras
 
 TRAIN, VAL = toy_outputs(300, seed=1), toy_outputs(90, seed=2)
@@ -116,7 +119,7 @@ def test_training_sets_mapped_from_a_file_are_read_block_by_block() -> None:
 
 
 def _tensors(value: object, seen: set[int]) -> list[Tensor]:
-    if id(value) in seen or isinstance(value, registry.Spec):
+    if id(value) in seen or isinstance(value, Spec):
         return []
     seen.add(id(value))
     if isinstance(value, Tensor):

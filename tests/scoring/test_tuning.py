@@ -11,13 +11,18 @@ import torch
 
 import oodbench
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Dataset, Geometry, Outputs
+from oodbench.core.outputs import Outputs
+from oodbench.core.spec import Spec
+from oodbench.data.altered import Mixed, Permuted, noise_from
+from oodbench.data.contract import toy_images
+from oodbench.data.duplicates import shared_images
 from oodbench.data.samples import TensorSamples
 from oodbench.runs.runner import run
 from oodbench.scoring import contract as contracts
-from oodbench.scoring.contract import toy_images, toy_outputs
-from oodbench.scoring.tuning import Mixed, Permuted, candidates, choose, noise_from, shared_images
+from oodbench.scoring.contract import toy_outputs
+from oodbench.scoring.tuning import candidates, choose
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 
@@ -31,7 +36,7 @@ SUITE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _specs(name: str, **fixed: Any) -> tuple[registry.Spec, ...]:
+def _specs(name: str, **fixed: Any) -> tuple[Spec, ...]:
     spec = registry.resolve("scorer", {name: fixed})
     return candidates(spec, registry.build("scorer", spec))
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Outputs
-from oodbench.runs.engine import ensemble_outputs
+from oodbench.core.outputs import Outputs
+from oodbench.runs.held import ensemble_outputs
 from oodbench.runs.runner import run
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 
 SUITE: dict[str, Any] = {

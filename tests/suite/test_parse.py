@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from oodbench.core.errors import UserError
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.schema import json_schema
 from tests.conftest import ROOT, TINY
 

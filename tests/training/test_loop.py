@@ -10,12 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Batch, Geometry, Method, Network, Recipe, Task
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
 from oodbench.data.samples import TensorSamples
 from oodbench.training import loop
 from oodbench.training import optimiser as optimise
-from oodbench.training.loop import Reader, initialise, train
+from oodbench.training import reader as reader_module
+from oodbench.training.initialise import initialise
+from oodbench.training.loop import train
+from oodbench.training.reader import Reader, _batches
+from oodbench.training.recipe import Recipe
+from oodbench.training.state import State
 
 GEOMETRY = Geometry((1, 8, 8))
 TASK = Task("image", (1, 8, 8), 3, (0.5,), (0.25,))
@@ -116,7 +123,7 @@ def test_a_training_resumed_from_its_saved_state_ends_in_the_same_weights_bit_fo
     changes: dict[str, Any], killed_after: int
 ) -> None:
     recipe = recipe_of(**changes)
-    states: list[loop.State] = []
+    states: list[State] = []
 
     def save(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         states.append(
@@ -384,11 +391,11 @@ def test_a_large_set_read_batch_by_batch_equals_the_held_one(n: int, monkeypatch
     data = make_samples(n)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     held = list(Reader(data, GEOMETRY, "cpu").batches(order, 16))
-    monkeypatch.setattr(loop, "_HELD", 0)
+    monkeypatch.setattr(reader_module, "_HELD", 0)
     reader = Reader(data, GEOMETRY, "cpu")
     assert reader._held is None
     streamed = list(reader.batches(order, 16))
-    assert len(held) == len(streamed) == loop._batches(n, 16)
+    assert len(held) == len(streamed) == _batches(n, 16)
     for (a, la), (b, lb) in zip(held, streamed, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(la, lb)
@@ -399,13 +406,13 @@ def test_a_large_set_read_batch_by_batch_equals_the_held_one(n: int, monkeypatch
 
 def test_a_training_from_a_large_set_ends_in_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     held, _ = run(recipe_of(epochs=2, augment=["flip"]))
-    monkeypatch.setattr(loop, "_HELD", 0)
+    monkeypatch.setattr(reader_module, "_HELD", 0)
     streamed, _ = run(recipe_of(epochs=2, augment=["flip"]))
     assert same(held, streamed)
 
 
 def test_a_last_batch_of_one_is_left_out() -> None:
-    assert [loop._batches(n, 16) for n in (1, 15, 16, 17, 18, 33)] == [1, 1, 1, 1, 2, 2]
+    assert [_batches(n, 16) for n in (1, 15, 16, 17, 18, 33)] == [1, 1, 1, 1, 2, 2]
     run(recipe_of(epochs=1), data=make_samples(17))  # batch norm would refuse a batch of one
 
 

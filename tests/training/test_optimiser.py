@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oodbench.core.scorer import Recipe
 from oodbench.training.optimiser import Average, Randomness, learning_rate, make_optimizer, sharpen
+from oodbench.training.recipe import Recipe
 
 # ---------------------------------------------------------------- learning rates
 

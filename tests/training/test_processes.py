@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Recipe
 from oodbench.runs.runner import run as oodbench_run
-from oodbench.suite.parse import load_suite
+from oodbench.suite.load import load_suite
 from oodbench.training.processes import ALONE, Team, wanted
+from oodbench.training.recipe import Recipe
 from tests.conftest import ROOT
 from tests.training.test_loop import fresh, make_samples, recipe_of, run, same, tanh_network
 

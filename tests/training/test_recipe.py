@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from oodbench.core import registry
 from oodbench.core.errors import SpecError, UserError
-from oodbench.core.scorer import Recipe, fingerprint
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.core.identity import fingerprint
+from oodbench.core.spec import identity_value, plain_value
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.schema import json_schema
 from oodbench.training.optimiser import learning_rate
-from oodbench.training.recipe import NAMED, recipe_keys
+from oodbench.training.recipe import NAMED, Recipe, recipe_keys
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -39,13 +40,13 @@ def test_every_named_recipe_is_whole_and_says_where_it_was_read(name: str) -> No
     ]
     for key, value in NAMED[name].keys.items():
         if key != "augment":
-            assert registry.plain_value(getattr(recipe, key)) == registry.plain_value(value)
+            assert plain_value(getattr(recipe, key)) == plain_value(value)
 
 
 def test_a_name_is_its_keys_and_changes_go_inside() -> None:
     named, spelled = suite(recipe="openood-cifar").recipe, suite(recipe=recipe_keys("openood-cifar")).recipe
     assert named == spelled
-    assert fingerprint(registry.identity_value(dict(named))) == fingerprint(registry.identity_value(dict(spelled)))
+    assert fingerprint(identity_value(dict(named))) == fingerprint(identity_value(dict(spelled)))
     changed = suite(recipe={"openood-cifar": {"epochs": 7, "augment": ["flip"]}}).recipe
     assert (changed.epochs, changed.lr, len(changed.augment)) == (7, 0.1, 1)
     assert suite(recipe={"openood-cifar": None}).recipe == named

@@ -10,8 +10,11 @@ from torch import Tensor
 
 import oodbench
 from oodbench.core import registry
-from oodbench.core.scorer import Outputs, Scorer
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.data.contract import toy_images
 from oodbench.scoring import contract as contracts
+from oodbench.training.contract import toy_network
 
 registry.load_builtin()
 EVERY = [(kind, name) for kind in registry.KINDS for name in registry.registry(kind)]
@@ -70,6 +73,6 @@ def test_toy_outputs_are_those_of_their_head() -> None:
 
 
 def test_the_toy_network_learns_its_classes() -> None:
-    network = contracts.toy_network()
-    images = contracts.toy_images(40, seed=9)
+    network = toy_network()
+    images = toy_images(40, seed=9)
     assert float((network(images.images).argmax(dim=1) == images.labels).float().mean()) > 0.95

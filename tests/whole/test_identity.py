@@ -9,11 +9,17 @@ import pytest
 import torch
 
 from oodbench.core import registry
-from oodbench.core.scorer import Outputs, Pair, Recipe, Task, fingerprint
+from oodbench.core.dataset import Pair
+from oodbench.core.identity import fingerprint
+from oodbench.core.network import Task
+from oodbench.core.outputs import Outputs
+from oodbench.core.spec import Spec, identity_value
 from oodbench.runs.runner import run
-from oodbench.suite.parse import MethodEntry, PairEntry, Suite, parse_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 from oodbench.suite.run import Run
+from oodbench.suite.suite import MethodEntry, PairEntry, Suite
+from oodbench.training.recipe import Recipe
 
 BASE: dict[str, Any] = {
     "name": "golden", "networks": [{"mlp": {"hidden": [8]}}], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
@@ -35,7 +41,7 @@ CLASSED: dict[type, dict[str, bool]] = {
     Pair: {
         "id": True, "near": True, "far": True, "shifted": True, "ood_val": True, "outliers": True, "geometry": True, "note": False,
     },
-    registry.Spec: {"kind": False, "name": True, "params": True, "alias": False},
+    Spec: {"component": True, "params": True, "alias": False},
 }  # fmt: skip
 
 
@@ -51,7 +57,7 @@ def test_every_recipe_key_changes_the_key_of_the_weights() -> None:
         "milestones": [0.3], "gamma": 0.3, "warmup_epochs": 1, "augment": ["flip"], "select": "best-val",
         "ema": 0.9, "precision": "bf16",
     }  # fmt: skip
-    before = fingerprint(registry.identity_value(dict(Recipe())))
+    before = fingerprint(identity_value(dict(Recipe())))
     for name in Recipe.model_fields:
         value = other.get(name)
         if value is None:
@@ -65,7 +71,7 @@ def test_every_recipe_key_changes_the_key_of_the_weights() -> None:
             )
         if value is None:
             continue
-        assert fingerprint(registry.identity_value(dict(Recipe(**{name: value})))) != before, name
+        assert fingerprint(identity_value(dict(Recipe(**{name: value})))) != before, name
 
 
 def test_golden_keys() -> None:

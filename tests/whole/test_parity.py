@@ -13,8 +13,12 @@ import yaml
 from torch import Tensor, nn
 
 from oodbench.core import registry
-from oodbench.core.scorer import Head, Network, Outputs, Scorer
+from oodbench.core.network import Head, Network
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.data.contract import toy_images
 from oodbench.scoring import contract as contracts
+from oodbench.training.contract import _task, toy_network
 from tests.conftest import ROOT
 from tests.scoring.outputs import fitted, reference_outputs, world
 
@@ -259,10 +263,10 @@ class Looked(NamedTuple):
 
 
 def _looked(spec: Any) -> Looked:
-    network, scorer = contracts.toy_network(), registry.build("scorer", spec)
+    network, scorer = toy_network(), registry.build("scorer", spec)
     view = scorer.view()
     assert view is not None
-    sets = [contracts.toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
+    sets = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
     plain = [contracts._extracted(network, i) for i in sets]
     view.prepare(network, plain[0], plain[1])
     train, val, test = (contracts._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
@@ -322,12 +326,12 @@ def test_pytorch_ood_on_networks(name: str) -> None:
 def test_pytorch_ood_with_dropout() -> None:
     """Both draw from the same seed: passes are batches one after the other in either."""
     detector = pytest.importorskip("pytorch_ood.detector")
-    task = contracts._task((1, 8, 8), contracts.toy_images(8))
+    task = _task((1, 8, 8), toy_images(8))
     body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Network(task, body, nn.Linear(32, 4)).eval()
-        x, row = contracts.toy_images(40).images, POOD["MCD"]
+        x, row = toy_images(40).images, POOD["MCD"]
         scorer = registry.build("scorer", row.ours)
         extras = scorer.view()(network, x, torch.Generator().manual_seed(5))
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=torch.Generator().manual_seed(5))))

@@ -11,7 +11,8 @@ import yaml
 from oodbench.cli.main import main
 from oodbench.core import registry
 from oodbench.scoring import contract as contracts
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from tests.conftest import ROOT
 

@@ -25,7 +25,7 @@ def group(name: str, made: Scorer) -> str:
         return GROUPS[4] if made.extras == {"members.logits"} else GROUPS[5]
     if made.view() is not None:
         return GROUPS[3]
-    if module == "shaping":
+    if module in ("shaping", "weiper"):
         return GROUPS[2]
     return GROUPS[1] if "features" in made.needs else GROUPS[0]
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads

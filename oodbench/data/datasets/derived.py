@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oodbench.core.dataset import Dataset, Geometry, Samples
 from oodbench.core.errors import SpecError, UserError
+from oodbench.core.identity import fingerprint
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset, Geometry, Samples, fingerprint
 from oodbench.data.corruptions import LIBRARY_KINDS, Scale, corrupt, library
 from oodbench.data.samples import Joined, Subset, by_class, of_classes
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from oodbench.core.dataset import Dataset
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset
 from oodbench.data.samples import TensorSamples
 
 _STEPS = 40
@@ -60,3 +61,54 @@ def julia(count: int, size: int, seed: int) -> Tensor:
     place = torch.log1p(steps.clamp(min=0)).unsqueeze(1)
     speed, phase = uniform(1.5, 6, 3, 1, 1), uniform(0, 2 * math.pi, 3, 1, 1)
     return ((0.5 + 0.5 * torch.cos(speed * place + phase)) * 255).round().to(torch.uint8)
+
+
+@dataset(
+    "noise", source="oodbench's own generator; kinds as in Hendrycks et al., ICLR 2019 (outlier exposure), section 4.2"
+)
+def noise(
+    *,
+    kind: Literal["gaussian", "uniform", "rademacher", "blobs"] = "gaussian",
+    count: PositiveInt = 400,
+    size: PositiveInt = 32,
+    channels: Literal[1, 3] = 3,
+) -> Dataset:
+    """Generated noise of `count` images per split, values in [0, 1], from constant seeds of its own: no run's seed changes it.
+
+    gaussian: mean 0.5, standard deviation 0.5, clipped; uniform: each value in [0, 1]; rademacher: 0 or 1 with even odds;
+    blobs: uniform noise blurred with standard deviation size / 16 and cut at its 75th percentile to bright amorphous shapes.
+    """
+    seeds = {"train": 1, "val": 2, "test": 0}
+
+    def part(name: str) -> Callable[[], TensorSamples]:
+        def read() -> TensorSamples:
+            rng = torch.Generator().manual_seed(20_260_000 + seeds[name])
+            shape = (count, channels, size, size)
+            if kind == "gaussian":
+                values = (0.5 + 0.5 * torch.randn(shape, generator=rng)).clamp(0, 1)
+            elif kind == "rademacher":
+                values = torch.randint(0, 2, shape, generator=rng).float()
+            else:
+                values = torch.rand(shape, generator=rng)
+            if kind == "blobs":
+                values = _blobs(values, size / 16)
+            images = (values * 255).round().to(torch.uint8)
+            return TensorSamples(images, torch.zeros(count, dtype=torch.int64), [f"{kind}/{i}" for i in range(count)])
+
+        return read
+
+    return Dataset({name: part(name) for name in seeds}, (kind,))
+
+
+def _blobs(values: Tensor, sigma: float) -> Tensor:
+    """Blurred noise above its 75th percentile, stretched to [0, 1]; what lies below is black."""
+    reach = max(1, round(2 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / max(sigma, 0.3)) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
+    flat = torch.nn.functional.pad(values.flatten(0, 1).unsqueeze(1), [reach] * 4, mode="circular")
+    blurred = torch.nn.functional.conv2d(torch.nn.functional.conv2d(flat, kernel), kernel.transpose(2, 3)).view_as(
+        values
+    )
+    cut = blurred.flatten(1).quantile(0.75, dim=1).view(-1, 1, 1, 1)
+    top = blurred.amax(dim=(1, 2, 3), keepdim=True)
+    return ((blurred - cut) / (top - cut).clamp(min=1e-6)).clamp(0, 1)

@@ -10,9 +10,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import UserError
-from oodbench.core.registry import dataset, file_sha256
-from oodbench.core.scorer import Dataset, Samples
+from oodbench.core.identity import file_sha256
+from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads

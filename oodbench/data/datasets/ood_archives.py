@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from oodbench.core.dataset import Dataset
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
 from oodbench.data.sources.files import FileSamples, OnError, class_folders, folder

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from oodbench.core.registry import dataset, file_sha256
-from oodbench.core.scorer import Dataset, Samples
+from oodbench.core.dataset import Dataset, Samples
+from oodbench.core.identity import file_sha256
+from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.files import OnError, from_items
 from oodbench.data.sources.lists import image_list

@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import MissingData, UserError
-from oodbench.core.registry import dataset, file_sha256
-from oodbench.core.scorer import Dataset, Samples
+from oodbench.core.identity import file_sha256
+from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples, carve
 from oodbench.data.sources.files import SUFFIXES, Color, FileSamples, OnError, class_folders, folder, from_items
 from oodbench.data.sources.huggingface import hub_split

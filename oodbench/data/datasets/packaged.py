@@ -12,9 +12,9 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import MissingData, SpecError
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset
 from oodbench.data.samples import TensorSamples
 
 _SPLITS = ("train", "val", "test")

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import MissingData, UserError
+from oodbench.core.identity import fingerprint
 from oodbench.core.registry import dataset
-from oodbench.core.scorer import Dataset, Samples, fingerprint
 from oodbench.data.samples import TensorSamples, carve
 from oodbench.data.sources.download import downloads, staged, through_fetch
 from oodbench.data.sources.files import from_items

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oodbench.core.dataset import Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Pair
 
 
 @pair("arrays", source="oodbench's own")

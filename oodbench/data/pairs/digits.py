@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from oodbench.core.dataset import Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Pair
 
 # The known digits of the open-set literature's five MNIST trials (Vaze et al., ICLR 2022, osr_splits.py).
 _KNOWN = ([2, 4, 5, 9, 8, 3], [3, 2, 6, 9, 4, 0], [5, 8, 3, 2, 4, 6], [3, 7, 8, 4, 0, 5], [6, 3, 4, 9, 8, 2])

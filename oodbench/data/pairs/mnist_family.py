@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Geometry, Pair
 
 _GEOMETRY = Geometry((1, 28, 28))
 _NOISE = {"size": 28, "channels": 1, "count": 2000}

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Geometry, Pair
 
 # fmt: off
 _SVHN = (

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Geometry, Pair
 
 _SOURCE = "github.com/Jingkang50/OpenOOD, evaluation_api/datasets.py (v1.5) and configs/datasets/"
 _NOTES = {

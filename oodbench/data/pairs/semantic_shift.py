@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.registry import pair
-from oodbench.core.scorer import Geometry, Pair
 
 # fmt: off
 _CUB = (

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Geometry, fingerprint
-from oodbench.data.samples import fit
+from oodbench.core.identity import fingerprint
+from oodbench.data.images import fit
 from oodbench.data.sources.index import Index, Item, index
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import MissingData, UserError
-from oodbench.core.scorer import Geometry, fingerprint
-from oodbench.data.samples import fit
+from oodbench.core.identity import fingerprint
+from oodbench.data.images import fit
 from oodbench.data.sources.roots import offline
 
 

@@ -16,8 +16,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.core.registry import file_sha256
-from oodbench.core.scorer import fingerprint
+from oodbench.core.identity import file_sha256, fingerprint
 from oodbench.data.sources.roots import cache_folder, note
 
 trust: ContextVar[Literal["cache", "nothing", "presence"]] = ContextVar("trust", default="cache")

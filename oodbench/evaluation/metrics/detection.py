@@ -6,71 +6,27 @@ column's name: ``_in`` has ID samples as positives, ``_out`` OOD samples. Everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-Array = NDArray[Any]
-ArrayLike = Tensor | Array | list[float]
+from oodbench.evaluation.metrics.arrays import Array, ArrayLike, scores_array
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
-METRICS: tuple[str, ...] = (
-    "auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "oscr", "id_accuracy", "edited_accuracy", "n_id", "n_ood", "n_tied",
-    "aupr_in_trapezoid", "aupr_out_trapezoid", "tpr95_in_val", "fpr95_in_val", "autc", "overlap", "ks", "scod_aurc", "scod_augrc",
-    "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier",
-    "max_prob_id", "max_prob_ood", "max_logit_id", "max_logit_ood", "logit_norm_id", "logit_norm_ood",
-    "non_max_std_id", "non_max_std_ood", "non_max_ratio_id", "non_max_ratio_ood", "val_accuracy", "val_nll",
-)  # fmt: skip
-"""The metric columns of results.csv, after `base.ROW_KEYS`. A metric that is undefined for a row is left empty."""
-
-COUNTS = frozenset({"n_id", "n_ood", "n_tied"})
-"""Metrics that count samples: integers, never averaged."""
-
-LOWER_IS_BETTER = frozenset({
-    "fpr95_in", "fpr95_out", "fpr95_in_val", "autc", "overlap", "scod_aurc", "scod_augrc", "aurc", "augrc", "ece", "nll", "brier",
-    "val_nll",
-})  # fmt: skip
-
-ANALYSIS = frozenset(name for name in METRICS if name.startswith(("max_prob", "max_logit", "logit_norm", "non_max")))
-"""Metrics that describe the network and rank nothing: neither direction is better."""
-
-ID_ONLY = frozenset({
-    "id_accuracy", "edited_accuracy", "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier", "tpr95_in_val",
-    "max_prob_id", "max_logit_id", "logit_norm_id", "non_max_std_id", "non_max_ratio_id", "val_accuracy", "val_nll",
-})  # fmt: skip
-"""Metrics that need no OOD set; they stand in the rows whose `ood` is empty (some are repeated beside each OOD set)."""
 
 
-def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
-    """Scores as a float64 array (N,), N >= 1, every value finite; ValueError says what is wrong with which."""
-    values = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
-    if values.ndim != 1:
-        raise ValueError(f"{name}: should have the shape (N,), got {tuple(values.shape)}")
-    if len(values) == 0:
-        raise ValueError(f"{name}: there are no samples")
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: should be numbers, got {values.dtype}")
-    values = values.astype(np.float64, copy=False)
-    bad = np.count_nonzero(~np.isfinite(values))
-    if bad:
-        raise ValueError(f"{name}: {bad} of {len(values)} are not finite")
-    return values
 
 
-def _correct_array(correct: ArrayLike, n: int, name: str) -> Array:
-    values = correct.detach().cpu().numpy() if isinstance(correct, Tensor) else np.asarray(correct)
-    if values.shape != (n,):
-        raise ValueError(f"{name}: should have the shape ({n},) of the ID scores, got {tuple(values.shape)}")
-    return values.astype(bool)
 
 
-# ---------------------------------------------------------------- ID against OOD
+
+
+
+
 
 
 class Counts(NamedTuple):
@@ -282,165 +238,23 @@ def _overlap(i: _Ranks, o: _Ranks) -> float:
     return float(np.minimum(*(np.diff(x) / x[-1] for x in below)).sum())
 
 
-def oscr(id_scores: ArrayLike, ood_scores: ArrayLike, id_correct: ArrayLike) -> float:
-    """Open-set classification rate: area under the correct classification rate of known samples over the false positive rate of unknown.
-
-    Exactly the share of (known, unknown) pairs in which the known sample is classified correctly and scores lower; a tie counts
-    half. `id_correct` (N,) says which ID samples are classified correctly. Lies in [0, accuracy]. Source: the evaluation code of ARPL
-    (Chen et al., TPAMI 2021), whose tie handling and off-by-one are not followed.
-    """
-    inside, outside = scores_array(id_scores, "ID scores"), np.sort(scores_array(ood_scores, "OOD scores"))
-    correct = _correct_array(id_correct, len(inside), "correct ID predictions")
-    hits = inside[correct]
-    above = len(outside) - np.searchsorted(outside, hits, side="right")
-    tied = np.searchsorted(outside, hits, side="right") - np.searchsorted(outside, hits, side="left")
-    return float((above + tied / 2).sum() / (len(inside) * len(outside)))
 
 
-def risk_coverage(scores: ArrayLike, losses: ArrayLike) -> tuple[float, float]:
-    """AURC and AUGRC: areas under the selective risk and the generalised risk over coverage, lower is better.
-
-    Samples are accepted from the lowest score up; with L(k) the summed loss of the first k of N, AURC = mean_k L(k) / k and AUGRC the
-    area under L(k) / N. Tied samples are accepted in random order, and both are the expectation over it. Sources: Geifman and
-    El-Yaniv, NeurIPS 2017; Traub et al., NeurIPS 2024 (fd-shifts, `rc_stats_utils.py`).
-    """
-    values, loss = scores_array(scores), scores_array(losses, "losses")
-    if len(values) != len(loss):
-        raise ValueError(f"losses: should have the shape ({len(values)},) of the scores, got {tuple(loss.shape)}")
-    order = np.argsort(values, kind="stable")
-    values, total = values[order], np.cumsum(loss[order])
-    n = len(values)
-    last = np.append(np.flatnonzero(values[1:] != values[:-1]), n - 1)
-    ends, at_ends = np.concatenate([[0], last + 1]), np.concatenate([[0.0], total[last]])
-    accepted = np.arange(1, n + 1)
-    aurc = float(np.mean(np.interp(accepted, ends, at_ends) / accepted))
-    augrc = float(np.sum(np.diff(ends) * (at_ends[1:] + at_ends[:-1]) / 2)) / n**2
-    return aurc, augrc
 
 
-# ---------------------------------------------------------------- the classifier
 
 
-def _probabilities(logits: Tensor) -> Tensor:
-    return torch.softmax(logits.to(torch.float64), dim=1)
 
 
-def _check_logits(logits: Tensor) -> None:
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits: should have the shape (N, C), got {tuple(logits.shape)}")
-    if not bool(torch.isfinite(logits).all()):
-        raise ValueError("logits: some are not finite")
 
 
-def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8192) -> dict[str, float]:
-    """Quality of the classifier on ID samples: id_accuracy, ece, nll, brier. logits (N, C), labels (N,) in 0..C-1.
-
-    ``ece``: sum over `bins` equal-width bins of the maximal probability of (share of samples) * |accuracy - mean confidence| (Guo et al.,
-    ICML 2017). ``nll``: mean of -log p_label. ``brier``: mean of sum_c (p_c - [c = label])^2, in [0, 2].
-    """
-    _check_logits(logits)
-    if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels: should have the shape ({len(logits)},) of the logits, got {tuple(labels.shape)}")
-    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        raise ValueError(f"labels: should lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}..{int(labels.max())}")
-    n = len(logits)
-    nll = brier = 0.0
-    confidence, correct = np.empty(n), np.empty(n, dtype=bool)
-    for start in range(0, n, chunk):
-        z, y = logits[start : start + chunk], labels[start : start + chunk].to(logits.device)
-        p = _probabilities(z)
-        top, predicted = p.max(dim=1).values, z.argmax(dim=1)
-        at = torch.arange(len(y), device=y.device)
-        nll -= float(torch.log_softmax(z.to(torch.float64), dim=1)[at, y].sum())
-        brier += float((p.square().sum(dim=1) - 2 * p[at, y] + 1).sum())
-        confidence[start : start + chunk], correct[start : start + chunk] = top.cpu().numpy(), (predicted == y).cpu().numpy()
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(bin_of, weights=correct.astype(float) - confidence, minlength=bins)
-    return {"id_accuracy": float(correct.mean()), "ece": float(np.abs(gap).sum() / n), "nll": nll / n, "brier": brier / n}
 
 
-def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
-    """What label smoothing changes: means over samples of max_prob, max_logit, logit_norm (L2), non_max_std, non_max_ratio. (N, C).
-
-    ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other than the largest, the term that adaptive label
-    smoothing penalises, and ``non_max_ratio`` the same of those probabilities divided by their sum, so that a large maximum does not hide
-    how unequal the rest is. Both are left out for C = 2.
-    """
-    _check_logits(logits)
-    n, classes = logits.shape
-    totals = dict.fromkeys(("max_prob", "max_logit", "logit_norm") + (("non_max_std", "non_max_ratio") if classes > 2 else ()), 0.0)
-    for start in range(0, n, chunk):
-        z = logits[start : start + chunk].to(torch.float64)
-        p = torch.softmax(z, dim=1).sort(dim=1).values
-        totals["max_prob"] += float(p[:, -1].sum())
-        totals["max_logit"] += float(z.max(dim=1).values.sum())
-        totals["logit_norm"] += float(z.norm(dim=1).sum())
-        if classes > 2:
-            totals["non_max_std"] += float(p[:, :-1].std(dim=1).sum())
-            # softmax over the other logits alone: std(p_rest) / (1 - p_max) without dividing two numbers that round to zero
-            rest = z.sort(dim=1).values[:, :-1]
-            totals["non_max_ratio"] += float(torch.softmax(rest, dim=1).std(dim=1).sum())
-    return {name: total / n for name, total in totals.items()}
 
 
-# ---------------------------------------------------------------- one row
 
 
-def row_metrics(
-    *,
-    id_scores: ArrayLike,
-    ood_scores: ArrayLike | None = None,
-    id_correct: ArrayLike | None = None,
-    edited_correct: ArrayLike | None = None,
-    val_scores: ArrayLike | None = None,
-    id_quality: Mapping[str, float] | None = None,
-    id_analysis: Mapping[str, float] | None = None,
-    ood_analysis: Mapping[str, float] | None = None,
-) -> dict[str, float]:
-    """The metrics of one row of results.csv, {column: value}; what is undefined or was not given is left out.
-
-    `ood_scores` None makes an ID-only row. `id_correct` (N,): is the network's own prediction right; `edited_correct` (N,): that of the
-    network as the scorer edits it. `val_scores`: scores of ID validation samples, which alone choose the threshold of ``tpr95_in_val``
-    (share of ID test accepted) and ``fpr95_in_val`` (share of OOD accepted). `id_quality` is `id_metrics` of the ID test logits,
-    `id_analysis` and `ood_analysis` are `analysis` of the ID test and the OOD logits: they do not depend on the scorer, so
-    compute them once. ``scod_*`` are `risk_coverage` on ID and OOD together with loss 1/2 for an accepted OOD sample and 1/2 for an
-    accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as torch-uncertainty 0.13 defines it).
-    """
-    inside = scores_array(id_scores, "ID scores")
-    row: dict[str, float] = {}
-    correct = None if id_correct is None else _correct_array(id_correct, len(inside), "correct ID predictions")
-    if correct is not None:
-        row["id_accuracy"] = float(correct.mean())
-    if edited_correct is not None:
-        row["edited_accuracy"] = float(_correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean())
-    threshold = None
-    if val_scores is not None:
-        val = np.sort(scores_array(val_scores, "ID validation scores"))
-        threshold = val[int(np.argmax(np.arange(1, len(val) + 1) / len(val) >= 0.95))]
-        row["tpr95_in_val"] = float(np.mean(inside <= threshold))
-    row |= {f"{name}_id": value for name, value in (id_analysis or {}).items()}
-    if ood_scores is None:
-        row |= {"n_id": len(inside), "n_ood": 0, "n_tied": int(len(inside) - _singles(inside)), **(id_quality or {})}
-        if correct is not None:
-            row["aurc"], row["augrc"] = risk_coverage(inside, (~correct).astype(float))
-            if 0 < correct.sum() < len(correct):
-                row["auroc_misclassified"] = detection_metrics(inside[correct], inside[~correct])["auroc"]
-        return _in_order(row)
-    outside = scores_array(ood_scores, "OOD scores")
-    row |= _detection(inside, outside)
-    if threshold is not None:
-        row["fpr95_in_val"] = float(np.mean(outside <= threshold))
-    if correct is not None:
-        row["oscr"] = oscr(inside, outside, correct)
-        losses = np.concatenate([(~correct) / 2, np.full(len(outside), 0.5)])
-        row["scod_aurc"], row["scod_augrc"] = risk_coverage(np.concatenate([inside, outside]), losses)
-    row |= {f"{name}_ood": value for name, value in (ood_analysis or {}).items()}
-    return _in_order(row)
 
 
-def _singles(values: Array) -> int:
-    return int(np.count_nonzero(np.unique(values, return_counts=True)[1] == 1))
 
 
-def _in_order(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: row[name] for name in METRICS if name in row}

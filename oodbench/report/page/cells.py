@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.costs import costs
-from oodbench.evaluation.leaderboard import (
-    BOARD,
-    CELL,
+from oodbench.evaluation.leaderboard import BOARD, CELL, trials
+from oodbench.evaluation.metrics.columns import (
     LABELS,
+    LOWER_IS_BETTER,
     MORE_PER_SHIFT,
     MORE_PER_TRIAL,
     NO_PERCENT,
     PER_SHIFT,
     PER_TRIAL,
-    trials,
 )
-from oodbench.evaluation.metrics.detection import LOWER_IS_BETTER
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.report.formats import digits, signed
+from oodbench.report.formats import signed
 from oodbench.report.page import per_sample as pagesamples
-from oodbench.report.page.per_sample import Pictures, number
+from oodbench.report.page.numbers import _tuples, shortened
+from oodbench.report.page.overview import _cost_table, _facts, _ranks, _scoring_seconds
+from oodbench.report.page.per_sample import Pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 KEYS = ("pair", "network", "method", "scorer", "tune", "condition", "id_set")
 MOST_BYTES = 4_300_000
 """Of the page's data: beyond it the drill-down of the lowest-ranked cells is left out, so that the file stays under 5 MB."""
-MOST_RANKED = 60
-"""Of names in one critical-difference diagram."""
 
 
 def text(
@@ -116,7 +112,6 @@ class _Numbered:
         return self._place[name]
 
 
-# ---------------------------------------------------------------- cells
 
 
 def _columns(board: pd.DataFrame, per_shift: Sequence[str], per_trial: Sequence[str]) -> list[str]:
@@ -131,12 +126,6 @@ def _present(board: pd.DataFrame, of_shift: bool) -> list[str]:
     return list(dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ())))
 
 
-def shortened(frame: pd.DataFrame, places: int = 7) -> list[list[float | None]]:
-    """The rows of a frame as lists of numbers, shortened for the page, None where there is none."""
-    values = frame.to_numpy(dtype=float, na_value=np.nan)
-    found = np.round(values, places).astype(object)
-    found[~np.isfinite(values)] = None
-    return found.tolist()  # type: ignore[no-any-return]
 
 
 def _cells(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered) -> list[dict[str, Any]]:
@@ -188,8 +177,6 @@ def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -
     return [{"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)} for key in _tuples(board, CELL)]
 
 
-def _tuples(frame: pd.DataFrame, columns: Iterable[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(frame[c].tolist() for c in columns), strict=True))
 
 
 def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]]:
@@ -224,66 +211,12 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
     return found
 
 
-# ---------------------------------------------------------------- ranks, costs, facts
 
 
-def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
-    clean = per_trial[(per_trial["condition"] == "clean") & (per_trial["id_set"] == "id")]
-    found = []
-    for of, what in (("method", "methods"), ("scorer", "scorers")):
-        for shift in ("near", "far"):
-            if clean.empty or clean[of].nunique() < 2:
-                continue
-            table = stats.blocks(clean, f"{shift}_auroc", of=of, within=[])
-            table = table.loc[:, table.notna().any()]
-            ranking = stats.rank_blocks(table)
-            if ranking.n < 2 or len(ranking.names) < 2 or len(ranking.names) > MOST_RANKED:
-                continue
-            order = ranking.order
-            spans = [[order.index(clique[0]), order.index(clique[-1])] for clique in ranking.cliques()]
-            pairs = np.triu_indices(len(ranking.names), 1)
-            nemenyi, conover = (int((p[pairs] < ranking.alpha).sum()) for p in (ranking.p_nemenyi, ranking.p_conover))
-            line = f"Friedman χ² = {ranking.chi2:.2f}, p = {ranking.p:.2g} over {ranking.n} blocks; "
-            line += f"of {len(pairs[0])} pairs {nemenyi} differ by Nemenyi's test"
-            # of few blocks Conover's test takes agreement for certainty
-            line += f", {conover} by Conover's with Holm's adjustment." if ranking.n >= 5 else "."
-            if ranking.n < 10:
-                line += " With fewer than ten blocks the test is rough and can hardly find a difference."
-            one: dict[str, Any] = {"what": what, "shift": shift, "n": ranking.n, "names": list(ranking.names)}
-            one |= {"ranks": [number(r, 3) for r in ranking.ranks], "cd": number(ranking.cd, 3), "cliques": spans, "text": line}
-            if len(order) <= 24:
-                one["wtl"] = stats.win_tie_loss(table.dropna()[order]).to_numpy().tolist()
-            found.append(one)
-    return found
 
 
-def _scoring_seconds(spent: pd.DataFrame | None) -> dict[Any, list[float | None]]:
-    if spent is None:
-        return {}
-    values = shortened(spent[["fit_seconds", "score_seconds_per_1000"]], 7)
-    return dict(zip(_tuples(spent, ("network", "method", "scorer", "tune")), values, strict=True))
 
 
-def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
-    """Costs by network and scorer, medians over methods (a scorer costs alike whatever the training was), then by method."""
-    head = ["network", "scorer", "fit, s", "score, s per 1,000", "passes", "stored, MB", "reads besides test"]
-    if spent is None:
-        return {"head": head, "rows": [], "training": []}
-    table, training = [], []
-    for (network, scorer, tune), g in spent.groupby(["network", "scorer", "tune"], sort=False):
-        numbers = g[["fit_seconds", "score_seconds_per_1000", "passes", "bytes_stored"]].median()
-        reads = ", ".join(dict.fromkeys(r for text in g["reads"] for r in text.split(", ") if r and r != "outliers"))
-        shown = [digits(numbers.iloc[0]), digits(numbers.iloc[1]), digits(numbers.iloc[2]), digits(numbers.iloc[3] / 1e6)]
-        table.append([str(network), str(scorer) if tune == "none" else f"{scorer} [{tune}]", *shown, reads or "nothing"])
-    for (network, method), g in spent.groupby(["network", "method"], sort=False):
-        outliers = any("outliers" in text for text in g["reads"])
-        training.append([str(network), str(method), digits(g["train_seconds"].median()), "outliers" if outliers else "nothing"])
-    return {"head": head, "rows": table, "training": training}
 
 
-def _facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
-    runs = rows["run_key"].nunique()
-    facts = [[f"{runs:,}", "trained networks" if runs != 1 else "trained network"], [f"{len(board):,}", "cells: method × scorer on a pair"]]
-    failed, skipped = ((rows["status"] == s).sum() for s in ("failed", "skipped"))
-    return facts + ([[f"{failed:,} / {skipped:,}", "rows failed / skipped: counted, never averaged"]] if failed or skipped else [])
 

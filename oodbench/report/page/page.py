@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation import reference
+from oodbench.report import distributions
+from oodbench.report.comparison import beside
 from oodbench.report.page import cells as pagedata
 from oodbench.report.page.per_sample import Pictures
-from oodbench.report.plots import scores as plots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def page(
 
     import oodbench
 
-    data = pagedata.text(rows, board, plots.compact(samples) if samples is not None and len(samples) else None, timing, pictures)
+    data = pagedata.text(rows, board, distributions.compact(samples) if samples is not None and len(samples) else None, timing, pictures)
     environment = dict(environment or {})
     command = str(environment.pop("command", ""))
     blocks = [
@@ -73,7 +73,7 @@ def _figures(board: pd.DataFrame, suite_text: str) -> str:
     except yaml.YAMLError:
         return ""
     figures = [f for s in suites for f in s.get("reference") or ()]
-    return reference.beside(board, figures) if figures else ""
+    return beside(board, figures) if figures else ""
 
 
 def _count(n: int, what: str) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation.metrics.detection import Array
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.report.plots import scores as plots
+from oodbench.evaluation import statistics as stats
+from oodbench.evaluation.metrics.arrays import Array
+from oodbench.report import distributions
+from oodbench.report.page.numbers import number
+from oodbench.report.plots.style import KIND
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +26,6 @@ MOST_PICTURE_BYTES = 1_200_000
 RATES = [round((i / 24) ** 2, 5) for i in range(25)]
 
 
-def number(value: Any, digits: int = 5) -> float | None:
-    """A finite number, shortened for the page, or None."""
-    value = float(value)
-    return round(value, digits) if np.isfinite(value) else None
 
 
 def by_cell(samples: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
@@ -39,15 +37,15 @@ def by_cell(samples: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
 def drill_down(mine: pd.DataFrame) -> dict[str, Any]:
     """Histogram of the first trial, ROC per OOD set and the bootstrap interval over samples of one cell."""
     first = mine[(mine["split"] == mine["split"].iloc[0]) & (mine["seed"] == mine["seed"].iloc[0])]
-    kinds = {shift: plots.pooled(first, shift) for shift in ("id", "near", "far")}
+    kinds = {shift: distributions.pooled(first, shift) for shift in ("id", "near", "far")}
     kinds = {shift: values for shift, values in kinds.items() if len(values)}
     if "id" not in kinds or len(kinds) == 1:
         return {}
-    edges = plots.bin_edges(np.concatenate(list(kinds.values())), 32)
+    edges = distributions.bin_edges(np.concatenate(list(kinds.values())), 32)
     shares = {k: [number(v, 4) for v in np.histogram(values, edges)[0] / len(values)] for k, values in kinds.items()}
     curves = [
         [shift, ood, [number(v, 3) for v in np.mean([t for t, _ in each], axis=0)], number(np.mean([a for _, a in each]))]
-        for (shift, ood), each in plots.rocs(mine, np.array(RATES)).items()
+        for (shift, ood), each in distributions.rocs(mine, np.array(RATES)).items()
     ]
     return {"h": {"edges": [number(edges[0]), number(edges[-1])], **shares}, "c": curves, "b": _sample_intervals(mine)}
 
@@ -71,18 +69,18 @@ def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
 def known_unknown(samples: pd.DataFrame) -> list[dict[str, Any]]:
     """Histograms of maximal probability and logit per pair, network and method, all trials pooled, rows on one scale."""
     found = []
-    for (pair, network), group in samples[samples["scorer"].isin(list(plots.QUANTITY))].groupby(["pair", "network"], sort=False):
+    for (pair, network), group in samples[samples["scorer"].isin(list(distributions.QUANTITY))].groupby(["pair", "network"], sort=False):
         lines = []
         for quantity, of in group.groupby("scorer", sort=False):
-            values = np.concatenate([plots.pooled(of, shift) for shift in plots.KIND])
-            edges = plots.quantity_edges(str(quantity), values, 40)
+            values = np.concatenate([distributions.pooled(of, shift) for shift in KIND])
+            edges = distributions.quantity_edges(str(quantity), values, 40)
             methods: list[dict[str, Any]] = []
             for method, mine in of.groupby("method", sort=False):
-                kinds = {s: v for s in plots.KIND if len(v := plots.pooled(mine, s))}
+                kinds = {s: v for s in KIND if len(v := distributions.pooled(mine, s))}
                 shares = {s: [number(x, 4) for x in np.histogram(v, edges)[0] / len(v)] for s, v in kinds.items()}
                 methods.append({"name": str(method), **shares, "means": {s: number(v.mean()) for s, v in kinds.items()}})
-            top = max(max(m[s]) for m in methods for s in plots.KIND if s in m)
-            label = plots.QUANTITY[str(quantity)]
+            top = max(max(m[s]) for m in methods for s in KIND if s in m)
+            label = distributions.QUANTITY[str(quantity)]
             lines.append({"label": label, "edges": [number(edges[0]), number(edges[-1])], "ymax": number(1.05 * top), "methods": methods})
         found.append({"pair": str(pair), "network": str(network), "rows": lines})
     return found
@@ -93,7 +91,7 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
     if pictures is None or "index" not in samples:
         return []
     found = []
-    real = samples[~samples["scorer"].isin(list(plots.QUANTITY))]
+    real = samples[~samples["scorer"].isin(list(distributions.QUANTITY))]
     share = MOST_PICTURE_BYTES / max(1, len(real[["pair", "ood"]].drop_duplicates()))
     for pair, of_pair in real.groupby("pair", sort=False):
         split = of_pair["split"].iloc[0]

@@ -7,9 +7,10 @@ from typing import Literal, cast
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
-from oodbench.core.scorer import Outputs, Scorer, View
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer, View
+from oodbench.scoring import functional
 
 
 @scorer("attacked", source="Madry et al., ICLR 2018; the score is that of the scorer attacked")

@@ -8,9 +8,10 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
 
 
 class _Gaussians:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
+from oodbench.core.scorer import Scorer
 
 
 @scorer("mutual-information", source="Lakshminarayanan et al., NeurIPS 2017; torch-uncertainty 0.13 MutualInformation")

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer, View
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer, View
+from oodbench.scoring import functional
 
 _CHUNK_BYTES = 64 * 2**20
 

@@ -9,8 +9,9 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
-from oodbench.core.scorer import Outputs, Scorer, View
+from oodbench.core.scorer import Scorer, View
 
 
 @scorer("godin", source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_postprocessor.py")

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
 
 
 @scorer("msp", source="Hendrycks and Gimpel, ICLR 2017; OpenOOD v1.5 base_postprocessor")

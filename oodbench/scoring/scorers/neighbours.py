@@ -8,9 +8,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
 
 
 @scorer("knn", source="Sun et al., ICML 2022; OpenOOD v1.5 knn_postprocessor (which squares the distance)", version=2)

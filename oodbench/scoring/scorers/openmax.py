@@ -9,9 +9,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
 
 TRANSLATION = 10_000.0
 """libmr fits the tail's distances less their smallest plus this constant; only the shift of scale matters."""

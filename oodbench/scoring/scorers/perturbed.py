@@ -9,9 +9,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
-from oodbench.core.scorer import Head, Outputs, Scorer, View
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer, View
+from oodbench.scoring import functional
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
 

@@ -8,9 +8,10 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
-from oodbench.core.scorer import Outputs, Scorer, View
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer, View
+from oodbench.scoring import functional
 
 
 def _layers(outputs: Outputs, prefix: str) -> dict[str, Tensor]:

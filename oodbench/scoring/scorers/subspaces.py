@@ -9,9 +9,10 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
-from oodbench.core.scorer import Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
 
 
 def _origin(train: Outputs) -> Tensor:

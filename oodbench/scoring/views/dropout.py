@@ -8,8 +8,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from oodbench.core.network import Network
 from oodbench.core.registry import view
-from oodbench.core.scorer import Network, View
+from oodbench.core.scorer import View
 
 
 @view("mc-dropout", source="pytorch-ood 0.4 detector/mcd.py; OpenOOD v1.5 dropout_postprocessor (Gal and Ghahramani, ICML 2016)")

@@ -9,8 +9,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.network import Network
+from oodbench.core.outputs import Outputs
 from oodbench.core.registry import view
-from oodbench.core.scorer import Network, Outputs, Scorer, View
+from oodbench.core.scorer import Scorer, View
 
 
 @view("perturbation", source="Liang et al., ICLR 2018; OpenOOD v1.5 odin_postprocessor")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oodbench.core.network import Network
 from oodbench.core.registry import view
-from oodbench.core.scorer import Network, View
+from oodbench.core.scorer import View
 
 
 @view("rotations", source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_postprocessor.py")

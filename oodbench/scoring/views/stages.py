@@ -6,9 +6,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from oodbench.core.network import Network
 from oodbench.core.registry import view
-from oodbench.core.scorer import Network, View
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.scorer import View
+from oodbench.scoring import functional
 
 
 @view("stages", source="Lee et al., NeurIPS 2018 (mean over positions); pytorch-ood 0.4 detector/mmahalanobis.py")

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.registry import augmentation
-from oodbench.core.scorer import Dataset, Geometry
-from oodbench.data.samples import to_float
+from oodbench.data.images import to_float
 from oodbench.training.augmentations.operations import operate
 
 _FRACTALS: Any = "fractals"

@@ -10,8 +10,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import build, method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import CROSS_ENTROPY, require_criterion
 
 

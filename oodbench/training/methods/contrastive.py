@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, normalize
 
 from oodbench.core.errors import SpecError
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import Buffers, Queues, memory, width
 
 _BASE = 0.07  # the base temperature of the code read: losses are scaled by temperature / base

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, linear, normalize
 
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import Buffers, memory, width
 
 _EARLY = 0.2  # share of the centre term's weight in its first tenth of training: 0.001 of 0.005 in the code read

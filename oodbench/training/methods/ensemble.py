@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from oodbench.core.method import Method
 from oodbench.core.registry import method
-from oodbench.core.scorer import Method
 
 
 @method(

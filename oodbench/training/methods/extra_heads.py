@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from oodbench.core.errors import NotApplicable
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import CROSS_ENTROPY, Buffers, memory, require_criterion, width
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, linear, normalize
 
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import CROSS_ENTROPY, require_criterion, width
 
 

@@ -7,8 +7,9 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 
 
 @method(

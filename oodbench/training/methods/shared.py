@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Method, Network
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 
 CROSS_ENTROPY: Any = "cross-entropy"
 """Default of a parameter `of: Method`; the registry makes the method of it."""

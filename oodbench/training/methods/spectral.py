@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, normalize
 from torch.nn.utils.parametrize import register_parametrization
 
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.core.scorer import Batch, Method, Network
 from oodbench.training.methods.shared import CROSS_ENTROPY
 
 

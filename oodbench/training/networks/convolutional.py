@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from oodbench.core.errors import NotApplicable, SpecError
+from oodbench.core.network import Network, Task
 from oodbench.core.registry import network
-from oodbench.core.scorer import Network, Task
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

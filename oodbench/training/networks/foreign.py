@@ -12,9 +12,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from oodbench.core.errors import NotApplicable, UserError
-from oodbench.core.registry import Code, meant, network
-from oodbench.core.scorer import Network, Task
+from oodbench.core.errors import NotApplicable, UserError, meant
+from oodbench.core.network import Network, Task
+from oodbench.core.registry import network
+from oodbench.core.usercode import Code
 
 
 def split(task: Task, module: nn.Module, who: str) -> Network:

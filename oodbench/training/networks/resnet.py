@@ -9,8 +9,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from oodbench.core.errors import NotApplicable
+from oodbench.core.network import Network, Task
 from oodbench.core.registry import network
-from oodbench.core.scorer import Network, Task
 
 
 class BasicBlock(nn.Module):

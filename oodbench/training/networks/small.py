@@ -7,8 +7,8 @@ import math
 from pydantic import PositiveInt
 from torch import nn
 
+from oodbench.core.network import Network, Task
 from oodbench.core.registry import network
-from oodbench.core.scorer import Network, Task
 
 
 @network("mlp", source="oodbench's own")

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import MissingData, SpecError, UserError
-from oodbench.core.scorer import Dataset
 
 # Short lists stand in for OpenOOD's long ones here, and are said not to be them.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not OpenOOD v1.5's list")

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.errors import MissingData, SpecError, UserError
-from oodbench.core.scorer import Dataset, Geometry
 from oodbench.data.corruptions import KINDS, LIBRARY_KINDS, corrupt
-from oodbench.data.samples import fit
+from oodbench.data.images import fit
 from tests.conftest import ROOT
 
 
@@ -148,7 +148,7 @@ def test_a_damaged_image_of_a_list_is_said_with_its_line(tmp_path: Path) -> None
     ],
 )
 def test_labels_out_of_range_and_empty_classes_stop_the_plan(tmp_path: Path, train: list[int], test: list[int], message: str) -> None:
-    from oodbench.suite.parse import load_suite
+    from oodbench.suite.load import load_suite
     from oodbench.suite.plan import make_plan
 
     (tmp_path / "set").mkdir()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from oodbench.core import registry
+from oodbench.core.dataset import Pair
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Pair
-from oodbench.suite.parse import load_suite
+from oodbench.suite.load import load_suite
 from oodbench.suite.plan import make_plan
 from oodbench.suite.sets import PairData
 from tests.conftest import ROOT

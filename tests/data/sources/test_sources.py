@@ -217,7 +217,7 @@ def test_sixteen_bits_become_eight_and_thirty_two_are_refused(tmp_path: Path) ->
 
 
 def test_images_of_different_size_ask_for_a_geometry(tmp_path: Path) -> None:
-    from oodbench.core.scorer import Geometry
+    from oodbench.core.dataset import Geometry
 
     _png(tmp_path / "set/a.png", np.zeros((6, 5, 3), np.uint8))
     _png(tmp_path / "set/b.png", np.zeros((7, 5, 3), np.uint8))

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
-from oodbench.evaluation.metrics import detection as metrics
-from oodbench.evaluation.statistics import trials as stats
+from oodbench.evaluation import metrics
+from oodbench.evaluation import statistics as stats
 
 # Demsar, JMLR 2006, Table 6: AUC of four variants of C4.5 on 14 data sets. Where the printed three decimals tie two of them (voting),
 # the paper's ranks show which was better; the last digit there is ours.
@@ -112,7 +112,7 @@ def test_bootstrap_replicates_equal_metrics_of_the_resampled_scores(ties: bool) 
     names = ("auroc", "fpr95_in", "fpr95_out")
     got = stats.bootstrap(pairs, metrics=names, n=25, seed=3)
     rng = np.random.default_rng(3)  # the same draws again, then the plain metrics of what was drawn
-    weight_in, weight_out = stats._weights(rng, 25, 60), stats._weights(rng, 25, 45)
+    weight_in, weight_out = stats.resampling_weights(rng, 25, 60), stats.resampling_weights(rng, 25, 45)
     assert (weight_in.sum(1) == 60).all()
     assert (weight_out.sum(1) == 45).all()
     for b, j in itertools.product(range(25), range(2)):

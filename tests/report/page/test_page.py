@@ -17,6 +17,7 @@ from oodbench.evaluation.leaderboard import leaderboard
 from oodbench.report.formats import signed
 from oodbench.report.page import cells as pagedata
 from oodbench.report.page import page as report
+from oodbench.report.page.numbers import shortened
 from tests.evaluation.frames import make_rows, make_samples
 
 EVIL = "<script>document.title='owned'</script>"
@@ -83,8 +84,8 @@ def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd
 
 
 def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, text: str) -> None:
+    from oodbench.evaluation import statistics as stats
     from oodbench.evaluation.leaderboard import trials
-    from oodbench.evaluation.statistics import trials as stats
 
     cells = data_of(text)["cells"]
     best, other = cells[0], cells[3]
@@ -120,7 +121,7 @@ def test_hardest_images_of_many_pairs_leave_the_page_small() -> None:
 
 def test_page_shows_the_digits_that_the_command_prints(rows: pd.DataFrame) -> None:
     # 0.00204950 is 0.20 %; shortened to five places first it would become 0.21 %
-    made = pagedata.shortened(pd.DataFrame({"x": [0.0020452]}))[0][0]
+    made = shortened(pd.DataFrame({"x": [0.0020452]}))[0][0]
     assert f"{100 * made:.2f}" == "0.20"
 
 

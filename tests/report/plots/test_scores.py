@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn import metrics as sk
 
 from oodbench.evaluation.leaderboard import leaderboard
-from oodbench.report.plots import scores as plots
+from oodbench.report import distributions, plots
 from tests.evaluation.frames import make_rows, make_samples
 
 
@@ -54,7 +54,7 @@ def test_a_hostile_name_stays_inside_the_folder(rows: pd.DataFrame, samples: pd.
 
 def test_roc_curves_have_the_area_that_scikit_learn_finds(samples: pd.DataFrame) -> None:
     inside, outside = (samples.loc[(samples["scorer"] == "msp") & (samples["ood"] == o), "value"].iloc[0].round(1) for o in ("", "unknown"))
-    fpr, tpr = plots.roc_curve(inside, outside)
+    fpr, tpr = distributions.roc_curve(inside, outside)
     label = np.repeat([0, 1], [len(inside), len(outside)])
     assert np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2) == pytest.approx(sk.roc_auc_score(label, np.concatenate([inside, outside])))
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
@@ -101,7 +101,7 @@ def test_histograms_take_one_trial_and_survive_constant_and_missing_scores(sampl
 
 
 def test_a_method_without_scores_has_no_empty_legend(samples: pd.DataFrame) -> None:
-    some = samples[(samples["method"] != "als") | samples["scorer"].isin(list(plots.QUANTITY))]
+    some = samples[(samples["method"] != "als") | samples["scorer"].isin(list(distributions.QUANTITY))]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # "No artists with labels found to put in legend"
         figure = plots.roc_curves(some)

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from oodbench.evaluation import statistics as stats
 from oodbench.evaluation.leaderboard import leaderboard, trials
-from oodbench.evaluation.statistics import trials as stats
-from oodbench.report.plots import scores as plots
-from oodbench.report.plots import trade_offs as boardplots
+from oodbench.report import plots
+from oodbench.report import plots as boardplots
 from tests.evaluation.frames import make_rows
 from tests.evaluation.statistics.test_trials import DEMSAR
 

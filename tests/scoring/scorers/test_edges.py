@@ -12,7 +12,8 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Outputs, Scorer
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
 from tests.scoring.outputs import blobs, by_default, fitted, with_extras, with_features, world
 
 registry.load_builtin()

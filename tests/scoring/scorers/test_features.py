@@ -12,14 +12,14 @@ import scipy.stats
 import torch
 
 from oodbench.core import registry
-from oodbench.core.scorer import Outputs
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.outputs import Outputs
+from oodbench.scoring import functional
 from oodbench.scoring.scorers import densities, neighbours
 from tests.scoring.outputs import fitted, reference_outputs, world
 
 registry.load_builtin()
 
-MODULES = ("logits", "distances", "neighbours", "subspaces", "densities", "evt")
+MODULES = ("logits", "distances", "neighbours", "subspaces", "densities", "openmax")
 OWN = {n for n in registry.scorers if registry.scorers[n].target.__module__.removeprefix("oodbench.scoring.scorers.") in MODULES}
 
 # ---------------------------------------------------------------- slow references, sample by sample in NumPy

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from oodbench.core import registry
-from oodbench.core.scorer import Outputs, Scorer
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
 from oodbench.scoring.scorers import openmax as evt
 
 rng = np.random.default_rng(0)

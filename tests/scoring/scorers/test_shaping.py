@@ -11,8 +11,11 @@ from torch import Tensor
 
 from oodbench import build, score_all
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Head, Outputs, Scorer
-from oodbench.scoring.functional import streams as functional
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer
+from oodbench.scoring import functional
+from oodbench.scoring.functional import streams
 
 SHAPERS = ["react", "ash", "scale", "lts", "dice", "vra", "optfs", {"weiper": {"repeats": 3}}]
 
@@ -52,10 +55,10 @@ def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
 def test_the_streamed_percentile_is_the_exact_one(q: float, monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.randn(997, 7) * torch.tensor([1e-6, 1.0, 1e6, 0.0, 1.0, 3.0, 1.0])
     exact = np.percentile(values.double().numpy(), q)
-    monkeypatch.setattr(functional, "BLOCK", 64)
+    monkeypatch.setattr(streams, "BLOCK", 64)
     rank = (values.numel() - 1) * q / 100
     ordered = values.flatten().sort().values
-    found = functional._order_statistics(values, (int(rank), math.ceil(rank)))
+    found = functional.order_statistics(values, (int(rank), math.ceil(rank)))
     assert found == [float(ordered[int(rank)]), float(ordered[math.ceil(rank)])]
     assert functional.percentile(values, q) == pytest.approx(exact, rel=1e-6)
 

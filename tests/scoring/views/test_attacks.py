@@ -11,10 +11,12 @@ from torch import nn
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Network, Task
+from oodbench.core.network import Network, Task
+from oodbench.data.contract import toy_images
 from oodbench.runs.runner import run
-from oodbench.scoring.contract import toy_images, toy_network
-from oodbench.suite.parse import load_suite, parse_suite
+from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
+from oodbench.training.contract import toy_network
 
 
 def _linear() -> Network:

@@ -12,18 +12,22 @@ from torch import Tensor, nn
 
 from oodbench import build
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Network, Outputs, Scorer, Task, View
+from oodbench.core.network import Network, Task
+from oodbench.core.outputs import Outputs
+from oodbench.core.scorer import Scorer, View
+from oodbench.data.contract import toy_images
 from oodbench.runs.runner import run
 from oodbench.scoring import contract as contracts
-from oodbench.scoring.functional import streams as functional
+from oodbench.scoring import functional
 from oodbench.suite.parse import parse_suite
+from oodbench.training.contract import toy_network
 
 VIEWED = ["odin", "mds-odin", "mc-dropout", "adascale", "mds-layers", "gram", "rankfeat"]
 
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return contracts.toy_network()
+    return toy_network()
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -34,7 +38,7 @@ def looked(network: Network, scorer: Scorer) -> tuple[Outputs, Outputs, Outputs]
     """Train, validation and test outputs of the toy network with the scorer's extras."""
     view = scorer.view()
     assert view is not None
-    images = [contracts.toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
+    images = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
     plain = [contracts._extracted(network, i) for i in images]
     view.prepare(network, plain[0], plain[1])
     train, val, test = (contracts._with_view(network, view, o, i) for o, i in zip(plain, images, strict=True))
@@ -46,7 +50,7 @@ def looked(network: Network, scorer: Scorer) -> tuple[Outputs, Outputs, Outputs]
 
 
 def test_stages_hands_on_what_hooks_would_see(network: Network) -> None:
-    x = contracts.toy_images(5).images
+    x = toy_images(5).images
     extras = build("view", "stages")(network, x, rng())
     h = (x - network.mean) / network.std
     for i, module in enumerate(network.body):  # type: ignore[arg-type]
@@ -154,7 +158,7 @@ def test_the_leading_singular_component_is_removed(shape: tuple[int, ...]) -> No
 
 def test_rankfeat_edits_one_stage_at_a_time_as_pytorch_ood_does(network: Network) -> None:
     detector = pytest.importorskip("pytorch_ood.detector").RankFeat
-    x = contracts.toy_images(6).images
+    x = toy_images(6).images
     body = list(network.body)  # type: ignore[arg-type]
     energies = []
     for cut in (2, 4):
@@ -215,7 +219,7 @@ def test_dropout_layers_are_switched_on_and_off_again() -> None:
 
 
 def test_features_are_dropped_where_the_network_has_no_dropout(network: Network) -> None:
-    x = contracts.toy_images(6).images
+    x = toy_images(6).images
     extras = build("view", {"mc-dropout": {"passes": 3, "p": 0.25}})(network, x, rng(5))
     again, p, entropy = rng(5), 0.0, 0.0
     for _ in range(3):
@@ -246,7 +250,7 @@ def test_the_perturbation_makes_the_score_smaller(network: Network) -> None:
 
 
 def test_the_perturbed_input_is_one_signed_step(network: Network) -> None:
-    x = contracts.toy_images(4).images
+    x = toy_images(4).images
     view = build("view", {"score-perturbation": {"of": "energy", "epsilon": 0.01}})
     view.prepare(network, None, None)
     moved = x.clone()
@@ -268,7 +272,7 @@ def test_what_cannot_be_perturbed_is_refused(network: Network) -> None:
 
 
 def test_weak_pixels_are_those_of_the_smallest_gradient(network: Network) -> None:
-    x = contracts.toy_images(3).images
+    x = toy_images(3).images
     found = build("view", {"weak-pixels": {"share": 0.1, "step": 0.25}})(network, x, rng())["weak-pixels.features"]
     moved = x.clone()
     for i in range(3):
@@ -288,7 +292,7 @@ def test_adascale_follows_openood(variant: str) -> None:
 
     def outputs(n: int) -> Outputs:
         features = torch.randn(n, 40)
-        from oodbench.core.scorer import Head
+        from oodbench.core.network import Head
 
         head = Head(weight, bias)
         return Outputs(head(features), features, head=head, extras={"weak-pixels.features": features + 0.1 * torch.randn(n, 40)})
@@ -404,7 +408,7 @@ def test_black_images_give_finite_scores(network: Network, name: str) -> None:
     looked(network, scorer)
     view: View | None = scorer.view()
     assert view is not None
-    train = contracts._extracted(network, contracts.toy_images(60))
+    train = contracts._extracted(network, toy_images(60))
     view.prepare(network, train, train)
     x = torch.zeros(2, 1, 8, 8)
     with torch.no_grad():

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
-from oodbench.core.scorer import Geometry, Network, Task
-from oodbench.data.samples import to_float
+from oodbench.core.network import Network, Task
+from oodbench.data.images import to_float
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 

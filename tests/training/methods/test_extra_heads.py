@@ -13,9 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Method, Network, Outputs, Task
-from oodbench.scoring.contract import toy_images, toy_network
-from oodbench.training.loop import initialise
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
+from oodbench.core.outputs import Outputs
+from oodbench.data.contract import toy_images
+from oodbench.training.contract import toy_network
+from oodbench.training.initialise import initialise
 
 CLASSES = 4
 TASK = Task("image", (1, 8, 8), CLASSES, (0.3,), (0.3,))

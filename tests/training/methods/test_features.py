@@ -13,7 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError
-from oodbench.core.scorer import Batch, Network, Outputs
+from oodbench.core.method import Batch
+from oodbench.core.network import Network
+from oodbench.core.outputs import Outputs
 from oodbench.training.methods.shared import Queues
 from tests.training.methods.test_extra_heads import CLASSES, ce, data, dot, gradcheck, made, mean, norm, rng, rows
 

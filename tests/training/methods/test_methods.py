@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.errors import NotApplicable
-from oodbench.core.registry import Spec
-from oodbench.core.scorer import Batch, Geometry, Method, Network, Recipe, Samples, Task
-from oodbench.data.samples import to_float
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
+from oodbench.core.spec import Spec
+from oodbench.data.contract import toy_images
+from oodbench.data.images import to_float
 from oodbench.scoring import contract as contracts
-from oodbench.training.loop import initialise, train
+from oodbench.training.initialise import initialise
+from oodbench.training.loop import train
+from oodbench.training.recipe import Recipe
 from tests.training.methods.test_extra_heads import gradcheck
 
 SHAPE = (1, 8, 8)
@@ -132,7 +137,7 @@ class Kept(list[Any]):
 
 def test_a_killed_training_ends_in_the_same_weights_and_so_does_another_of_the_same_seed(name: str) -> None:
     recipe = Recipe(epochs=2, batch_size=12, lr=0.01, augment=("flip",))
-    shown, others = contracts.toy_images(36, seed=1), contracts.toy_images(20, ood=True)
+    shown, others = toy_images(36, seed=1), toy_images(20, ood=True)
     states = Kept()
 
     def weights(seed: int = 0, **more: Any) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy, softmax
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Method, Network, Task
-from oodbench.training.loop import initialise
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
+from oodbench.training.initialise import initialise
 
 TASK = Task("image", (1, 8, 8), 4, (0.3,), (0.3,))
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Method, Network, Outputs
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network
+from oodbench.core.outputs import Outputs
 from tests.training.methods.test_extra_heads import CLASSES, TASK, ce, data, dot, gradcheck, made, mean, norm, rng, rows
 
 

@@ -11,8 +11,9 @@ import torch
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
-from oodbench.core.scorer import Batch, Method, Network, Task
-from oodbench.training.loop import initialise
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
+from oodbench.training.initialise import initialise
 
 Loop = Callable[[list[float], int], float]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable, SpecError, UserError
-from oodbench.core.scorer import Network, Task
+from oodbench.core.network import Network, Task
 from oodbench.training.networks.foreign import split
 
 SHAPES = {"8x8x1": (1, 8, 8), "28x28x1": (1, 28, 28), "32x32x3": (3, 32, 32), "48x40x3": (3, 48, 40)}

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _data_root(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
+    if value:
+        os.environ["OODBENCH_DATA"] = os.pathsep.join(map(str, value))
+
+
+def _offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["OODBENCH_OFFLINE"] = "1"
+
+
+def data_options(command: F) -> F:
+    """``--data-root`` and ``--offline``, for every command that reads data."""
+    for option in (
+        click.option(
+            "--data-root", multiple=True, type=click.Path(path_type=Path), callback=_data_root, expose_value=False, is_eager=True,
+            help="Folder of data sets instead of OODBENCH_DATA or ./data; may be given several times.",
+        ),
+        click.option("--offline", is_flag=True, callback=_offline, expose_value=False, is_eager=True, help="Never touch the network."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+plugin_option = click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="A Python file that registers components."
+)

@@ -1,0 +1,69 @@
+"""What is measured of the classifier itself: accuracy, calibration, how its logits and features lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return torch.softmax(logits.to(torch.float64), dim=1)
+
+
+def _check_logits(logits: Tensor) -> None:
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"logits: should have the shape (N, C), got {tuple(logits.shape)}")
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError("logits: some are not finite")
+
+
+def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8192) -> dict[str, float]:
+    """Quality of the classifier on ID samples: id_accuracy, ece, nll, brier. logits (N, C), labels (N,) in 0..C-1.
+
+    ``ece``: sum over `bins` equal-width bins of the maximal probability of (share of samples) * |accuracy - mean confidence| (Guo et al.,
+    ICML 2017). ``nll``: mean of -log p_label. ``brier``: mean of sum_c (p_c - [c = label])^2, in [0, 2].
+    """
+    _check_logits(logits)
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(f"labels: should have the shape ({len(logits)},) of the logits, got {tuple(labels.shape)}")
+    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
+        raise ValueError(f"labels: should lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}..{int(labels.max())}")
+    n = len(logits)
+    nll = brier = 0.0
+    confidence, correct = np.empty(n), np.empty(n, dtype=bool)
+    for start in range(0, n, chunk):
+        z, y = logits[start : start + chunk], labels[start : start + chunk].to(logits.device)
+        p = _probabilities(z)
+        top, predicted = p.max(dim=1).values, z.argmax(dim=1)
+        at = torch.arange(len(y), device=y.device)
+        nll -= float(torch.log_softmax(z.to(torch.float64), dim=1)[at, y].sum())
+        brier += float((p.square().sum(dim=1) - 2 * p[at, y] + 1).sum())
+        confidence[start : start + chunk], correct[start : start + chunk] = top.cpu().numpy(), (predicted == y).cpu().numpy()
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(bin_of, weights=correct.astype(float) - confidence, minlength=bins)
+    return {"id_accuracy": float(correct.mean()), "ece": float(np.abs(gap).sum() / n), "nll": nll / n, "brier": brier / n}
+
+
+def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
+    """What label smoothing changes: means over samples of max_prob, max_logit, logit_norm (L2), non_max_std, non_max_ratio. (N, C).
+
+    ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other than the largest, the term that adaptive label
+    smoothing penalises, and ``non_max_ratio`` the same of those probabilities divided by their sum, so that a large maximum does not hide
+    how unequal the rest is. Both are left out for C = 2.
+    """
+    _check_logits(logits)
+    n, classes = logits.shape
+    totals = dict.fromkeys(("max_prob", "max_logit", "logit_norm") + (("non_max_std", "non_max_ratio") if classes > 2 else ()), 0.0)
+    for start in range(0, n, chunk):
+        z = logits[start : start + chunk].to(torch.float64)
+        p = torch.softmax(z, dim=1).sort(dim=1).values
+        totals["max_prob"] += float(p[:, -1].sum())
+        totals["max_logit"] += float(z.max(dim=1).values.sum())
+        totals["logit_norm"] += float(z.norm(dim=1).sum())
+        if classes > 2:
+            totals["non_max_std"] += float(p[:, :-1].std(dim=1).sum())
+            # softmax over the other logits alone: std(p_rest) / (1 - p_max) without dividing two numbers that round to zero
+            rest = z.sort(dim=1).values[:, :-1]
+            totals["non_max_ratio"] += float(torch.softmax(rest, dim=1).std(dim=1).sum())
+    return {name: total / n for name, total in totals.items()}

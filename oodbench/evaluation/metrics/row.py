@@ -1,0 +1,72 @@
+"""All numbers of one row in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from oodbench.evaluation.metrics.arrays import Array, ArrayLike, _correct_array, scores_array
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.metrics.detection import _detection, detection_metrics
+from oodbench.evaluation.metrics.risk import oscr, risk_coverage
+
+
+def row_metrics(
+    *,
+    id_scores: ArrayLike,
+    ood_scores: ArrayLike | None = None,
+    id_correct: ArrayLike | None = None,
+    edited_correct: ArrayLike | None = None,
+    val_scores: ArrayLike | None = None,
+    id_quality: Mapping[str, float] | None = None,
+    id_analysis: Mapping[str, float] | None = None,
+    ood_analysis: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """The metrics of one row of results.csv, {column: value}; what is undefined or was not given is left out.
+
+    `ood_scores` None makes an ID-only row. `id_correct` (N,): is the network's own prediction right; `edited_correct` (N,): that of the
+    network as the scorer edits it. `val_scores`: scores of ID validation samples, which alone choose the threshold of ``tpr95_in_val``
+    (share of ID test accepted) and ``fpr95_in_val`` (share of OOD accepted). `id_quality` is `id_metrics` of the ID test logits,
+    `id_analysis` and `ood_analysis` are `analysis` of the ID test and the OOD logits: they do not depend on the scorer, so
+    compute them once. ``scod_*`` are `risk_coverage` on ID and OOD together with loss 1/2 for an accepted OOD sample and 1/2 for an
+    accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as torch-uncertainty 0.13 defines it).
+    """
+    inside = scores_array(id_scores, "ID scores")
+    row: dict[str, float] = {}
+    correct = None if id_correct is None else _correct_array(id_correct, len(inside), "correct ID predictions")
+    if correct is not None:
+        row["id_accuracy"] = float(correct.mean())
+    if edited_correct is not None:
+        row["edited_accuracy"] = float(_correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean())
+    threshold = None
+    if val_scores is not None:
+        val = np.sort(scores_array(val_scores, "ID validation scores"))
+        threshold = val[int(np.argmax(np.arange(1, len(val) + 1) / len(val) >= 0.95))]
+        row["tpr95_in_val"] = float(np.mean(inside <= threshold))
+    row |= {f"{name}_id": value for name, value in (id_analysis or {}).items()}
+    if ood_scores is None:
+        row |= {"n_id": len(inside), "n_ood": 0, "n_tied": int(len(inside) - _singles(inside)), **(id_quality or {})}
+        if correct is not None:
+            row["aurc"], row["augrc"] = risk_coverage(inside, (~correct).astype(float))
+            if 0 < correct.sum() < len(correct):
+                row["auroc_misclassified"] = detection_metrics(inside[correct], inside[~correct])["auroc"]
+        return _in_order(row)
+    outside = scores_array(ood_scores, "OOD scores")
+    row |= _detection(inside, outside)
+    if threshold is not None:
+        row["fpr95_in_val"] = float(np.mean(outside <= threshold))
+    if correct is not None:
+        row["oscr"] = oscr(inside, outside, correct)
+        losses = np.concatenate([(~correct) / 2, np.full(len(outside), 0.5)])
+        row["scod_aurc"], row["scod_augrc"] = risk_coverage(np.concatenate([inside, outside]), losses)
+    row |= {f"{name}_ood": value for name, value in (ood_analysis or {}).items()}
+    return _in_order(row)
+
+
+def _singles(values: Array) -> int:
+    return int(np.count_nonzero(np.unique(values, return_counts=True)[1] == 1))
+
+
+def _in_order(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: row[name] for name in METRICS if name in row}

@@ -1,0 +1,80 @@
+"""Which plots a results folder gets. It alone knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oodbench.evaluation import statistics as stats
+from oodbench.evaluation.metrics.columns import label
+from oodbench.report.distributions import QUANTITY, compact
+from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
+from oodbench.report.plots.scores import known_unknown, roc_curves, score_histograms
+from oodbench.report.plots.style import _file_name, _shifts, first, save, where
+from oodbench.report.plots.sweeps import severity_curves, severity_of, sweep_curves, swept
+from oodbench.report.plots.trade_offs import cd_diagram, cost_quality, trade_off
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def draw(board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, *, scorers: Sequence[str]) -> Mapping[str, Figure]:
+    """Every picture that the leaderboard of one pair and network (all conditions) has something to show in, by name."""
+    clean = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
+    found: dict[str, Figure] = {}
+    value = next((f"{s}_auroc" for s in _shifts(clean, "auroc")), "")
+    if not value:
+        return found
+    if clean["id_accuracy"].notna().any():
+        found["trade-off"] = trade_off(clean)
+    if costs is not None and len(costs):
+        found["cost"] = cost_quality(clean, costs, value=value)
+    for (name, parameter), _ in swept(clean).items():
+        # the board is sorted by what was found; the rows still stand in the suite's order, whose first method is what one compares with
+        other = next((str(n) for n in trials["method"] if str(n).partition("(")[0] != name), None)
+        found[f"sweep-{name}-{parameter}"] = sweep_curves(clean, name, parameter, scorers=scorers, baseline=other)
+    if len({severity_of(str(c)) for c in board["condition"]} - {None}) > 1:
+        found["severity"] = severity_curves(board, scorers=scorers)
+    mine = trials[(trials["condition"] == "clean") & (trials["id_set"] == "id")]
+    for of in ("method", "scorer"):
+        table = stats.blocks(mine, value, of=of, within=[]).dropna(axis=1, how="all")
+        if len(table.dropna()) > 1 and 1 < table.shape[1] <= 40:
+            found[f"ranks-{of}s"] = cd_diagram(table, title=f"Ranks of {of}s by {label(value)}, {where(clean)}")
+    return found
+
+
+def representative(board: pd.DataFrame, most: int) -> list[str]:
+    """The scorers to show where not all fit: msp, the field's baseline, then the best by their mean near (else far) AUROC over methods."""
+    value = board["near_auroc"] if board["near_auroc"].notna().any() else board["far_auroc"]
+    best = value.groupby(board["scorer"], sort=False).mean().sort_values(ascending=False, kind="stable").index
+    return first([*(["msp"] if "msp" in set(best) else []), *best], most)
+
+
+def draw_all(rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None) -> list[Path]:
+    """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files written."""
+    from oodbench.evaluation.costs import costs
+    from oodbench.evaluation.leaderboard import leaderboard, trials
+
+    samples, whole = compact(samples), leaderboard(rows)
+    each = trials(rows)
+    spent = costs(rows, timing) if timing is not None and len(timing) else None
+    written: list[Path] = []
+    board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
+    for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
+        name = _file_name(f"{pair}-{network}" if network else str(pair))
+        if cells[["near_auroc", "far_auroc"]].notna().any(axis=None):
+            written += save(heat_map(cells), folder / f"heatmap-{name}")
+        mine = samples[(samples["pair"] == pair) & (samples["network"] == network)] if len(samples) else samples
+        if len(mine):
+            written += save(score_histograms(mine, scorers=representative(cells, 5)), folder / f"scores-{name}")
+            written += save(roc_curves(mine, scorers=representative(cells, 6)), folder / f"roc-{name}")
+            if mine["scorer"].isin(list(QUANTITY)).any():
+                written += save(known_unknown(mine), folder / f"known-unknown-{name}")
+        here, ours = ((f["pair"] == pair) & (f["network"] == network) for f in (whole, each))
+        for kind, figure in draw(whole[here], each[ours], spent, scorers=representative(cells, 5)).items():
+            written += save(figure, folder / f"{_file_name(kind)}-{name}")
+    if board.groupby(["pair", "network"]).ngroups > 1 and board["near_auroc"].notna().any():
+        written += save(rank_heat_map(board), folder / "ranks-by-pair")
+    return written

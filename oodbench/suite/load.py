@@ -1,0 +1,48 @@
+"""From a YAML file to a suite: the only reader of a suite's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oodbench.core.errors import UserError
+from oodbench.suite.parse import parse_suite
+from oodbench.suite.suite import Suite
+
+
+def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
+    """Read, check and resolve a suite file. Raises UserError with one line per mistake: file, key path, what is wrong, what is allowed."""
+    file = Path(file)
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); give the path of a suite file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: is not a text file; give the path of a suite file") from None
+    try:
+        raw = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    return parse_suite(raw, file=file, plugins=plugins)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice, of which YAML would silently keep the last."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if isinstance(key, str) and key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+        seen.add(key if isinstance(key, str) else str(key))
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,161 @@
+"""What a network, a method and an augmentation must do, with toys to check them on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from oodbench.core import registry
+from oodbench.core.errors import MissingData, NotApplicable
+from oodbench.core.identity import fingerprint
+from oodbench.core.method import Batch, Method
+from oodbench.core.network import Network, Task
+from oodbench.core.spec import Spec, SpecLike
+from oodbench.data.contract import CLASSES, _shape, toy_images
+from oodbench.data.samples import TensorSamples
+from oodbench.training.initialise import initialise
+
+SMALL: SpecLike = {"small-cnn": {"width": 8}}
+"""The network on which methods, views and scorers of networks are tried."""
+
+
+_SHAPES = ((1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 224, 224))
+"""Input shapes offered to a network, in order, until one suits it."""
+
+
+_STEPS = 25
+
+
+def toy_network(method: SpecLike = "cross-entropy", network: SpecLike = SMALL) -> Network:
+    """A small network trained by `method` on the toy images until it knows their classes."""
+    specs = [registry.resolve("method", method), registry.resolve("network", network)]
+    place = fingerprint([s.identity for s in specs])
+    if place not in _toys:
+        built: Method = registry.build("method", specs[0])
+        images = toy_images(64)
+        toy = initialise(specs[1], built, _task((1, 8, 8), images), seed=0)
+        _fit(toy, built, [_batch(images, built)], _STEPS)
+        _toys[place] = toy.eval()
+    return _toys[place]
+
+
+_toys: dict[str, Network] = {}
+
+
+def _task(shape: tuple[int, int, int], images: TensorSamples, classes: int = CLASSES) -> Task:
+    x = images.images
+    return Task("image", shape, classes, tuple(x.mean((0, 2, 3)).tolist()), tuple(x.std((0, 2, 3)).tolist()))
+
+
+def _batch(images: TensorSamples, method: Method, seed: int = 0) -> Batch:
+    x, rng = images.images, torch.Generator().manual_seed(seed)
+    outliers = toy_images(len(x), x.shape[1:], ood=True).images if "outliers" in method.needs else None
+    return Batch(x, images.labels, outliers, tuple(x.flip(-1) for _ in range(method.views)), 0.5, rng)
+
+
+def _fit(network: Network, method: Method, batches: Sequence[Batch], steps: int) -> list[float]:
+    """Losses of a few steps, the global random state seeded and restored."""
+    losses = []
+    network.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.01)
+        for step in range(steps):
+            batch = batches[step % len(batches)]._replace(rng=torch.Generator().manual_seed(step), progress=step / steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss = method.loss(network, batch)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    return losses
+
+
+def _method(spec: Spec) -> Iterator[str]:
+    method: Method = registry.build("method", spec)
+    if method.provides != "loss":
+        return
+    images = toy_images(16)
+    network = initialise(SMALL, method, _task((1, 8, 8), images), seed=0)
+    network.train()
+    batch = _batch(images, method)
+    loss = method.loss(network, batch)
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        yield f"loss returned {_shape(loss)}; a scalar is due"
+        return
+    if not torch.isfinite(loss):
+        yield "loss is not finite on an ordinary batch"
+        return
+    loss.backward()
+    for name, p in network.named_parameters():
+        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all()):
+            yield f"no finite gradient reaches {name}"
+    for name in network.heads:
+        if network.heads[name](network.features(batch.inputs)).shape[0] != len(batch.inputs):
+            yield f"head {name!r} does not give one row for each sample"
+    losses = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    again = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    if losses != again:
+        yield "gives other losses with the same seed; draw randomness from batch.rng or torch's global generator"
+    if not all(map(math.isfinite, losses)) or sum(losses[-5:]) >= sum(losses[:5]):
+        yield f"{_STEPS} steps on one batch do not lower the loss ({losses[0]:.3g} to {losses[-1]:.3g})"
+    alone = toy_images(1)
+    network.eval()
+    if not torch.isfinite(method.loss(network, _batch(alone, method))):
+        yield "loss is not finite on a batch of one"
+
+
+def _network(spec: Spec) -> Iterator[str]:
+    built = None
+    for shape in _SHAPES:
+        images = toy_images(4, shape)
+        try:
+            built = initialise(spec, Method(), _task(shape, images), seed=0)
+            break
+        except (NotApplicable, MissingData):
+            continue
+    if built is None:
+        return
+    network, x = built.eval(), toy_images(4, shape).images
+    logits, features = network(x), network.features(x)
+    if tuple(logits.shape) != (4, CLASSES):
+        yield f"logits have the shape {tuple(logits.shape)}; (4, {CLASSES}) is due, one for each known class"
+    if features.dim() != 2 or len(features) != 4:
+        yield f"features have the shape {tuple(features.shape)}; (B, D) is due"
+        return
+    if not torch.allclose(network.head(features), logits, atol=1e-5):
+        yield "logits are not head(features)"
+    modules = dict(network.named_modules())
+    for stage in network.stages:
+        if stage not in modules:
+            yield f"names a stage {stage!r} that is no submodule"
+    if not torch.equal(network(x), logits):
+        yield "gives other logits the second time in evaluation mode"
+    other = initialise(spec, Method(), network.task, seed=1).eval()
+    other.load_state_dict(network.state_dict())
+    if not torch.equal(other(x), logits):
+        yield "does not come back from its state dict"
+    network.train()
+    torch.logsumexp(network(x), dim=1).sum().backward()
+    for name, p in network.named_parameters():
+        if p.requires_grad and p.grad is None:
+            yield f"no gradient reaches {name}"
+
+
+def _augmentation(spec: Spec) -> Iterator[str]:
+    augment = registry.build("augmentation", spec)
+    for shape in ((1, 28, 28), (3, 32, 32)):
+        x = toy_images(6, shape).images
+        copy = x.clone()
+        out = augment(x, torch.Generator().manual_seed(0))
+        if tuple(out.shape) != tuple(x.shape) or out.dtype != x.dtype:
+            yield f"returns {_shape(out)} {out.dtype} for {_shape(x)} {x.dtype}"
+            return
+        if not torch.isfinite(out).all() or float(out.min()) < 0 or float(out.max()) > 1:
+            yield "leaves [0, 1]"
+        if not torch.equal(x, copy):
+            yield "changes its inputs"
+        if not torch.equal(augment(x, torch.Generator().manual_seed(0)), out):
+            yield "differs with the same generator"
