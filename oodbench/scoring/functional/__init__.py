@@ -1,5 +1,6 @@
 """Functions that several scores share: streamed, in blocks, the same on every device."""
 
+from oodbench.scoring.functional.covariance import Moments, class_means, moments, whitening
 from oodbench.scoring.functional.logits import (
     energy,
     log_odds,
@@ -9,7 +10,6 @@ from oodbench.scoring.functional.logits import (
     top_share,
     wide,
 )
-from oodbench.scoring.functional.moments import Moments, class_means, moments, whitening
 from oodbench.scoring.functional.neighbours import Bank, bank, normalised, similarities, unit_features
 from oodbench.scoring.functional.stages import stage_objection, stage_outputs, with_stage
 from oodbench.scoring.functional.streams import (

@@ -18,7 +18,7 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor,
     known = (labels >= 0) & (labels < classes)
     where = torch.where(known, labels, classes)
     sums = torch.zeros(classes + 1, features.shape[1], dtype=torch.float64, device=features.device)
-    for f, y in zip(blocks(features), blocks(where), strict=True):
+    for f, y in zip(blocks(features), where.split(BLOCK), strict=True):
         _add_by_class(sums, f.double(), y)
     counts = torch.bincount(where, minlength=classes + 1)[:-1].double()
     return sums[:-1] / counts.clamp(min=1).unsqueeze(1), counts
