@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from oodbench.evaluation import statistics as stats
-from oodbench.evaluation.leaderboard import leaderboard
+from oodbench.evaluation.leaderboard import over_trials
 from oodbench.evaluation.metrics.columns import COUNTS, ID_ONLY, METRICS
 from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.report.page import page as report
@@ -88,9 +88,9 @@ def main() -> None:
     options = parser.parse_args()
 
     rows = make_rows(options.rows)
-    used, passed, board = timed(lambda: leaderboard(rows), options.repeat)
+    used, passed, board = timed(lambda: over_trials(rows), options.repeat)
     line(f"leaderboard of {len(rows):,} rows, {len(board):,} cells, {board.shape[1]} columns", used, passed, "target < 2 s")
-    used, passed, page = timed(lambda: report.page(rows, board), options.repeat)
+    used, passed, page = timed(lambda: report.render(rows, board), options.repeat)
     line(f"report of the same ({len(page) / 1e6:.1f} MB)", used, passed, "target < 5 s")
 
     rng = np.random.default_rng(0)

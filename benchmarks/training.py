@@ -33,7 +33,7 @@ from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
 from oodbench.data.samples import TensorSamples
 from oodbench.scoring.contract import example
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import train
 from oodbench.training.optimiser import make_optimizer, running_as
 from oodbench.training.recipe import Recipe
@@ -109,7 +109,7 @@ def made(count: int) -> TensorSamples:
 
 
 def fresh(options: argparse.Namespace, method: Method | None = None) -> Network:
-    return initialise(options.network, method or registry.build("method", "cross-entropy"), TASK, seed=0).to(
+    return fresh_weights(options.network, method or registry.build("method", "cross-entropy"), TASK, seed=0).to(
         options.device
     )
 

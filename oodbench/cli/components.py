@@ -22,8 +22,8 @@ def describe(kind: str) -> list[dict[str, Any]]:
     from oodbench.core.scorer import Scorer
 
     found = []
-    for name in registry.registry(kind):
-        c = registry.registry(kind)[name]
+    for name in registry.of_kind(kind):
+        c = registry.of_kind(kind)[name]
         entry: dict[str, Any] = {
             "name": name, "summary": c.summary, "source": c.source, "version": c.version,
             "parameters": [{"name": n, "type": t, "default": d} for n, t, d in c.signature],
@@ -92,9 +92,9 @@ def check(plugin: Path) -> None:
     from oodbench.core import registry
     from oodbench.scoring.contract import check as check_component
 
-    before = {kind: set(registry.registry(kind)) for kind in registry.KINDS}
+    before = {kind: set(registry.of_kind(kind)) for kind in registry.KINDS}
     registry.load_plugin(plugin)
-    new = [(kind, name) for kind in registry.KINDS for name in registry.registry(kind) if name not in before[kind]]
+    new = [(kind, name) for kind in registry.KINDS for name in registry.of_kind(kind) if name not in before[kind]]
     if not new:
         raise UserError(
             f"{plugin}: registers no component; use a decorator such as @oodbench.scorer('name', source='...')"

@@ -34,10 +34,9 @@ def status(names: tuple[str, ...]) -> None:
     Exits with status 1 if something named is missing.
     """
     from oodbench.data.needs import every_set
-    from oodbench.data.status import status as look
-    from oodbench.data.status import status_lines
+    from oodbench.data.status import status_lines, status_of
 
-    found = look(_needs(names) if names else every_set())
+    found = status_of(_needs(names) if names else every_set())
     for line in status_lines(found):
         click.echo(line)
     short = [s for s in found if s.state != "here"]
@@ -134,7 +133,7 @@ def _needs(names: tuple[str, ...]) -> list[Need]:
     """What data sets, pairs and suite files need; of a name that is both, the data set's (``pair:NAME`` is the pair)."""
     from oodbench.core import registry
     from oodbench.core.errors import meant
-    from oodbench.data.needs import needs, needs_of_set
+    from oodbench.data.needs import needs_of_set, of_pair
 
     found: list[Need] = []
     for name in names:
@@ -144,7 +143,7 @@ def _needs(names: tuple[str, ...]) -> list[Need]:
                 click.echo(f"{name}: the data set; the pair of that name is pair:{name}", err=True)
         elif name.endswith((".yaml", ".yml")) or name.removeprefix("pair:") in registry.pairs:
             for _, pair in _pairs(name.removeprefix("pair:")):
-                found += needs(pair)
+                found += of_pair(pair)
         else:
             raise UserError(
                 f"{name!r} is no data set, pair or suite file{meant(name, [*registry.datasets, *registry.pairs])}"

@@ -12,10 +12,7 @@ from typing import TextIO
 import click
 
 import oodbench
-from oodbench.cli.components import COMMANDS as components
-from oodbench.cli.data import data
-from oodbench.cli.results import COMMANDS as results
-from oodbench.cli.run import run
+from oodbench.cli import components, data, results, run
 from oodbench.core.errors import UserError
 
 
@@ -37,7 +34,7 @@ def cli() -> None:
     warnings.showwarning = show
 
 
-for _command in (run, *results, data, *components):
+for _command in (run.run, *results.COMMANDS, data.data, *components.COMMANDS):
     cli.add_command(_command)
 
 

@@ -42,7 +42,7 @@ def leaderboard(
     from oodbench.report.text import shown_by, to_text
 
     rows = where(read(results), conditions)
-    board, columns = board_of.leaderboard(rows, by=by), show or shown_by(by)
+    board, columns = board_of.over_trials(rows, by=by), show or shown_by(by)
     if costs:
         board, columns = spending.join(board, rows, results), (*columns, *spending.SPENT)
     click.echo(to_text(board, style, columns))
@@ -89,17 +89,17 @@ def compare(
     """
     from oodbench.evaluation import comparison as comparing
     from oodbench.evaluation import evidence, reference
-    from oodbench.report import comparison as compare_text
+    from oodbench.report import comparison
     from oodbench.report.comparison import lines
-    from oodbench.runs import reopen as stored
+    from oodbench.runs import reopen
 
     sides = comparing.sides(a, b, conditions, conditions_b) if b or conditions_b else reference.sides(a, conditions)
-    matches = comparing.compare(*sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs)
+    matches = comparing.between(*sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs)
     if tests:
-        whole = stored.with_samples(sides[0], a, store, plugins), stored.with_samples(sides[1], b or a, store_b or store, plugins)
+        whole = reopen.with_samples(sides[0], a, store, plugins), reopen.with_samples(sides[1], b or a, store_b or store, plugins)
         for m in matches:
             click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
-    click.echo(compare_text.document(*sides, matches, values, style))
+    click.echo(comparison.document(*sides, matches, values, style))
 
 
 @click.command()
@@ -109,7 +109,7 @@ def merge(folders: tuple[Path, ...], into: Path) -> None:
     """Put results of one suite, made on several machines, together in one folder."""
     from oodbench.runs import merge as merging
 
-    rows = merging.merge(folders, into)
+    rows = merging.folders(folders, into)
     click.echo(f"{into}: {len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders")
 
 
@@ -139,7 +139,7 @@ def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None
     from oodbench.runs import verify as verifying
     from oodbench.runs.findings import CONTRADICTED, to_lines
 
-    findings = verifying.verify(results, store, plugins)
+    findings = verifying.folder(results, store, plugins)
     click.echo("\n".join(to_lines(findings)))
     if any(f.state == CONTRADICTED for f in findings):
         sys.exit(1)

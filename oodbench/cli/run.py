@@ -117,9 +117,9 @@ def _summary(done: Any) -> None:
 
     click.echo(to_text(done.leaderboard))
     if len(done.claims):
-        from oodbench.report.text import claims_to_text as verdicts
+        from oodbench.report.text import claims_to_text
 
-        click.echo(verdicts(done.claims))
+        click.echo(claims_to_text(done.claims))
     made = ", ".join(f"{n} {kind}" for kind, n in done.made.items())
     click.echo(
         f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, history.csv, suite.yaml, report.html, plots/)"

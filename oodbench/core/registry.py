@@ -98,7 +98,7 @@ _by_kind = dict(zip(KINDS, _all, strict=True))
 _loaded = False
 
 
-def registry(kind: str) -> Registry:
+def of_kind(kind: str) -> Registry:
     """The registry of a kind, one of KINDS; UserError else."""
     if kind not in _by_kind:
         raise UserError(f"unknown kind {kind!r}; allowed: {', '.join(KINDS)}")
@@ -166,10 +166,10 @@ def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | 
     if isinstance(raw, Spec):
         return raw
     if isinstance(raw, str):
-        return registry(kind)[raw].resolve({}, alias=alias, folder=folder)
+        return of_kind(kind)[raw].resolve({}, alias=alias, folder=folder)
     if isinstance(raw, Mapping) and len(raw) == 1:
         ((name, params),) = raw.items()
-        return registry(kind)[str(name)].resolve(params, alias=alias, folder=folder)
+        return of_kind(kind)[str(name)].resolve(params, alias=alias, folder=folder)
     raise SpecError([("", f"a {kind} should be a name or {{name: {{parameter: value}}}}, got {raw!r}")])
 
 

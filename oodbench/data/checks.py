@@ -16,7 +16,7 @@ from oodbench.core.spec import plain_value
 from oodbench.data.needs import Need
 from oodbench.data.sources.files import FileSamples
 from oodbench.data.sources.index import trust
-from oodbench.data.sources.roots import cache_folder, places, roots
+from oodbench.data.sources.roots import cache_folder, data_roots, places
 from oodbench.data.status import Progress, _dataset, _set
 
 LOCK = "oodbench.lock.json"
@@ -118,7 +118,7 @@ def _shapes(samples: Samples, places: Sequence[int]) -> list[str]:
 
 def _lock_file(seen: Sequence[Path]) -> Path:
     """The lock file of the data root that holds the data; for data elsewhere (packages, a user's own paths) one in the cache folder."""
-    for root in roots():
+    for root in data_roots():
         for place in seen:
             if place.resolve().is_relative_to(root.resolve()):
                 return root / LOCK

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import UserError
+from oodbench.data import needs
 from oodbench.data.images import fit, to_float
-from oodbench.data.needs import needs
 from oodbench.data.status import Progress, _dataset
 
 _SIDE = 16
@@ -110,7 +110,7 @@ def audit(
     skipped = []
     cache: dict[str, Dataset] = {}
     geometry = pair.geometry
-    for need in needs(pair):
+    for need in needs.of_pair(pair):
         name = need.role.partition(": ")[2] or need.role
         try:
             samples = _dataset(need.spec, cache)[need.split]
@@ -121,7 +121,7 @@ def audit(
             channels, height, width = samples.read([0]).shape[1:]
             geometry = Geometry((channels, height, width))
         known[name] = looks(samples, geometry, name, progress)
-    outside = [n.role.partition(": ")[2] for n in needs(pair) if n.role.startswith(("near", "far"))]
+    outside = [n.role.partition(": ")[2] for n in needs.of_pair(pair) if n.role.startswith(("near", "far"))]
     sides = [("train", "test"), ("val", "test"), ("train", "val")]
     sides += [(a, b) for a in ("train", "val", "test", "OOD validation", "outliers") for b in outside]
     found = []

@@ -19,7 +19,7 @@ class Need(NamedTuple):
     split: str
 
 
-def needs(pair: Pair) -> list[Need]:
+def of_pair(pair: Pair) -> list[Need]:
     """Every set of a pair with the split that its role reads."""
     if pair.id is None:
         return []

@@ -16,7 +16,7 @@ from oodbench.core.spec import Spec, plain_value
 from oodbench.data.needs import Need, of_leaves
 from oodbench.data.sources.download import downloads
 from oodbench.data.sources.index import Present, trust
-from oodbench.data.sources.roots import offline, places, roots
+from oodbench.data.sources.roots import data_roots, offline, places
 
 Progress = Callable[[str, int, int], None]
 """Called with a set's name, images done and images in all."""
@@ -47,7 +47,7 @@ class Status(NamedTuple):
     where: str
 
 
-def status(wanted: Sequence[Need]) -> list[Status]:
+def status_of(wanted: Sequence[Need]) -> list[Status]:
     """Whether the sets on disk that the needs come down to are here, without reading the files of large ones."""
     cache: dict[str, Dataset] = {}
     return [_status(need, cache) for need in of_leaves(wanted)]
@@ -109,7 +109,7 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
     gone on with by the next one.
     """
     left = []
-    missing = {s.need.spec.name: s for s in status(wanted) if s.state != "here"}
+    missing = {s.need.spec.name: s for s in status_of(wanted) if s.state != "here"}
     for s in missing.values():
         leaf = s.need.spec
         if leaf.name not in downloads or s.state == "broken":
@@ -118,7 +118,7 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
         if offline():
             left.append(f"{leaf.name}: offline, so nothing was asked for; run again without --offline")
             continue
-        target = roots()[0] / leaf.name
+        target = data_roots()[0] / leaf.name
         say(f"{leaf.name}: downloading to {target}")
         try:
             downloads[leaf.name](target)

@@ -43,7 +43,7 @@ class Claim(BaseModel):
     alpha: float = Field(0.05, gt=0, lt=0.5)
 
 
-def parse(raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> tuple[Claim, ...]:
+def parse_claims(raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> tuple[Claim, ...]:
     """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with every mistake."""
     if not isinstance(raw, list):
         raise SpecError([("", f"should be a list of claims, got {raw!r}")])

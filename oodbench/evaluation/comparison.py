@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation import statistics as stats
-from oodbench.evaluation.leaderboard import CELL, leaderboard, trials
+from oodbench.evaluation import statistics
+from oodbench.evaluation.leaderboard import CELL, over_trials, trials
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES, lower_is_better
 from oodbench.evaluation.rows import read, where
@@ -89,7 +89,7 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     if is_folder(path):
         rows = where(read([path]), conditions, option=option)
         rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
-        return Side(path.name if path.is_dir() else path.parent.name, leaderboard(rows), trials(rows))
+        return Side(path.name if path.is_dir() else path.parent.name, over_trials(rows), trials(rows))
     try:
         table = pd.read_csv(path, keep_default_na=True)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ class Match(NamedTuple):
     differences: dict[str, Difference]
 
 
-def compare(a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3) -> list[Match]:
+def between(a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3) -> list[Match]:
     """Match rows that agree in `by` (and in pair, network and tuning where both sides name the same) and compare their values.
 
     Our own rows are compared paired, over the splits (or, with one split, the seeds) that both have; a published table by Welch's interval
@@ -175,7 +175,7 @@ def compare(a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATC
             matches.append(Match(mine, other, differences))
     for value in values:  # one family: the different comparisons of one value
         held = once(matches, value)
-        for group, p in zip(held, stats.holm([g[0].differences[value].p for g in held]), strict=True):
+        for group, p in zip(held, statistics.holm([g[0].differences[value].p for g in held]), strict=True):
             for m in group:
                 m.differences[value] = m.differences[value]._replace(p_holm=float(p))
     return matches
@@ -199,11 +199,11 @@ def _plain_set(side: Side, key: str) -> set[str]:
 def _difference(a: Side, b: Side, mine: dict[str, Any], other: dict[str, Any], value: str, runs: int) -> Difference:
     lower = lower_is_better(value)
     if a.trials is not None and b.trials is not None:
-        d = stats.paired_trials(_trials(a.trials, mine), _trials(b.trials, other), value, lower_is_better=lower)
+        d = statistics.paired_trials(_trials(a.trials, mine), _trials(b.trials, other), value, lower_is_better=lower)
         if d.n:
             return Difference(d.difference, d.low, d.high, d.n, d.unit, d.p, d.p, d.p_wilcoxon, d.p_sign, d.wins, d.ties, d.losses)
-    w = stats.welch(_summary_of(mine, value, runs), _summary_of(other, value, runs))
-    nan = stats.NAN
+    w = statistics.welch(_summary_of(mine, value, runs), _summary_of(other, value, runs))
+    nan = statistics.NAN
     return Difference(w.value, w.low, w.high, w.n, "", w.p, w.p, nan, nan, 0, 0, 0)
 
 

@@ -26,7 +26,7 @@ bytes_stored: weights, and outputs of training data and of views that this score
 reads: what it may look at besides test samples: train, val, noise (made), ood-val, outliers (by the method)."""
 
 
-def costs(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
+def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
     """One row per network, method and scorer, the columns COLUMNS; what the timing does not tell is NaN."""
     import pandas as pd
 
@@ -71,7 +71,7 @@ def join(board: pd.DataFrame, rows: pd.DataFrame, folders: Iterable[Path]) -> pd
     there = [pd.read_csv(f, keep_default_na=False) for f in files if f.is_file()]
     if not there:
         raise UserError(f"{files[0]}: no such file; costs are read from the timing.csv that a run writes")
-    return board.merge(costs(rows, pd.concat(there, ignore_index=True)), on=list(KEYS), how="left")
+    return board.merge(of_rows(rows, pd.concat(there, ignore_index=True)), on=list(KEYS), how="left")
 
 
 def _at(values: pd.Series[Any], key: Any) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import statistics
 from oodbench.evaluation.comparison import Match, Side
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.detection import detection_metrics
@@ -20,7 +20,7 @@ class SampleTest(NamedTuple):
     seed: str
     ood: str
     shift: str
-    test: stats.DeLong
+    test: statistics.DeLong
     p_holm: float
 
 
@@ -28,7 +28,7 @@ class Evidence(NamedTuple):
     """What the scores themselves say of one match: DeLong's tests, and the bootstrap interval of A - B over samples, trials held fixed."""
 
     tests: list[SampleTest]
-    intervals: dict[str, stats.Interval]
+    intervals: dict[str, statistics.Interval]
     why: str
 
 
@@ -49,9 +49,9 @@ def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evi
             continue
         common[trial] = [s for s in same if s]
         for ood in common[trial]:
-            test = stats.delong(x[""].values, x[ood].values, y[""].values, y[ood].values)
+            test = statistics.delong(x[""].values, x[ood].values, y[""].values, y[ood].values)
             tests.append(SampleTest(*trial, ood, x[ood].shift, test, test.p))
-    adjusted = stats.holm([t.test.p for t in tests])
+    adjusted = statistics.holm([t.test.p for t in tests])
     tests = [t._replace(p_holm=float(p)) for t, p in zip(tests, adjusted, strict=True)]
     if not tests:
         return Evidence([], {}, "the two sides did not score the same samples")
@@ -67,9 +67,9 @@ def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evi
             sides.append(list(splits.values()))
         if sides[0] and all(t.keys() == split[0].keys() for split in sides[0] for t in split):
             # the same seed draws the same samples for both sides
-            drawn = stats.bootstrap_mean(sides[0], n=replicates) - stats.bootstrap_mean(sides[1], n=replicates)
+            drawn = statistics.bootstrap_mean(sides[0], n=replicates) - statistics.bootstrap_mean(sides[1], n=replicates)
             means = [float(np.mean([np.mean([_auroc(t, s) for t in split for s in t if s]) for split in side])) for side in sides]
-            intervals[shift] = stats.percentile_interval(means[0] - means[1], drawn)
+            intervals[shift] = statistics.percentile_interval(means[0] - means[1], drawn)
     return Evidence(tests, intervals, "")
 
 

@@ -71,7 +71,7 @@ def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
     return keys.drop(columns="board").merge(table, left_index=True, right_on="cell").drop(columns="cell").reset_index(drop=True)
 
 
-def leaderboard(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str | None = None) -> pd.DataFrame:
+def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str | None = None) -> pd.DataFrame:
     """The ranked leaderboard of the rows of results.csv.
 
     Columns: ``rank`` (1 is best by the column `by`, within BOARD; default near_auroc, or far_auroc where a board has no near set), CELL,

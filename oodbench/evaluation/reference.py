@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import SpecError, UserError, meant
-from oodbench.evaluation import comparison as compare
+from oodbench.evaluation import comparison
 from oodbench.evaluation.comparison import Side
 from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PLACES = ("pair", "method", "scorer")
 
 
-def parse(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
+def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
     """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES. SpecError names every mistake."""
     if not isinstance(raw, list) or not raw or not all(isinstance(f, Mapping) for f in raw):
         example = "{method: cross-entropy, id_accuracy: 95.06, source: ...}"
@@ -64,7 +64,7 @@ def side(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Side:
                 values |= {k: float(v) / 100 for k, v in figure.items() if k not in (*PLACES, "source")}
         if values:
             made.append({str(k): v for k, v in place.items()} | values)
-    return compare.published("reference", pd.DataFrame(made, columns=None if made else [*PLACES]))
+    return comparison.published("reference", pd.DataFrame(made, columns=None if made else [*PLACES]))
 
 
 def figures_of(path: Path) -> list[Mapping[str, Any]]:
@@ -82,7 +82,7 @@ def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
     figures = figures_of(path)
     if not figures:
         raise UserError(f"{path}: its suite carries no reference figures; name another folder or a table, or rows by --where-b")
-    ours = compare.load(path, conditions)
+    ours = comparison.load(path, conditions)
     return ours, side(figures, ours.board)
 
 

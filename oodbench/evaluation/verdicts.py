@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation import leaderboard
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import leaderboard, statistics
 from oodbench.evaluation.claims import Claim, Side
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.columns import ID_ONLY, LOWER_IS_BETTER
@@ -189,11 +188,11 @@ def _side(
 
 def _judged(claim: Claim, cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     tests = [t_test(c["a_values"] - c["b_values"], claim.expect, claim.margin) for c in cells]
-    adjusted = stats.holm([t.p for t in tests])
+    adjusted = statistics.holm([t.p for t in tests])
     found = []
     for cell, t, p_adjusted in zip(cells, tests, adjusted, strict=True):
         d = cell["a_values"] - cell["b_values"]
-        interval = stats.t_interval(d)
+        interval = statistics.t_interval(d)
         decided = not math.isnan(p_adjusted) and p_adjusted < claim.alpha
         cell["verdict"] = "undecided" if not decided else "supported" if t.support < t.against else "contradicted"
         more = needed(d, claim.expect, claim.margin, claim.alpha / len(cells)) if len(d) > 1 and not decided else None
@@ -228,7 +227,7 @@ def _overall(claim: Claim, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     note = f"{counts['supported']} of {len(cells)} cells supported, {counts['contradicted']} contradicted, {counts['undecided']} undecided"
     note += f"; A is above B in {above} of {len(signs)} pairs, below in {below}"
     return _row(claim, "overall") | {
-        "n": len(signs), "unit": "pair", "p": stats.sign_test(above, below), "verdict": verdict, "note": note,
+        "n": len(signs), "unit": "pair", "p": statistics.sign_test(above, below), "verdict": verdict, "note": note,
     }  # fmt: skip
 
 

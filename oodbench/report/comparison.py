@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation import comparison as compare
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import comparison, statistics
 from oodbench.evaluation.comparison import Difference, Match, Side, once, plain_key
 from oodbench.evaluation.evidence import Evidence
 from oodbench.evaluation.metrics.columns import VALUES, label, lower_is_better
 from oodbench.evaluation.reference import side
-from oodbench.report import comparison as compare_text
-from oodbench.report import formats as tables
+from oodbench.report import formats
 from oodbench.report.formats import p_text, signed
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
     header = [h for n in names for h in ([n] if _agree(matches, n) else [f"{n} A", f"{n} B"])]
     left = len(header)
     last = "within std of B" if b.published else "p (Holm)"
-    grouped = style in tables.GROUPED
+    grouped = style in formats.GROUPED
     for value in values:
         header += ["A" if grouped else f"{label(value)} A", "B", "A − B [95 %]", last]
     body = []
@@ -42,14 +40,14 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
         line = [t for n in names for t in ([str(m.a[n])] if _agree(matches, n) else [str(m.a[n]), str(m.b[n])])]
         for value in values:
             d = m.differences.get(value)
-            line += [tables.percent(float(r.get(value, np.nan)), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b)]
+            line += [formats.percent(float(r.get(value, np.nan)), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b)]
             if d is None or d.value != d.value:
                 line += ["", ""]
                 continue
-            interval = "" if d.low != d.low else f" [{tables.signed(d.low)}, {tables.signed(d.high)}]"
-            line += [tables.signed(d.value) + interval, _YES[_within(m, value)] if b.published else tables.p_text(d.p_holm)]
+            interval = "" if d.low != d.low else f" [{formats.signed(d.low)}, {formats.signed(d.high)}]"
+            line += [formats.signed(d.value) + interval, _YES[_within(m, value)] if b.published else formats.p_text(d.p_holm)]
         body.append(line)
-    return tables.render(header, body, style, left=left, groups=[(label(value), 4) for value in values])
+    return formats.render(header, body, style, left=left, groups=[(label(value), 4) for value in values])
 
 
 def _columns(matches: Sequence[Match], values: Sequence[str]) -> Sequence[str]:
@@ -97,7 +95,7 @@ def _tidy(matches: Sequence[Match], values: Sequence[str]) -> str:
                 numbers = [r.get(c, np.nan) for r in (m.a, m.b) for c in (value, f"{value}_std")]
                 line = [str(r[k]) for k in named for r in (m.a, m.b)] + [value, *map(_plain_number, [*numbers, *d])]
                 body.append([*line, _YES[_within(m, value)]])
-    return tables.render(header, body, "csv")
+    return formats.render(header, body, "csv")
 
 
 def _plain_number(value: Any) -> str:
@@ -125,16 +123,16 @@ def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -
 
 def _alone(b: Side, value: str, m: Match, d: Difference) -> str:
     """One comparison in words, where it stands for all rows."""
-    a, other = (tables.percent(float(r[value]), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b))
-    interval = "" if d.low != d.low else f" [95 % {tables.signed(d.low)} to {tables.signed(d.high)}]"
+    a, other = (formats.percent(float(r[value]), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b))
+    interval = "" if d.low != d.low else f" [95 % {formats.signed(d.low)} to {formats.signed(d.high)}]"
     within = _within(m, value) if b.published else None
     verdict = f"; {'within' if within else 'not within'} the published std" if within is not None else ""
-    p = f"; p = {tables.p_text(d.p)}" if d.p == d.p and not b.published else ""
-    return f"A {a}, B {other}, A − B {tables.signed(d.value)}{interval}{verdict}{p} (one comparison for all rows)"
+    p = f"; p = {formats.p_text(d.p)}" if d.p == d.p and not b.published else ""
+    return f"A {a}, B {other}, A − B {formats.signed(d.value)}{interval}{verdict}{p} (one comparison for all rows)"
 
 
 def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> Iterable[str]:
-    yield f"mean difference {tables.signed(float(np.mean([d.value for _, d in found])))}"
+    yield f"mean difference {formats.signed(float(np.mean([d.value for _, d in found])))}"
     if b.published:
         known = [w for m, _ in found if (w := _within(m, value)) is not None]
         yield f"{sum(known)} of {len(known)} within the published std"
@@ -148,7 +146,7 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
     if len(by_pair) > 1:
         means = [float(np.mean(v)) for v in by_pair.values()]
         wins, losses = sum(v > 0 for v in means), sum(v < 0 for v in means)
-        yield f"A better on {wins}, worse on {losses} of {len(means)} pairs (sign test p = {stats.sign_test(wins, losses):.3f})"
+        yield f"A better on {wins}, worse on {losses} of {len(means)} pairs (sign test p = {statistics.sign_test(wins, losses):.3f})"
     elif len(better) > 1:
         wins, losses = sum(v > 0 for v in better), sum(v < 0 for v in better)
         yield f"A better in {wins}, worse in {losses} of {len(better)} (of one pair, which share its networks: no test)"
@@ -216,8 +214,8 @@ def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str
     board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
     ours, theirs = Side("ours", board, None), side(figures, board)
     values = [v for v in VALUES if v in theirs.board and v in board]
-    matches = compare.compare(ours, theirs, values) if values else []
+    matches = comparison.between(ours, theirs, values) if values else []
     if not matches:
         return ""
     sources = "; ".join(dict.fromkeys(str(f["source"]) for f in figures))
-    return f"{compare_text.to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"
+    return f"{to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"

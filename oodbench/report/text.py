@@ -41,7 +41,7 @@ def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SH
 
     `shown` may also name columns that were joined to the board, such as those of `costs.costs`; they are shown as they are.
     """
-    from oodbench.report import formats as tables
+    from oodbench.report import formats
 
     if style == "csv":
         return board.to_csv(index=False, float_format="%.6g", lineterminator="\n").rstrip("\n")
@@ -57,18 +57,18 @@ def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SH
         line = ["" if rank is None or rank != rank else str(rank), *(str(row[c]) for c in names), str(row["n_trials"])]
         body.append([*line, *(_shown(row, c) for c in shown)])
     heads = shown if style == "table" else [label(c) for c in shown]  # in a terminal the names that options take
-    return tables.render(["rank", *names, "n", *heads], body, style, left=1 + len(names))
+    return formats.render(["rank", *names, "n", *heads], body, style, left=1 + len(names))
 
 
 def _shown(row: Mapping[Any, Any], column: str) -> str:
-    from oodbench.report import formats as tables
+    from oodbench.report import formats
 
     value = row[column]
     if isinstance(value, str):
         return value
     if f"{column}_std" not in row:
-        return tables.digits(float(value))
+        return formats.digits(float(value))
     if column.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
-        return tables.percent(value, row[f"{column}_std"])
+        return formats.percent(value, row[f"{column}_std"])
     spread = row[f"{column}_std"]
     return "" if value != value else f"{value:.3f}" + ("" if spread != spread else f" ± {spread:.3f}")

@@ -20,11 +20,11 @@ from oodbench.core.spec import Spec, plain_value
 from oodbench.runs.held import LazyOutputs, Stored
 from oodbench.runs.machine import provenance
 from oodbench.runs.store import Artefact, Store
-from oodbench.scoring.extract import extract, extract_view
+from oodbench.scoring.extract import extract_view, outputs_of
 from oodbench.scoring.score import score_sets
 from oodbench.scoring.tuning import choose, record
 from oodbench.suite.run import Run, ScorerPlan, prepares
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import train
 from oodbench.training.processes import ALONE, Team
 
@@ -60,7 +60,7 @@ class Engine:
                 return
             start = time.perf_counter()
             assert run.network is not None
-            network = initialise(run.network, run.built_method, run.data.task, run.seed)
+            network = fresh_weights(run.network, run.built_method, run.data.task, run.seed)
             if run.parent is not None:
                 self._begin_from(run.parent, network)
             history: list[dict[str, float]] = []
@@ -132,7 +132,7 @@ class Engine:
         if self._network is None or self._network[0] != run.key:
             assert run.data is not None
             assert run.network is not None
-            network = initialise(run.network, run.built_method, run.data.task, run.seed)
+            network = fresh_weights(run.network, run.built_method, run.data.task, run.seed)
             network.load_state_dict(self._stored("weights", run.key).tensors("weights"))
             self._network = (run.key, network)
         return self._network[1]
@@ -169,7 +169,7 @@ class Engine:
                 return
             network, start = self.network(run), time.perf_counter()
             if view_spec is None:
-                batches = extract(network, samples, run.data.geometry, device=self.device)
+                batches = outputs_of(network, samples, run.data.geometry, device=self.device)
             else:
                 view = registry.build("view", view_spec)
                 if prepares(view_spec):

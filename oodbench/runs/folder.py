@@ -79,7 +79,7 @@ def write(
     from oodbench.report.page import page as report
 
     frame = columns(rows)
-    board = leaderboard.leaderboard(frame)
+    board = leaderboard.over_trials(frame)
     times = pd.DataFrame(list(timing), columns=list(TIMING))
     replace_text(folder / "suite.yaml", suite.dump())
     replace_text(folder / "results.csv", csv(frame))
@@ -96,7 +96,7 @@ def write(
     with engine.reporter.stage("plots and page", 2) as advance:
         plots.draw_all(frame, per_sample, folder / "plots", times)
         advance(1)
-        page = report.page(
+        page = report.render(
             frame,
             board,
             per_sample,

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 
-def merge(folders: Sequence[Path], into: Path) -> pd.DataFrame:
+def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of it: results.csv, timing.csv,
     history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without per-sample views). Returns the rows."""
     import pandas as pd
 
-    from oodbench.evaluation.leaderboard import leaderboard
+    from oodbench.evaluation.leaderboard import over_trials
     from oodbench.report import plots
     from oodbench.report.page import page as report
 
@@ -40,7 +40,7 @@ def merge(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     suite = _merged_suite(folders)
     times = [pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()]
     timing = pd.concat(times, ignore_index=True).drop_duplicates() if times else None
-    board = leaderboard(rows)
+    board = over_trials(rows)
     into.mkdir(parents=True, exist_ok=True)
     write_csv(rows, into / "results.csv")
     write_csv(board, into / "leaderboard.csv")
@@ -52,7 +52,7 @@ def merge(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     if suite:
         (into / "suite.yaml").write_text(suite, encoding="utf-8")
     plots.draw_all(rows, pd.DataFrame(), into / "plots", timing)
-    page = report.page(rows, board, suite_text=suite, timing=timing, environment={"merged from": ", ".join(f.name for f in folders)})
+    page = report.render(rows, board, suite_text=suite, timing=timing, environment={"merged from": ", ".join(f.name for f in folders)})
     (into / "report.html").write_text(page, encoding="utf-8")
     return rows
 

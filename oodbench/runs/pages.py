@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from oodbench.core.errors import UserError
 from oodbench.evaluation.rows import results_file
 from oodbench.runs.per_sample import pictures_of
-from oodbench.runs.reopen import Opened, reopen
+from oodbench.runs.reopen import Opened, reopened
 
 if TYPE_CHECKING:
     pass
@@ -21,9 +21,9 @@ def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[P
 
     import pandas as pd
 
-    from oodbench.evaluation.leaderboard import leaderboard
+    from oodbench.evaluation.leaderboard import over_trials
     from oodbench.evaluation.rows import read
-    from oodbench.report.page import page as page_of
+    from oodbench.report.page import page
 
     rows = read(paths)
     folders = [results_file(path).parent for path in paths]
@@ -31,7 +31,7 @@ def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[P
     missing: list[str] = []
     for folder in folders:
         try:
-            one = reopen(folder, store, plugins)
+            one = reopened(folder, store, plugins)
         except UserError as error:
             missing.append(f"{folder}: no per-sample views: {str(error).splitlines()[0]}")
             continue
@@ -57,9 +57,9 @@ def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[P
     def read_pictures(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
         return next((images for p in pictures if (images := p(pair, split, ood, indices))), [])
 
-    text = page_of.page(
+    text = page.render(
         rows,
-        leaderboard(rows),
+        over_trials(rows),
         pd.concat(samples, ignore_index=True) if samples else None,
         suite_text="\n---\n".join(suites),
         environment=environment,

@@ -144,7 +144,7 @@ def suite_of(folder: Path, plugins: Sequence[Path] = ()) -> Suite:
     return parse_suite(raw, file=file, plugins=plugins)
 
 
-def reopen(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Opened:
+def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Opened:
     """Plan a results folder's suite anew and open its store. UserError says what is not here: suite, plugin, data or store."""
     folder = results_file(path).parent
     suite = suite_of(folder, plugins)
@@ -160,7 +160,7 @@ def with_samples(side: Side, path: Path, store: Path | None = None, plugins: Seq
     if not is_folder(path):
         return side._replace(why=f"{side.name} is a published table")
     try:
-        opened = reopen(path, store, plugins)
+        opened = reopened(path, store, plugins)
     except UserError as error:
         return side._replace(why=str(error).splitlines()[0])
     if opened.store is None:

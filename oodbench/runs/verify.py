@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.leaderboard import leaderboard
+from oodbench.evaluation.leaderboard import over_trials
 from oodbench.evaluation.metrics.columns import METRICS
 from oodbench.evaluation.rows import IDENTITY, read_rows, results_file
 from oodbench.runs.findings import TOLERANCE, UNCHECKED, Finding, _float, _name, _text, _told
 from oodbench.runs.held import Held
 from oodbench.runs.measure import columns, params_text, rows_of
-from oodbench.runs.reopen import Opened, reopen
+from oodbench.runs.reopen import Opened, reopened
 from oodbench.runs.verify_files import _claims, _leaderboard, _page, _rows, _versions
 from oodbench.suite.plan import artefacts
 from oodbench.suite.run import Run
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 
 
-def verify(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> list[Finding]:
+def folder(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> list[Finding]:
     """Everything that can be said of a results folder. UserError only where there is no results.csv to speak of."""
     rows = read_rows(results_file(path))
     folder = results_file(path).parent
-    board = leaderboard(rows)
+    board = over_trials(rows)
     found = [_rows(rows), _leaderboard(folder, board), _page(folder, board)]
     try:
-        opened = reopen(path, store, plugins)
+        opened = reopened(path, store, plugins)
     except UserError as error:
         why = "; ".join(str(error).splitlines()[:2])
         gone = Finding(UNCHECKED, "suite and keys", why)

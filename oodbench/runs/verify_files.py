@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation import verdicts as claims
+from oodbench.evaluation import verdicts
 from oodbench.evaluation.leaderboard import CELL, values_of
 from oodbench.evaluation.metrics.columns import FRACTIONS, METRICS
 from oodbench.evaluation.rows import IDENTITY
-from oodbench.report.page import cells as pagedata
-from oodbench.runs.findings import CONTRADICTED, HOLDS, TOLERANCE, UNCHECKED, Finding, _float, _name, _text, _told
+from oodbench.report.page import cells
+from oodbench.runs.findings import (
+    CONTRADICTED,
+    HOLDS,
+    TOLERANCE,
+    UNCHECKED,
+    Finding,
+    _float,
+    _name,
+    _text,
+    _told,
+)
 from oodbench.runs.machine import provenance
 from oodbench.runs.reopen import Opened
 
@@ -90,7 +100,7 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
     if not file.is_file():
         return Finding(UNCHECKED, "report.html", "there is none")
     try:
-        drawn = pagedata.cells_of(file.read_text(encoding="utf-8"))
+        drawn = cells.cells_of(file.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, IndexError):
         return Finding(CONTRADICTED, "report.html", "its data cannot be read")
     if len(drawn) != len(board):
@@ -117,7 +127,7 @@ def _claims(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
     file = opened.folder / "claims.csv"
     if not opened.suite.claims and not file.is_file():
         return []
-    made = claims.judge(rows, opened.suite.claims, {m.label: m.spec.name for m in opened.suite.methods})
+    made = verdicts.judge(rows, opened.suite.claims, {m.label: m.spec.name for m in opened.suite.methods})
     try:
         written = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError:

@@ -22,14 +22,14 @@ from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import Spec
 from oodbench.data.contract import CLASSES, _dataset, _pair, _shape, toy_images
 from oodbench.data.samples import TensorSamples
-from oodbench.scoring.extract import extract, extract_view
+from oodbench.scoring.extract import extract_view, outputs_of
 from oodbench.training.contract import SMALL, _augmentation, _method, _network, _task, toy_network
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 
 def check(kind: str, name: str) -> list[str]:
     """Complaints about one registered component, one line each. Raises UserError where there is no such component or kind."""
-    component = registry.registry(kind)[name]
+    component = registry.of_kind(kind)[name]
     found = [] if component.source else ["gives no source; say what was read for it: @decorator(name, source='...')"]
     if not inspect.getdoc(component.target):
         found.append("has no docstring; its first paragraph is what `oodbench list` shows")
@@ -56,7 +56,7 @@ _NESTED_EXAMPLES = {"dataset": "digits", "network": "mlp", "method": "cross-entr
 
 def example(kind: str, name: str) -> Spec | None:
     """The component with its defaults, required nested components filled in; None where some other parameter is required."""
-    component = registry.registry(kind)[name]
+    component = registry.of_kind(kind)[name]
     given: dict[str, Any] = {}
     for parameter, text, default in component.signature:
         if default == "required":
@@ -189,7 +189,7 @@ def _network_with(extras: frozenset[str]) -> Network:
         spec = example("method", name)
         if spec is None or registry.build("method", spec).provides != "loss":
             continue
-        network = initialise(SMALL, registry.build("method", spec), _task((1, 8, 8), toy_images(8)), seed=0)
+        network = fresh_weights(SMALL, registry.build("method", spec), _task((1, 8, 8), toy_images(8)), seed=0)
         if extras <= set(network.heads):
             return toy_network(spec)
     raise NotApplicable(f"no method attaches {sorted(extras)}")
@@ -199,7 +199,7 @@ _GEOMETRY = Geometry((1, 8, 8))
 
 
 def _extracted(network: Network, samples: Samples) -> Outputs:
-    rows = [*extract(network, samples, _GEOMETRY)]
+    rows = [*outputs_of(network, samples, _GEOMETRY)]
     joined = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
     extras = {k.removeprefix("extras."): t for k, t in joined.items() if k.startswith("extras.")}
     return Outputs(joined["logits"], joined["features"], joined["labels"], network.linear_head(), extras)

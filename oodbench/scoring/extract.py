@@ -13,7 +13,7 @@ from oodbench.core.scorer import View
 from oodbench.data.reading import batches
 
 
-def extract(
+def outputs_of(
     network: Network, samples: Samples, geometry: Geometry, *, size: int = 256, device: str | torch.device = "cpu"
 ) -> Iterator[dict[str, Tensor]]:
     """Per batch: ``logits`` (B, C), ``features`` (B, D), ``labels`` (B,), and ``extras.<name>`` for each further head.

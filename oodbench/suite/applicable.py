@@ -7,7 +7,7 @@ from oodbench.core.errors import NotApplicable
 from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import Spec
-from oodbench.scoring import tuning as tune
+from oodbench.scoring import tuning
 from oodbench.suite.run import Run, ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
@@ -17,7 +17,7 @@ def _plan_scorers(run: Run, suite: Suite, network: Network | None, problems: lis
     for spec in suite.scorers:
         plain, scorer = _scorer_plan(run, spec, spec, network)
         found = [plain] if "none" in suite.tune else []
-        points = tune.candidates(spec, scorer) if suite.tune != ("none",) else ()
+        points = tuning.candidates(spec, scorer) if suite.tune != ("none",) else ()
         if not points and not found:
             found = [plain]  # nothing to tune: its one row belongs to every regime
         for regime in suite.tune if points else ():

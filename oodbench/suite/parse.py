@@ -9,9 +9,8 @@ from typing import Any
 from oodbench.core import registry
 from oodbench.core.errors import UserError, meant
 from oodbench.core.spec import Spec, expand
-from oodbench.evaluation.claims import Claim
-from oodbench.evaluation.claims import parse as parse_claims
-from oodbench.evaluation.reference import parse as parse_reference
+from oodbench.evaluation.claims import Claim, parse_claims
+from oodbench.evaluation.reference import parse_reference
 from oodbench.scoring.tuning import REGIMES
 from oodbench.suite.pairs import NAME, _pairs
 from oodbench.suite.problems import _Problems, _recipe

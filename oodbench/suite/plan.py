@@ -16,7 +16,7 @@ from oodbench.suite.applicable import _plan_scorers
 from oodbench.suite.run import Run
 from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
 from oodbench.suite.suite import MethodEntry, PairEntry, Suite
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 
 @dataclass
@@ -135,7 +135,7 @@ def _probe(
     place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
     if place not in probes:
         try:
-            probes[place] = (initialise(network, built, data.blank_task(), seed=0), "")
+            probes[place] = (fresh_weights(network, built, data.blank_task(), seed=0), "")
         except NotApplicable as error:
             probes[place] = (None, str(error))
     net, reason = probes[place]

@@ -22,8 +22,8 @@ def json_schema() -> dict[str, Any]:
     defs: dict[str, Any] = {}
     for kind in registry.KINDS:
         names, mappings = [], {}
-        for name in registry.registry(kind):
-            component = registry.registry(kind)[name]
+        for name in registry.of_kind(kind):
+            component = registry.of_kind(kind)[name]
             names.append({"const": name, "description": component.summary})
             parameters = component.model.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
             for sub, schema in parameters.pop("$defs", {}).items():

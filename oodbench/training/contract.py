@@ -16,7 +16,7 @@ from oodbench.core.network import Network, Task
 from oodbench.core.spec import Spec, SpecLike
 from oodbench.data.contract import CLASSES, _shape, toy_images
 from oodbench.data.samples import TensorSamples
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 SMALL: SpecLike = {"small-cnn": {"width": 8}}
 """The network on which methods, views and scorers of networks are tried."""
@@ -36,7 +36,7 @@ def toy_network(method: SpecLike = "cross-entropy", network: SpecLike = SMALL) -
     if place not in _toys:
         built: Method = registry.build("method", specs[0])
         images = toy_images(64)
-        toy = initialise(specs[1], built, _task((1, 8, 8), images), seed=0)
+        toy = fresh_weights(specs[1], built, _task((1, 8, 8), images), seed=0)
         _fit(toy, built, [_batch(images, built)], _STEPS)
         _toys[place] = toy.eval()
     return _toys[place]
@@ -78,7 +78,7 @@ def _method(spec: Spec) -> Iterator[str]:
     if method.provides != "loss":
         return
     images = toy_images(16)
-    network = initialise(SMALL, method, _task((1, 8, 8), images), seed=0)
+    network = fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0)
     network.train()
     batch = _batch(images, method)
     loss = method.loss(network, batch)
@@ -95,8 +95,8 @@ def _method(spec: Spec) -> Iterator[str]:
     for name in network.heads:
         if network.heads[name](network.features(batch.inputs)).shape[0] != len(batch.inputs):
             yield f"head {name!r} does not give one row for each sample"
-    losses = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
-    again = _fit(initialise(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    losses = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    again = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
     if losses != again:
         yield "gives other losses with the same seed; draw randomness from batch.rng or torch's global generator"
     if not all(map(math.isfinite, losses)) or sum(losses[-5:]) >= sum(losses[:5]):
@@ -112,7 +112,7 @@ def _network(spec: Spec) -> Iterator[str]:
     for shape in _SHAPES:
         images = toy_images(4, shape)
         try:
-            built = initialise(spec, Method(), _task(shape, images), seed=0)
+            built = fresh_weights(spec, Method(), _task(shape, images), seed=0)
             break
         except (NotApplicable, MissingData):
             continue
@@ -133,7 +133,7 @@ def _network(spec: Spec) -> Iterator[str]:
             yield f"names a stage {stage!r} that is no submodule"
     if not torch.equal(network(x), logits):
         yield "gives other logits the second time in evaluation mode"
-    other = initialise(spec, Method(), network.task, seed=1).eval()
+    other = fresh_weights(spec, Method(), network.task, seed=1).eval()
     other.load_state_dict(network.state_dict())
     if not torch.equal(other(x), logits):
         yield "does not come back from its state dict"

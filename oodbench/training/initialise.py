@@ -10,7 +10,7 @@ from oodbench.core.network import Network, Task
 from oodbench.core.spec import SpecLike
 
 
-def initialise(network: SpecLike, method: Method, task: Task, seed: int) -> Network:
+def fresh_weights(network: SpecLike, method: Method, task: Task, seed: int) -> Network:
     """The untrained network on the CPU, set up by the method, seeded; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

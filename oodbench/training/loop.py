@@ -17,7 +17,14 @@ from oodbench.core.errors import UserError
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.data.images import to_float
-from oodbench.training.optimiser import Average, Randomness, learning_rate, make_optimizer, running_as, sharpen
+from oodbench.training.optimiser import (
+    Average,
+    Randomness,
+    learning_rate,
+    make_optimizer,
+    running_as,
+    sharpen,
+)
 from oodbench.training.processes import wanted
 from oodbench.training.reader import Reader, _augmented, _batches
 from oodbench.training.recipe import Recipe

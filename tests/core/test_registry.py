@@ -206,10 +206,10 @@ def test_a_plugin_that_raises_changes_nothing(tmp_path: Path, text: str, words: 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_component_says_what_it_is_and_what_was_read(kind: str) -> None:
-    for name in registry.registry(kind):
+    for name in registry.of_kind(kind):
         if name.startswith("t-"):
             continue
-        component = registry.registry(kind)[name]
+        component = registry.of_kind(kind)[name]
         assert component.source, f"{kind} {name} has no source"
         assert len(component.summary) > 10, f"{kind} {name} has no summary"
         assert name == name.lower(), f"{kind} {name}: registry names are kebab-case"

@@ -14,10 +14,8 @@ import yaml
 from scipy import stats as scipy_stats
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation import comparison as comparing
-from oodbench.evaluation import evidence
-from oodbench.evaluation import statistics as stats
-from oodbench.evaluation.leaderboard import leaderboard, trials
+from oodbench.evaluation import comparison, evidence, statistics
+from oodbench.evaluation.leaderboard import over_trials, trials
 from oodbench.evaluation.rows import write_csv
 from oodbench.report.comparison import lines
 from oodbench.suite.parse import parse_suite
@@ -50,20 +48,20 @@ def tidy(text: str) -> list[dict[str, str]]:
 
 
 def test_names_match_without_case_punctuation_and_under_synonyms_but_never_other_parameters() -> None:
-    plain = comparing.plain
+    plain = comparison.plain
     assert plain("Cross-Entropy") == plain("CrossEntropy") == plain("baseline")
     assert plain("MaxLogit") == plain("mls")
     assert plain("als(lam=10)") != plain("als(lam=1.0)")
     assert plain("als(lam=1e-1)") != plain("als(lam=1e1)")
-    assert comparing.plain_key("pair", "openood-imagenet200") == comparing.plain_key("pair", "imagenet200_ood")
-    assert comparing.plain_key("pair", "imagenet200_fsood") != comparing.plain_key("pair", "imagenet200_ood")
+    assert comparison.plain_key("pair", "openood-imagenet200") == comparison.plain_key("pair", "imagenet200_ood")
+    assert comparison.plain_key("pair", "imagenet200_fsood") != comparison.plain_key("pair", "imagenet200_ood")
 
 
 def test_two_groups_of_one_folder_are_paired_over_splits(digits: Path) -> None:
     found = tidy(ok("compare", digits, "--where", "method=als", "--where-b", "method=cross-entropy", "--format", "csv"))
     near = [r for r in found if r["value"] == "near_auroc"]
     assert [r["scorer_a"] == r["scorer_b"] for r in near] == [True, True]
-    t = trials(comparing.read([digits]))
+    t = trials(comparison.read([digits]))
     p = []
     for r in near:
         mine, theirs = (t[(t["method"] == r[f"method_{s}"]) & (t["scorer"] == r["scorer_a"])] for s in "ab")
@@ -75,7 +73,7 @@ def test_two_groups_of_one_folder_are_paired_over_splits(digits: Path) -> None:
         assert (r["n"], r["unit"], r["p_wilcoxon"]) == ("3", "split", "")
         assert float(r["wins"]) == (a > b).sum()
         p.append(float(r["p"]))
-    assert [float(r["p_holm"]) for r in near] == pytest.approx(stats.holm(p), rel=1e-4)
+    assert [float(r["p_holm"]) for r in near] == pytest.approx(statistics.holm(p), rel=1e-4)
 
 
 def test_what_belongs_to_the_network_is_one_comparison_however_many_scorers(tmp_path: Path) -> None:
@@ -83,17 +81,17 @@ def test_what_belongs_to_the_network_is_one_comparison_however_many_scorers(tmp_
     place = ["method", "split", "seed"]
     rows["id_accuracy"] = rows.groupby(place)["id_accuracy"].transform("first")
     at = folder(tmp_path / "one", rows)
-    sides = comparing.sides(at, None, ["method=a"], ["method=b"])
-    matches = comparing.compare(*sides, ["near_auroc", "id_accuracy"], by=comparing.matched_by(None, ["method=b"]))
+    sides = comparison.sides(at, None, ["method=a"], ["method=b"])
+    matches = comparison.between(*sides, ["near_auroc", "id_accuracy"], by=comparison.matched_by(None, ["method=b"]))
     assert len(matches) == 3
-    assert len(comparing.once(matches, "near_auroc")) == 3
-    (group,) = comparing.once(matches, "id_accuracy")
+    assert len(comparison.once(matches, "near_auroc")) == 3
+    (group,) = comparison.once(matches, "id_accuracy")
     assert {m.differences["id_accuracy"].p_holm for m in group} == {group[0].differences["id_accuracy"].p}
 
 
 def test_many_groups_meet_as_asked(digits: Path) -> None:
     with pytest.raises(UserError, match=r"--values: 'auroc' is no value"):
-        comparing.known(["auroc"])
+        comparison.known(["auroc"])
     rest = tidy(ok("compare", digits, "--where-b", "scorer=msp", "--where-b", "method=als", "--values", "near_auroc", "--format", "csv"))
     assert len(rest) == 3  # all rows of A but the one itself
     by_method = tidy(ok("compare", digits, "--where-b", "scorer=msp", "--match", "method", "--values", "near_auroc", "--format", "csv"))
@@ -106,7 +104,7 @@ def test_a_published_table_is_matched_by_name_and_its_std_flagged(digits: Path, 
     table.write_text(PUBLISHED)
     found = tidy(ok("compare", digits, table, "--format", "csv"))
     assert {(r["pair_b"], r["scorer_b"]) for r in found} == {("cifar10", "MSP"), ("cifar10", "KNN")}
-    board = leaderboard(comparing.read([digits]))
+    board = over_trials(comparison.read([digits]))
     for r in found:
         ours = board[(board["method"] == "cross-entropy") & (board["scorer"] == r["scorer_a"])].iloc[0]
         b, std = {("near_auroc", "MSP"): (0.8803, 0.0025), ("near_auroc", "KNN"): (0.5, 0.2), ("far_auroc", "MSP"): (0.9073, np.nan),
@@ -229,11 +227,11 @@ def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
     text = ok("compare", made, "--where", "scorer=knn*", "--where-b", "scorer=msp", "--tests", "--values", "near_auroc")
     assert text.count("  DeLong, unknown-digits, split ") == 4
     assert "On samples, near AUROC: " in text
-    a, b = comparing.sides(made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"])
-    from oodbench.runs import reopen as stored
+    a, b = comparison.sides(made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"])
+    from oodbench.runs import reopen
 
-    whole = stored.with_samples(a, made), stored.with_samples(b, made)
-    (match,) = comparing.compare(*whole, ["near_auroc"], by=())
+    whole = reopen.with_samples(a, made), reopen.with_samples(b, made)
+    (match,) = comparison.between(*whole, ["near_auroc"], by=())
     found = evidence.on_samples(*whole, match, replicates=200)
     assert match.differences["near_auroc"].value == pytest.approx(found.intervals["near"].value, abs=1e-9)
     near = [t.test.difference for t in found.tests if t.shift == "near"]

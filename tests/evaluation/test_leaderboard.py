@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation import leaderboard as lb
+from oodbench.evaluation import leaderboard
 from oodbench.evaluation.rows import read_rows
-from oodbench.report import formats as tables
+from oodbench.report import formats
 from oodbench.report.text import to_text
 from tests.evaluation.frames import make_rows
 
@@ -31,7 +31,7 @@ def value(rows: pd.DataFrame, **where: str) -> float:
 
 def test_hierarchy_sets_then_trials_then_splits() -> None:
     rows = make_rows()
-    board = lb.leaderboard(rows)
+    board = leaderboard.over_trials(rows)
     assert len(board) == 4
     for method, scorer in itertools.product(("ce", "als"), ("msp", "knn")):
         got = cell(board, method, scorer)
@@ -52,28 +52,28 @@ def test_hierarchy_sets_then_trials_then_splits() -> None:
 
 
 def test_rank_by_a_value_where_less_is_better() -> None:
-    board = lb.leaderboard(make_rows(), by="far_fpr95_in")
+    board = leaderboard.over_trials(make_rows(), by="far_fpr95_in")
     assert list(board["far_fpr95_in"]) == sorted(board["far_fpr95_in"])
     with pytest.raises(UserError, match=r"cannot rank by 'nearauroc'; allowed: .*near_auroc"):
-        lb.leaderboard(make_rows(), by="nearauroc")
+        leaderboard.over_trials(make_rows(), by="nearauroc")
 
 
 def test_ties_share_a_rank_and_boards_are_ranked_apart() -> None:
     rows = make_rows()
     rows.loc[rows["ood"] != "", "auroc"] = 0.5
     other = make_rows(pair="q")
-    board = lb.leaderboard(pd.concat([rows, other]))
+    board = leaderboard.over_trials(pd.concat([rows, other]))
     assert list(board.loc[board["pair"] == "p", "rank"]) == [1, 1, 1, 1]
     assert list(board.loc[board["pair"] == "q", "rank"]) == [1, 2, 3, 4]
 
 
 def test_one_trial_has_no_spread_and_one_split_takes_seeds() -> None:
-    board = lb.leaderboard(make_rows(splits=1, seeds=1))
+    board = leaderboard.over_trials(make_rows(splits=1, seeds=1))
     for name in ("near_auroc_std", "near_auroc_split_std", "near_auroc_low", "id_accuracy_std"):
         assert board[name].isna().all()
     assert set(board["unit"]) == {""}
     rows = make_rows(splits=1, seeds=4)
-    got = cell(lb.leaderboard(rows), "ce", "msp")
+    got = cell(leaderboard.over_trials(rows), "ce", "msp")
     far = [value(rows, method="ce", scorer="msp", seed=str(i), ood="noise") for i in range(4)]
     assert got["unit"] == "seed"
     assert (got["far_auroc_low"], got["far_auroc_high"]) == pytest.approx(stats.t.interval(0.95, 3, np.mean(far), stats.sem(far)))
@@ -84,7 +84,7 @@ def test_failed_and_skipped_rows_are_counted_and_never_averaged() -> None:
     rows = make_rows()
     at = (rows["method"] == "ce") & (rows["scorer"] == "msp") & (rows["ood"] == "cousins") & (rows["split"] == "1")
     rows.loc[at, ["status", "reason", "auroc"]] = ["failed", "msp: 3 of 5 are not finite", 0.0]
-    got = cell(lb.leaderboard(rows), "ce", "msp")
+    got = cell(leaderboard.over_trials(rows), "ce", "msp")
     assert (got["n_failed"], got["n_near"], got["n_far"], got["n_trials"]) == (2, 4, 6, 6)
     kept = [
         np.mean([value(rows, method="ce", scorer="msp", split=s, seed=i, ood=o) for o in ("unknown", "cousins")])
@@ -96,7 +96,7 @@ def test_failed_and_skipped_rows_are_counted_and_never_averaged() -> None:
 def test_a_set_missing_everywhere_leaves_its_means_empty() -> None:
     rows = make_rows()
     rows.loc[rows["ood"] == "cousins", ["status", "auroc"]] = ["skipped", np.nan]
-    board = lb.leaderboard(rows)
+    board = leaderboard.over_trials(rows)
     assert board["near_auroc"].isna().all()
     assert board["far_auroc"].notna().all()
     assert set(board["n_skipped"]) == {6}
@@ -107,19 +107,19 @@ def test_a_set_missing_everywhere_leaves_its_means_empty() -> None:
 def test_a_cell_without_any_ok_row_stays_on_the_board() -> None:
     rows = make_rows()
     rows.loc[(rows["scorer"] == "knn") & (rows["method"] == "als"), "status"] = "failed"
-    board = lb.leaderboard(rows)
+    board = leaderboard.over_trials(rows)
     got = cell(board, "als", "knn")
     assert (got["n_trials"], got["n_failed"]) == (0, 24)
     assert pd.isna(got["rank"])
     assert len(board) == 4
     everything = rows.assign(status="failed")
-    assert lb.leaderboard(everything)["near_auroc"].isna().all()
+    assert leaderboard.over_trials(everything)["near_auroc"].isna().all()
 
 
 def test_duplicate_rows_of_a_trial_count_once() -> None:
     rows = make_rows()
     doubled = pd.concat([rows, rows])
-    pd.testing.assert_frame_equal(lb.leaderboard(rows).drop(columns=["n_failed"]), lb.leaderboard(doubled).drop(columns=["n_failed"]))
+    pd.testing.assert_frame_equal(leaderboard.over_trials(rows).drop(columns=["n_failed"]), leaderboard.over_trials(doubled).drop(columns=["n_failed"]))
 
 
 def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path:
     rows.to_csv(tmp_path / "results.csv", index=False)
     again = read_rows(tmp_path / "results.csv")
     assert list(again["reason"]) == list(rows["reason"])
-    pd.testing.assert_frame_equal(lb.leaderboard(again), lb.leaderboard(rows))
+    pd.testing.assert_frame_equal(leaderboard.over_trials(again), leaderboard.over_trials(rows))
     with pytest.raises(UserError, match="no such file"):
         read_rows(tmp_path / "none.csv")
     rows.drop(columns="auroc").to_csv(tmp_path / "old.csv", index=False)
@@ -139,10 +139,10 @@ def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path:
         read_rows(tmp_path / "text.csv")
 
 
-@pytest.mark.parametrize("style", tables.FORMATS)
+@pytest.mark.parametrize("style", formats.FORMATS)
 def test_text_of_a_board_in_every_format(style: str) -> None:
     rows = make_rows(methods=("ce", "a_b|c<script>&\\"))
-    text = to_text(lb.leaderboard(rows), style)
+    text = to_text(leaderboard.over_trials(rows), style)
     if style == "csv":
         assert text.splitlines()[0].startswith("rank,suite,pair,")
     else:
@@ -158,6 +158,6 @@ def test_text_of_a_board_in_every_format(style: str) -> None:
 
 
 def test_one_trial_is_printed_without_a_spread() -> None:
-    assert "±" not in to_text(lb.leaderboard(make_rows(splits=1, seeds=1)))
-    assert tables.percent(0.88034, 0.0025) == "88.03 ± 0.25"
-    assert tables.percent(float("nan")) == ""
+    assert "±" not in to_text(leaderboard.over_trials(make_rows(splits=1, seeds=1)))
+    assert formats.percent(0.88034, 0.0025) == "88.03 ± 0.25"
+    assert formats.percent(float("nan")) == ""

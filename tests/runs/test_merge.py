@@ -10,7 +10,7 @@ import yaml
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation.rows import combine, results_file, where, write_csv
-from oodbench.runs import merge as merging
+from oodbench.runs import merge
 from tests.evaluation.frames import make_rows
 
 
@@ -34,7 +34,7 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
     folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
     for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
         write_csv(pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}), f / "history.csv")
-    written = merging.merge(folders, tmp_path / "both")
+    written = merge.folders(folders, tmp_path / "both")
     assert len(written) == len(whole)
     assert pd.read_csv(tmp_path / "both" / "history.csv").epoch.tolist() == [0, 1, 2]
     assert {f.name for f in (tmp_path / "both").iterdir()} >= {"results.csv", "leaderboard.csv", "report.html", "plots"}
@@ -49,9 +49,9 @@ def test_results_that_disagree_are_refused_by_name(tmp_path: Path) -> None:
     b.loc[at, "auroc"] = a.loc[at, "auroc"] + 1e-12  # another machine's last digit
     assert len(combine([a, b], ["a", "b"])) == len(a)
     with pytest.raises(UserError, match="different suites: s, other"):
-        merging.merge([folder(tmp_path / "a", a), folder(tmp_path / "o", a.assign(suite="other"))], tmp_path / "x")
+        merge.folders([folder(tmp_path / "a", a), folder(tmp_path / "o", a.assign(suite="other"))], tmp_path / "x")
     with pytest.raises(UserError, match=r"holds a results\.csv already"):
-        merging.merge([tmp_path / "a"], tmp_path / "a")
+        merge.folders([tmp_path / "a"], tmp_path / "a")
 
 
 def test_other_suites_files_are_refused_and_the_same_ones_kept(tmp_path: Path) -> None:
@@ -59,13 +59,13 @@ def test_other_suites_files_are_refused_and_the_same_ones_kept(tmp_path: Path) -
     parts = [folder(tmp_path / str(i), rows[rows["split"] == str(i)]) for i in range(2)]
     for i, at in enumerate(parts):
         (at / "suite.yaml").write_text(f"name: s\npairs: [{{digits: {{split: {i}}}}}]\nmethods: [ce]\nseeds: [{i}, 7]\n")
-    merging.merge(parts, tmp_path / "both")
+    merge.folders(parts, tmp_path / "both")
     suite = yaml.safe_load((tmp_path / "both" / "suite.yaml").read_text())
     assert suite["pairs"] == [{"digits": {"split": 0}}, {"digits": {"split": 1}}]
     assert suite["seeds"] == [0, 1, 7]
     (parts[1] / "suite.yaml").write_text("name: s\nmethods: [als]\nseeds: [1]\npairs: [digits]\n")
     with pytest.raises(UserError, match=r"suite\.yaml: methods differs from the other folders' suites; only seeds and pairs may"):
-        merging.merge(parts, tmp_path / "again")
+        merge.folders(parts, tmp_path / "again")
 
 
 def test_a_folder_without_results_says_what_is_in_it(tmp_path: Path) -> None:

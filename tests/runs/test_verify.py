@@ -12,9 +12,9 @@ from torch import Tensor
 
 from oodbench.core.outputs import Outputs
 from oodbench.evaluation.rows import read_rows, write_csv
+from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED
 from oodbench.runs.runner import run
-from oodbench.runs.verify import verify
 from oodbench.scoring.scorers.logits import MSP
 from oodbench.suite.parse import parse_suite
 from tests.cli.test_results import SUITE, call, copied, made
@@ -24,7 +24,7 @@ __all__ = ["copied", "made"]
 
 
 def states(folder: Path, **more: Path) -> dict[str, str]:
-    return {f.what: f.state for f in verify(folder, **more)}
+    return {f.what: f.state for f in verify.folder(folder, **more)}
 
 
 def only_wrong(folder: Path, what: str) -> str:
@@ -58,7 +58,7 @@ def test_what_a_run_left_behind_holds(made: Path) -> None:
     assert set(found) == expected
     assert {s for w, s in found.items() if w != "versions"} == {HOLDS}
     before = sorted(p for p in made.parent.rglob("*"))
-    verify(made)
+    folder(made)
     assert sorted(p for p in made.parent.rglob("*")) == before
 
 

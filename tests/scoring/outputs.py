@@ -11,7 +11,7 @@ from oodbench.core import registry
 from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
-from oodbench.scoring import contract as contracts
+from oodbench.scoring import contract
 
 
 def blobs(
@@ -82,7 +82,7 @@ def fitted(spec: object, train: Outputs, val: Outputs | None = None) -> Scorer:
 
 def by_default(name: str) -> Scorer:
     """The scorer with its defaults."""
-    made: Scorer = registry.build("scorer", contracts.example("scorer", name))
+    made: Scorer = registry.build("scorer", contract.example("scorer", name))
     return made
 
 

@@ -10,7 +10,7 @@ from oodbench.core.network import Network
 from oodbench.core.scorer import View
 from oodbench.data.contract import toy_images
 from oodbench.data.samples import TensorSamples
-from oodbench.scoring.extract import extract, extract_view
+from oodbench.scoring.extract import extract_view, outputs_of
 from oodbench.training.contract import toy_network
 
 GEOMETRY = Geometry((1, 8, 8))
@@ -18,7 +18,7 @@ IMAGES = toy_images(50, seed=7)
 
 
 def _joined(network: Network, size: int) -> dict[str, Tensor]:
-    rows = [*extract(network, IMAGES, GEOMETRY, size=size)]
+    rows = [*outputs_of(network, IMAGES, GEOMETRY, size=size)]
     return {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
 
 
@@ -47,7 +47,7 @@ def test_dropout_is_off_and_bytes_become_fractions() -> None:
     network = toy_network()
     network.train()
     as_bytes = TensorSamples((IMAGES.images.clamp(0, 1) * 255).round().to(torch.uint8), IMAGES.labels)
-    first = next(extract(network, as_bytes, GEOMETRY))["logits"]
+    first = next(outputs_of(network, as_bytes, GEOMETRY))["logits"]
     assert not network.training
     torch.testing.assert_close(first, network(as_bytes.images.float() / 255).detach())
 

@@ -20,7 +20,7 @@ from oodbench.data.contract import toy_images
 from oodbench.data.duplicates import shared_images
 from oodbench.data.samples import TensorSamples
 from oodbench.runs.runner import run
-from oodbench.scoring import contract as contracts
+from oodbench.scoring import contract
 from oodbench.scoring.contract import toy_outputs
 from oodbench.scoring.tuning import candidates, choose
 from oodbench.suite.parse import parse_suite
@@ -53,7 +53,7 @@ def test_candidates_begin_with_the_declared_and_keep_what_was_set() -> None:
 
 @pytest.mark.parametrize("name", list(registry.scorers))
 def test_every_point_of_a_search_space_can_be_built(name: str) -> None:
-    spec = contracts.example("scorer", name)
+    spec = contract.example("scorer", name)
     assert spec is not None
     for point in candidates(spec, registry.build("scorer", spec)):
         registry.build("scorer", point)

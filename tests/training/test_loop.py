@@ -15,10 +15,9 @@ from oodbench.core.errors import UserError
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
 from oodbench.data.samples import TensorSamples
-from oodbench.training import loop
-from oodbench.training import optimiser as optimise
+from oodbench.training import loop, optimiser
 from oodbench.training import reader as reader_module
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import train
 from oodbench.training.reader import Reader, _batches
 from oodbench.training.recipe import Recipe
@@ -107,12 +106,12 @@ def test_the_global_random_state_is_left_as_it_was() -> None:
     network = fresh()
     before = torch.get_rng_state()
     run(recipe_of(epochs=1), network)
-    initialise({"mlp": {"hidden": [4]}}, Plain(), TASK, seed=5)
+    fresh_weights({"mlp": {"hidden": [4]}}, Plain(), TASK, seed=5)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_initialise_is_seeded() -> None:
-    a, b, c = (initialise({"mlp": {"hidden": [4]}}, Plain(), TASK, seed=s) for s in (1, 1, 2))
+    a, b, c = (fresh_weights({"mlp": {"hidden": [4]}}, Plain(), TASK, seed=s) for s in (1, 1, 2))
     assert same(a, b)
     assert not same(a, c)
 
@@ -349,7 +348,7 @@ def test_channels_last_changes_the_layout_while_training_and_nothing_afterwards(
 
 def test_compiled_training_is_the_same_and_leaves_a_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced but not translated, which needs no compiler: the very same operations, the very same numbers."""
-    monkeypatch.setattr(optimise, "_COMPILER", "eager")
+    monkeypatch.setattr(optimiser, "_COMPILER", "eager")
     graphs: list[int] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **k: graphs.append(1) or compiled(self, **k))
     eager, _ = run(recipe_of(), tanh_network())

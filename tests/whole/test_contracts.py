@@ -13,26 +13,26 @@ from oodbench.core import registry
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.data.contract import toy_images
-from oodbench.scoring import contract as contracts
+from oodbench.scoring import contract
 from oodbench.training.contract import toy_network
 
 registry.load_builtin()
-EVERY = [(kind, name) for kind in registry.KINDS for name in registry.registry(kind)]
+EVERY = [(kind, name) for kind in registry.KINDS for name in registry.of_kind(kind)]
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY, ids=lambda v: v)
 def test_keeps_the_contract(kind: str, name: str) -> None:
-    assert contracts.check(kind, name) == []
+    assert contract.check(kind, name) == []
 
 
 def test_every_kind_has_a_check() -> None:
-    assert set(contracts._CHECKS) == set(registry.KINDS)
+    assert set(contract._CHECKS) == set(registry.KINDS)
 
 
 def _scorer(score: Callable[[Outputs], Tensor], **attributes: object) -> str:
     made = type("Broken", (Scorer,), {"__doc__": "Broken.", "score": lambda self, o: score(o), **attributes})
     oodbench.scorer("broken", source="this test")(made)
-    return " / ".join(contracts.check("scorer", "broken"))
+    return " / ".join(contract.check("scorer", "broken"))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_method_without_gradient_is_found_out() -> None:
                 features = network.features(batch.inputs)
             return torch.nn.functional.cross_entropy(network.head(features), batch.labels)
 
-    assert "no finite gradient reaches body" in " / ".join(contracts.check("method", "broken"))
+    assert "no finite gradient reaches body" in " / ".join(contract.check("method", "broken"))
 
 
 def test_toy_outputs_are_those_of_their_head() -> None:
-    outputs = contracts.toy_outputs()
+    outputs = contract.toy_outputs()
     assert outputs.head is not None
     torch.testing.assert_close(outputs.head(outputs.features), outputs.logits)
     assert float((outputs.predictions == outputs.labels).float().mean()) > 0.99

@@ -103,8 +103,8 @@ def test_outputs_refuse_disagreeing_lengths() -> None:
 
 def test_injected_parameters_are_no_configuration() -> None:
     for kind in registry.KINDS:
-        for name in registry.registry(kind):
-            component = registry.registry(kind)[name]
+        for name in registry.of_kind(kind):
+            component = registry.of_kind(kind)[name]
             positional = [
                 p.name
                 for p in inspect.signature(component.target).parameters.values()

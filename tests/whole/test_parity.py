@@ -17,7 +17,7 @@ from oodbench.core.network import Head, Network
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.data.contract import toy_images
-from oodbench.scoring import contract as contracts
+from oodbench.scoring import contract
 from oodbench.training.contract import _task, toy_network
 from tests.conftest import ROOT
 from tests.scoring.outputs import fitted, reference_outputs, world
@@ -267,9 +267,9 @@ def _looked(spec: Any) -> Looked:
     view = scorer.view()
     assert view is not None
     sets = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
-    plain = [contracts._extracted(network, i) for i in sets]
+    plain = [contract._extracted(network, i) for i in sets]
     view.prepare(network, plain[0], plain[1])
-    train, val, test = (contracts._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
+    train, val, test = (contract._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
     scorer.fit(train, val)
     return Looked(network, scorer, train, val, test, tuple((i.images - network.mean) / network.std for i in sets))  # type: ignore[arg-type]
 

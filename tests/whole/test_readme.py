@@ -10,7 +10,7 @@ import yaml
 
 from oodbench.cli.main import main
 from oodbench.core import registry
-from oodbench.scoring import contract as contracts
+from oodbench.scoring import contract
 from oodbench.suite.load import load_suite
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
@@ -28,7 +28,7 @@ def test_the_example_components_keep_the_contract(file: str, kind: str, name: st
     (block,) = [b for b in _blocks("python") if b.startswith(f"# {file}")]
     (tmp_path / file).write_text(block)
     registry.load_plugin(tmp_path / file)
-    assert contracts.check(kind, name) == []
+    assert contract.check(kind, name) == []
 
 
 def test_the_example_suite_plans() -> None:

@@ -17,11 +17,19 @@ from oodbench.core.errors import MissingData, UserError
 from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples, carve
-from oodbench.data.sources.files import SUFFIXES, Color, FileSamples, OnError, class_folders, folder, from_items
+from oodbench.data.sources.files import (
+    SUFFIXES,
+    Color,
+    FileSamples,
+    OnError,
+    class_folders,
+    folder,
+    from_items,
+)
 from oodbench.data.sources.huggingface import hub_split
 from oodbench.data.sources.lists import csv_column, csv_has, csv_list
 from oodbench.data.sources.roots import note
-from oodbench.data.sources.shared import shared
+from oodbench.data.sources.shared import held_once
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Split = Literal["given", "random", "none"]
@@ -174,7 +182,7 @@ def arrays(
 
 def _read_arrays(file: Path, layout: str) -> TensorSamples:
     note(file)
-    return shared(("arrays", layout), [file], lambda: _arrays(file, layout))
+    return held_once(("arrays", layout), [file], lambda: _arrays(file, layout))
 
 
 def _arrays(file: Path, layout: str) -> TensorSamples:

@@ -22,8 +22,8 @@ from oodbench.data.sources.download import downloads, staged, through_fetch
 from oodbench.data.sources.files import from_items
 from oodbench.data.sources.idx import PARTS, find_idx, read_pair
 from oodbench.data.sources.index import Item
-from oodbench.data.sources.roots import find, roots
-from oodbench.data.sources.shared import shared
+from oodbench.data.sources.roots import data_roots, find
+from oodbench.data.sources.shared import held_once
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Keywords = Mapping[str, Any]
@@ -131,7 +131,7 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
         try:
             opened.append(_open(about, place, keywords))
         except (RuntimeError, FileNotFoundError) as error:
-            if place not in roots():  # a data root as such may hold anything, so that its lack of this set says nothing
+            if place not in data_roots():  # a data root as such may hold anything, so that its lack of this set says nothing
                 problem = problem or str(error)
             return False
         except Exception as error:
@@ -191,7 +191,7 @@ def _register_idx(name: str, cls: str, about: str, also: tuple[Path, ...]) -> No
             )
             files = find_idx(place, PARTS[split])
             assert files is not None
-            return shared(name, files, lambda: TensorSamples(*read_pair(*files)))
+            return held_once(name, files, lambda: TensorSamples(*read_pair(*files)))
 
         @lru_cache(1)
         def parts() -> tuple[Samples, Samples]:

@@ -17,7 +17,7 @@ from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
 from oodbench.core.identity import fingerprint
 from oodbench.data.images import fit
-from oodbench.data.sources.index import Index, Item, index
+from oodbench.data.sources.index import Index, Item, index_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 Color = Literal["rgb", "grey"]
@@ -144,7 +144,7 @@ def from_items(
     on_error: OnError = "fail",
 ) -> FileSamples:
     """The files that `items` lists, which is called only where the index in the cache is not that of `stamp` and of these files."""
-    found = index(name, root, stamp, items, skip=on_error == "skip", check=objection)
+    found = index_of(name, root, stamp, items, skip=on_error == "skip", check=objection)
     return FileSamples(found, root, color, items)
 
 
@@ -187,7 +187,7 @@ def folder(
     stamp = fingerprint(
         [[os.path.relpath(d, root), d.stat().st_mtime_ns] for d in _folders(root, [root / t / below for t in tops])]
     )
-    found = index(name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection)
+    found = index_of(name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection)
     if len(found.labels) == 0:
         raise UserError(f"{root}: there is no image in it ({', '.join(SUFFIXES)})")
     return FileSamples(found, root, color)

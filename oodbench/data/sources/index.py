@@ -75,7 +75,7 @@ class Index(NamedTuple):
     skipped: tuple[str, ...]
 
 
-def index(
+def index_of(
     name: str, root: Path, stamp: str, items: Callable[[], Iterator[Item]], *, skip: bool = False,
     check: Callable[[Path], str] | None = None,
 ) -> Index:  # fmt: skip

@@ -17,7 +17,7 @@ places: ContextVar[list[Path] | None] = ContextVar("places", default=None)
 """Where data were found, for those who want to say so."""
 
 
-def roots() -> list[Path]:
+def data_roots() -> list[Path]:
     """Folders that are searched for data, in order: those of OODBENCH_DATA (or ``--data-root``), else ``data`` here.
 
     Several are separated as in PATH; downloads go into the first.
@@ -51,7 +51,7 @@ def find(
     if root is not None:
         looked = list(dict.fromkeys([root, *(root / f for f in folders)]))
     else:
-        looked = list(dict.fromkeys([*(r / f for r in roots() for f in folders), *also]))
+        looked = list(dict.fromkeys([*(r / f for r in data_roots() for f in folders), *also]))
     for place in looked:
         if is_it(place):
             note(place)

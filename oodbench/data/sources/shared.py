@@ -11,7 +11,7 @@ from oodbench.data.samples import TensorSamples
 _read: WeakValueDictionary[Hashable, TensorSamples] = WeakValueDictionary()
 
 
-def shared(key: Hashable, files: Sequence[Path], make: Callable[[], TensorSamples]) -> TensorSamples:
+def held_once(key: Hashable, files: Sequence[Path], make: Callable[[], TensorSamples]) -> TensorSamples:
     """What `make` reads from `files`, read once for as long as somebody holds it and none of the files changes."""
     stats = [f.stat() for f in files]
     place = (key, *((str(f.resolve()), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats, strict=True)))

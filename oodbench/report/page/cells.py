@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oodbench.evaluation import statistics as stats
-from oodbench.evaluation.costs import costs
+from oodbench.evaluation import costs, statistics
 from oodbench.evaluation.leaderboard import BOARD, CELL, trials
 from oodbench.evaluation.metrics.columns import (
     LABELS,
@@ -23,7 +22,7 @@ from oodbench.evaluation.metrics.columns import (
     PER_TRIAL,
 )
 from oodbench.report.formats import signed
-from oodbench.report.page import per_sample as pagesamples
+from oodbench.report.page import per_sample
 from oodbench.report.page.numbers import _tuples, shortened
 from oodbench.report.page.overview import _cost_table, _facts, _ranks, _scoring_seconds
 from oodbench.report.page.per_sample import Pictures
@@ -43,21 +42,21 @@ def text(
     per_trial = trials(rows)
     names = _Numbered()
     base, details = _cells(rows, board, per_trial, names), _details(rows, board, per_trial)
-    spent = costs(rows, timing) if timing is not None and len(timing) else None
+    spent = costs.of_rows(rows, timing) if timing is not None and len(timing) else None
     seconds = _scoring_seconds(spent)
-    found = pagesamples.by_cell(samples) if samples is not None else {}
+    found = per_sample.by_cell(samples) if samples is not None else {}
     rest: dict[str, Any] = {
         "names": names.list, "main": _columns(board, PER_SHIFT, PER_TRIAL), "more": _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL),
         "metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, True)],
         "id_metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, False)],
-        "lower": sorted(LOWER_IS_BETTER), "ranks": _ranks(per_trial), "rates": pagesamples.RATES,
+        "lower": sorted(LOWER_IS_BETTER), "ranks": _ranks(per_trial), "rates": per_sample.RATES,
         "ranks_note": "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do not differ by "
         "Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks are fewer than they look. "
         "The filters above do not change the ranks.",
         "trial": "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}",
-        "als": pagesamples.known_unknown(samples) if samples is not None else [],
-        "hard": pagesamples.hardest(samples, pictures) if samples is not None else [],
-        "costs": _cost_table(spent), "facts": _facts(rows, board), "replicates": pagesamples.REPLICATES,
+        "als": per_sample.known_unknown(samples) if samples is not None else [],
+        "hard": per_sample.hardest(samples, pictures) if samples is not None else [],
+        "costs": _cost_table(spent), "facts": _facts(rows, board), "replicates": per_sample.REPLICATES,
         "no_samples": "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells than fit this page.",
     }  # fmt: skip
     head = _dumps(rest)
@@ -70,7 +69,7 @@ def text(
         label = scorer if tune == "none" else f"{scorer} [{tune}]"
         mine = found.get((pair, network, method, label)) if (condition, id_set) == ("clean", "id") else None
         more = detail | {"cost": seconds.get((network, method, scorer, tune))}
-        more |= pagesamples.drill_down(mine) if mine is not None else {}
+        more |= per_sample.drill_down(mine) if mine is not None else {}
         piece = _dumps({k: v for k, v in more.items() if v not in (None, [], {})})
         if len(piece) > 2:
             cells[i] = cells[i][:-1] + "," + piece[1:]
@@ -199,7 +198,7 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
         if reference not in table.index:
             continue
         paired = (table - table.loc[reference]).T.groupby(level=unit, sort=False).mean().T
-        result = stats.against(paired, reference)
+        result = statistics.against(paired, reference)
         label = f"{best.iloc[0]['method']} + {best.iloc[0]['scorer']}"
         numbers = result[["difference", "low", "high", "p_holm", "n"]].to_numpy(dtype=float).tolist()
         for i, (d, low, high, p, n) in zip(result.index, numbers, strict=True):

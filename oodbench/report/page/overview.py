@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import statistics
 from oodbench.report.formats import digits
 from oodbench.report.page.numbers import _tuples, number, shortened
 
@@ -25,9 +25,9 @@ def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
         for shift in ("near", "far"):
             if clean.empty or clean[of].nunique() < 2:
                 continue
-            table = stats.blocks(clean, f"{shift}_auroc", of=of, within=[])
+            table = statistics.blocks(clean, f"{shift}_auroc", of=of, within=[])
             table = table.loc[:, table.notna().any()]
-            ranking = stats.rank_blocks(table)
+            ranking = statistics.rank_blocks(table)
             if ranking.n < 2 or len(ranking.names) < 2 or len(ranking.names) > MOST_RANKED:
                 continue
             order = ranking.order
@@ -43,7 +43,7 @@ def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
             one: dict[str, Any] = {"what": what, "shift": shift, "n": ranking.n, "names": list(ranking.names)}
             one |= {"ranks": [number(r, 3) for r in ranking.ranks], "cd": number(ranking.cd, 3), "cliques": spans, "text": line}
             if len(order) <= 24:
-                one["wtl"] = stats.win_tie_loss(table.dropna()[order]).to_numpy().tolist()
+                one["wtl"] = statistics.win_tie_loss(table.dropna()[order]).to_numpy().tolist()
             found.append(one)
     return found
 

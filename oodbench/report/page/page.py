@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def page(
+def render(
     rows: pd.DataFrame,
     board: pd.DataFrame,
     samples: pd.DataFrame | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import statistics
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.report import distributions
 from oodbench.report.page.numbers import number
@@ -61,7 +61,7 @@ def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
         splits = [list(seeds.values()) for seeds in trials_of.values()]
         whole = all(trial.keys() == split[0].keys() and "" in trial and len(trial) > 1 for split in splits for trial in split)
         if splits and whole:
-            interval = stats.percentile_interval(0.0, stats.bootstrap_mean(splits, n=REPLICATES))
+            interval = statistics.percentile_interval(0.0, statistics.bootstrap_mean(splits, n=REPLICATES))
             found[shift] = [number(interval.low), number(interval.high)]
     return found
 

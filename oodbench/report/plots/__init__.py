@@ -1,6 +1,6 @@
 """Plots of results. Each function takes frames and returns a matplotlib Figure."""
 
-from oodbench.report.plots.draw_all import draw, draw_all, representative
+from oodbench.report.plots.drawing import draw, draw_all, representative
 from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
 from oodbench.report.plots.scores import known_unknown, roc_curves, score_histograms
 from oodbench.report.plots.style import (

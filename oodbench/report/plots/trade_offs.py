@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import statistics
 from oodbench.evaluation.metrics.columns import label, lower_is_better
 from oodbench.report.plots.style import (
     COLOURS,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def cd_diagram(table: pd.DataFrame, *, title: str = "", lower_is_better: bool = False, alpha: float = 0.05) -> Figure:
     """Demsar's critical-difference diagram of a table of blocks (rows) by names (columns), as `stats.blocks` makes it: names at their
     average rank, 1 is best; a bar joins those that Nemenyi's test does not part at `alpha`."""
-    ranking = stats.rank_blocks(table, lower_is_better=lower_is_better, alpha=alpha)
+    ranking = statistics.rank_blocks(table, lower_is_better=lower_is_better, alpha=alpha)
     order, k = ranking.order, len(ranking.names)
     rank = dict(zip(ranking.names, ranking.ranks, strict=True))
     cliques = ranking.cliques() if ranking.n > 1 else []

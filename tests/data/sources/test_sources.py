@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from oodbench.core.errors import MissingData, UserError
-from oodbench.data.sources import download
-from oodbench.data.sources import roots as place
+from oodbench.data.sources import download, roots
 from oodbench.data.sources.download import fetch, staged, through_fetch, watcher
 from oodbench.data.sources.files import FileSamples, folder
-from oodbench.data.sources.index import Item, Lines, forget, index
+from oodbench.data.sources.index import Item, Lines, forget, index_of
 from oodbench.data.sources.lists import csv_column, csv_list, image_list
 
 
@@ -31,21 +30,21 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_roots_are_the_variable_or_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place.roots() == [Path("data")]
+    assert roots.data_roots() == [Path("data")]
     monkeypatch.setenv("OODBENCH_DATA", f"/a{os.pathsep} {os.pathsep}/b")
-    assert place.roots() == [Path("/a"), Path("/b")]
+    assert roots.data_roots() == [Path("/a"), Path("/b")]
 
 
 def test_the_first_root_that_holds_it_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OODBENCH_DATA", os.pathsep.join(str(tmp_path / d) for d in "ab"))
     (tmp_path / "b" / "set").mkdir(parents=True)
-    assert place.find("set", ["x", "set"], get="?") == tmp_path / "b" / "set"
+    assert roots.find("set", ["x", "set"], get="?") == tmp_path / "b" / "set"
     (tmp_path / "a" / "set").mkdir(parents=True)
-    assert place.find("set", ["x", "set"], get="?") == tmp_path / "a" / "set"
+    assert roots.find("set", ["x", "set"], get="?") == tmp_path / "a" / "set"
     with pytest.raises(
         MissingData, match=r"'other' is not here; looked for it in .*/a/x, .*/b/x, /opt/x; to get it: ask me"
     ):
-        place.find("other", ["x"], get="ask me", also=[Path("/opt/x")])
+        roots.find("other", ["x"], get="ask me", also=[Path("/opt/x")])
 
 
 # ---------------------------------------------------------------- indices
@@ -77,8 +76,8 @@ def test_an_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path) -> 
         calls.append(1)
         return iter(items)
 
-    first = index("set", tmp_path / "set", "stamp", listed)
-    again = index("set", tmp_path / "set", "stamp", listed)
+    first = index_of("set", tmp_path / "set", "stamp", listed)
+    again = index_of("set", tmp_path / "set", "stamp", listed)
     assert len(calls) == 1
     assert (again.digest, list(again.paths), again.labels.tolist()) == (
         first.digest,
@@ -86,12 +85,12 @@ def test_an_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path) -> 
         [i.label for i in items],
     )
     (tmp_path / "set" / "7.bin").write_bytes(b"changed")
-    changed = index("set", tmp_path / "set", "stamp", listed)
+    changed = index_of("set", tmp_path / "set", "stamp", listed)
     assert len(calls) == 2
     assert changed.digest != first.digest
-    assert index("set", tmp_path / "set", "other list", listed).digest == changed.digest
+    assert index_of("set", tmp_path / "set", "other list", listed).digest == changed.digest
     forget()
-    index("set", tmp_path / "set", "stamp", listed)
+    index_of("set", tmp_path / "set", "stamp", listed)
     assert len(calls) == 4
 
 
@@ -100,10 +99,10 @@ def test_the_digest_is_of_content_names_and_labels_not_of_place(tmp_path: Path) 
     (tmp_path / "b").mkdir()
     for i in items:
         (tmp_path / "b" / i.path).write_bytes((tmp_path / "a" / i.path).read_bytes())
-    a, b = (index(n, tmp_path / n, "s", lambda: iter(items)).digest for n in "ab")
+    a, b = (index_of(n, tmp_path / n, "s", lambda: iter(items)).digest for n in "ab")
     assert a == b
     relabelled = [items[0]._replace(label=9), *items[1:]]
-    assert index("a", tmp_path / "a", "t", lambda: iter(relabelled)).digest != a
+    assert index_of("a", tmp_path / "a", "t", lambda: iter(relabelled)).digest != a
     expected = hashlib.sha256()
     for i in items:
         content = hashlib.sha256((tmp_path / "a" / i.path).read_bytes()).hexdigest()
@@ -113,24 +112,24 @@ def test_the_digest_is_of_content_names_and_labels_not_of_place(tmp_path: Path) 
 
 def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     items = _files(tmp_path / "set")
-    first = index("set", tmp_path / "set", "s", lambda: iter(items))
+    first = index_of("set", tmp_path / "set", "s", lambda: iter(items))
     (file,) = (tmp_path / "cache" / "index").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:50])
-    assert index("set", tmp_path / "set", "s", lambda: iter(items)).digest == first.digest
+    assert index_of("set", tmp_path / "set", "s", lambda: iter(items)).digest == first.digest
 
 
 def test_the_second_start_of_a_long_list_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above a number of files only some are looked at: here the limit is lowered and the looks are counted."""
-    from oodbench.data.sources import index as module
+    from oodbench.data.sources import index
 
     items = _files(tmp_path / "set", 300)
-    index("set", tmp_path / "set", "s", lambda: iter(items))
+    index_of("set", tmp_path / "set", "s", lambda: iter(items))
     looked: list[str] = []
     real = os.stat
-    monkeypatch.setattr(module, "_ALL_CHECKED", 100)
-    monkeypatch.setattr(module, "_SOME_CHECKED", 10)
-    monkeypatch.setattr(module.os, "stat", lambda p, *a, **k: (looked.append(str(p)), real(p, *a, **k))[1])
-    found = index("set", tmp_path / "set", "s", lambda: pytest.fail("listed again"))
+    monkeypatch.setattr(index, "_ALL_CHECKED", 100)
+    monkeypatch.setattr(index, "_SOME_CHECKED", 10)
+    monkeypatch.setattr(index.os, "stat", lambda p, *a, **k: (looked.append(str(p)), real(p, *a, **k))[1])
+    found = index_of("set", tmp_path / "set", "s", lambda: pytest.fail("listed again"))
     assert len([p for p in looked if p.endswith(".bin")]) == 10
     assert len(found.labels) == 300
 

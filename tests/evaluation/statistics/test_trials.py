@@ -11,8 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
-from oodbench.evaluation import metrics
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import metrics, statistics
 
 # Demsar, JMLR 2006, Table 6: AUC of four variants of C4.5 on 14 data sets. Where the printed three decimals tie two of them (voting),
 # the paper's ranks show which was better; the last digit there is ours.
@@ -45,7 +44,7 @@ def test_delong_gives_the_values_that_proc_documents() -> None:
     rows = [row.split(",") for row in ASAH.split()]
     good, poor = ([(float(w), float(s)) for o, w, s in rows if o == outcome] for outcome in "GP")
     assert (len(good), len(poor)) == (72, 41)
-    got = stats.delong([w for w, _ in good], [w for w, _ in poor], [s for _, s in good], [s for _, s in poor])
+    got = statistics.delong([w for w, _ in good], [w for w, _ in poor], [s for _, s in good], [s for _, s in poor])
     assert (got.a, got.b) == pytest.approx((0.8236789, 0.7313686), abs=5e-8)
     assert got.z == pytest.approx(2.209, abs=5e-4)
     assert got.p == pytest.approx(0.02718, abs=5e-6)
@@ -62,10 +61,10 @@ def test_delong_against_its_definition(ties: bool) -> None:
     kernel = (inside[:, None] < outside) + 0.5 * (inside[:, None] == outside)  # (N, M, 2)
     s_in, s_out = np.cov(kernel.mean(1).T), np.cov(kernel.mean(0).T)
     covariance = s_in / 40 + s_out / 30
-    got = stats.delong(inside[:, 0], outside[:, 0], inside[:, 1], outside[:, 1])
+    got = statistics.delong(inside[:, 0], outside[:, 0], inside[:, 1], outside[:, 1])
     assert got.a == pytest.approx(sk.roc_auc_score([0] * 40 + [1] * 30, np.concatenate([inside, outside])[:, 0]))
     assert got.se**2 == pytest.approx(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    mirrored = stats.delong(inside[:, 1], outside[:, 1], inside[:, 0], outside[:, 0])
+    mirrored = statistics.delong(inside[:, 1], outside[:, 1], inside[:, 0], outside[:, 0])
     assert mirrored.difference == pytest.approx(-got.difference)
     assert mirrored.p == pytest.approx(got.p)
 
@@ -75,7 +74,7 @@ def test_delong_agrees_with_a_permutation_test() -> None:
     truth_in, truth_out = r.normal(size=150), r.normal(1, 1, 150)
     a = truth_in + r.normal(0, 0.5, 150), truth_out + r.normal(0, 0.5, 150)
     b = truth_in + r.normal(0, 0.8, 150), truth_out + r.normal(0, 0.8, 150)
-    got = stats.delong(*a, *b)
+    got = statistics.delong(*a, *b)
 
     def difference(swap_in: np.ndarray, swap_out: np.ndarray) -> float:
         # under the null the two scores of a sample are exchangeable (after ranking, so that scales do not matter)
@@ -90,14 +89,14 @@ def test_delong_agrees_with_a_permutation_test() -> None:
 
 
 def test_delong_on_degenerate_input() -> None:
-    perfect = stats.delong([0, 1], [2, 3], [0, 1], [5, 6])
+    perfect = statistics.delong([0, 1], [2, 3], [0, 1], [5, 6])
     assert (perfect.a, perfect.difference, perfect.se, perfect.p) == (1.0, 0.0, 0.0, 1.0)
-    assert stats.delong([0, 1], [2, 3], [2, 3], [0, 1]).p == 0.0
-    assert stats.delong([0.0] * 5, [0.0] * 5, [0.0] * 5, [0.0] * 5).a == 0.5
+    assert statistics.delong([0, 1], [2, 3], [2, 3], [0, 1]).p == 0.0
+    assert statistics.delong([0.0] * 5, [0.0] * 5, [0.0] * 5, [0.0] * 5).a == 0.5
     with pytest.raises(ValueError, match="same samples"):
-        stats.delong([0, 1], [2, 3], [0, 1, 2], [2, 3])
+        statistics.delong([0, 1], [2, 3], [0, 1, 2], [2, 3])
     with pytest.raises(ValueError, match="OOD scores b: 1 of 2 are not finite"):
-        stats.delong([0, 1], [2, 3], [0, 1], [2, math.nan])
+        statistics.delong([0, 1], [2, 3], [0, 1], [2, math.nan])
 
 
 # ---------------------------------------------------------------- bootstrap
@@ -110,9 +109,9 @@ def test_bootstrap_replicates_equal_metrics_of_the_resampled_scores(ties: bool) 
     if ties:
         pairs = [(i.round(), o.round()) for i, o in pairs]
     names = ("auroc", "fpr95_in", "fpr95_out")
-    got = stats.bootstrap(pairs, metrics=names, n=25, seed=3)
+    got = statistics.bootstrap(pairs, metrics=names, n=25, seed=3)
     rng = np.random.default_rng(3)  # the same draws again, then the plain metrics of what was drawn
-    weight_in, weight_out = stats.resampling_weights(rng, 25, 60), stats.resampling_weights(rng, 25, 45)
+    weight_in, weight_out = statistics.resampling_weights(rng, 25, 60), statistics.resampling_weights(rng, 25, 45)
     assert (weight_in.sum(1) == 60).all()
     assert (weight_out.sum(1) == 45).all()
     for b, j in itertools.product(range(25), range(2)):
@@ -124,10 +123,10 @@ def test_bootstrap_replicates_equal_metrics_of_the_resampled_scores(ties: bool) 
 def test_bootstrap_is_paired_and_seeded() -> None:
     r = np.random.default_rng(0)
     inside, outside = r.normal(size=300), r.normal(1, 1, 200)
-    same = stats.bootstrap([(inside, outside), (3 * inside + 1, 3 * outside + 1)], n=50)["auroc"]
+    same = statistics.bootstrap([(inside, outside), (3 * inside + 1, 3 * outside + 1)], n=50)["auroc"]
     assert (same[:, 0] == same[:, 1]).all()  # one draw for both: a monotone transform differs by nothing
-    assert (same == stats.bootstrap([(inside, outside)] * 2, n=50)["auroc"]).all()
-    assert (same[:, 0] != stats.bootstrap([(inside, outside)], n=50, seed=1)["auroc"][:, 0]).any()
+    assert (same == statistics.bootstrap([(inside, outside)] * 2, n=50)["auroc"]).all()
+    assert (same[:, 0] != statistics.bootstrap([(inside, outside)], n=50, seed=1)["auroc"][:, 0]).any()
 
 
 def test_bootstrap_interval_covers_the_truth() -> None:
@@ -137,18 +136,18 @@ def test_bootstrap_interval_covers_the_truth() -> None:
     hits = 0
     for i in range(300):
         inside, outside = r.normal(size=80), r.normal(1.2, 1, 80)
-        replicates = stats.bootstrap([(inside, outside)], metrics=("auroc",), n=300, seed=i)["auroc"][:, 0]
-        interval = stats.percentile_interval(0.0, replicates)
+        replicates = statistics.bootstrap([(inside, outside)], metrics=("auroc",), n=300, seed=i)["auroc"][:, 0]
+        interval = statistics.percentile_interval(0.0, replicates)
         hits += interval.low <= truth <= interval.high
     assert 0.90 <= hits / 300 <= 0.985
 
 
 def test_bootstrap_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="cannot bootstrap 'ece'; allowed: auroc"):
-        stats.bootstrap([([0.0], [1.0])], metrics=("ece",))
+        statistics.bootstrap([([0.0], [1.0])], metrics=("ece",))
     with pytest.raises(ValueError, match="same samples"):
-        stats.bootstrap([([0.0], [1.0]), ([0.0, 1.0], [1.0])])
-    one = stats.bootstrap([([0.0], [1.0])], n=3)
+        statistics.bootstrap([([0.0], [1.0]), ([0.0, 1.0], [1.0])])
+    one = statistics.bootstrap([([0.0], [1.0])], n=3)
     assert (one["auroc"] == 1).all()
     assert (one["fpr95_in"] == 0).all()
 
@@ -158,14 +157,14 @@ def test_bootstrap_refuses_what_it_cannot_do() -> None:
 
 def test_t_interval_equals_scipy() -> None:
     x = [0.91, 0.93, 0.90, 0.95]
-    got = stats.t_interval([*x, math.nan])
+    got = statistics.t_interval([*x, math.nan])
     assert (got.low, got.high) == pytest.approx(scipy_stats.t.interval(0.95, 3, np.mean(x), scipy_stats.sem(x)))
     assert got.n == 4
-    one = stats.t_interval([0.9])
+    one = statistics.t_interval([0.9])
     assert one.value == 0.9
     assert math.isnan(one.low)
-    assert math.isnan(stats.t_interval([]).value)
-    assert stats.t_interval([0.5, 0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
+    assert math.isnan(statistics.t_interval([]).value)
+    assert statistics.t_interval([0.5, 0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
 
 
 def _trials(values: np.ndarray) -> pd.DataFrame:
@@ -177,7 +176,7 @@ def _trials(values: np.ndarray) -> pd.DataFrame:
 def test_paired_trials_equals_scipy_on_split_means() -> None:
     r = np.random.default_rng(0)
     a, b = r.random((7, 3)), r.random((7, 3))
-    got = stats.paired_trials(_trials(a), _trials(b).sample(frac=1, random_state=0), "auroc")
+    got = statistics.paired_trials(_trials(a), _trials(b).sample(frac=1, random_state=0), "auroc")
     means = a.mean(1), b.mean(1)
     assert got.difference == pytest.approx((means[0] - means[1]).mean())
     assert got.p == pytest.approx(scipy_stats.ttest_rel(*means).pvalue)
@@ -189,23 +188,23 @@ def test_paired_trials_equals_scipy_on_split_means() -> None:
 def test_one_split_takes_seeds_as_units_and_few_units_have_no_wilcoxon() -> None:
     r = np.random.default_rng(0)
     a, b = r.random((1, 4)), r.random((1, 4))
-    got = stats.paired_trials(_trials(a), _trials(b), "auroc")
+    got = statistics.paired_trials(_trials(a), _trials(b), "auroc")
     assert (got.unit, got.n) == ("seed", 4)
     assert got.p == pytest.approx(scipy_stats.ttest_rel(a[0], b[0]).pvalue)
     assert math.isnan(got.p_wilcoxon)
 
 
 def test_paired_trials_on_degenerate_input() -> None:
-    one = stats.paired_trials(_trials(np.array([[0.9]])), _trials(np.array([[0.8]])), "auroc")
+    one = statistics.paired_trials(_trials(np.array([[0.9]])), _trials(np.array([[0.8]])), "auroc")
     assert one.difference == pytest.approx(0.1)
     assert math.isnan(one.low)
     assert math.isnan(one.p)
-    equal = stats.paired_trials(_trials(np.full((6, 2), 0.9)), _trials(np.full((6, 2), 0.9)), "auroc")
+    equal = statistics.paired_trials(_trials(np.full((6, 2), 0.9)), _trials(np.full((6, 2), 0.9)), "auroc")
     assert (equal.difference, equal.p, equal.p_wilcoxon, equal.p_sign, equal.ties) == (0, 1, 1, 1, 6)
-    none = stats.paired_trials(_trials(np.array([[math.nan]])), _trials(np.array([[0.8]])), "auroc")
+    none = statistics.paired_trials(_trials(np.array([[math.nan]])), _trials(np.array([[0.8]])), "auroc")
     assert none.n == 0
     assert math.isnan(none.difference)
-    worse = stats.paired_trials(_trials(np.array([[0.3], [0.2]])), _trials(np.array([[0.5], [0.6]])), "auroc", lower_is_better=True)
+    worse = statistics.paired_trials(_trials(np.array([[0.3], [0.2]])), _trials(np.array([[0.5], [0.6]])), "auroc", lower_is_better=True)
     assert (worse.wins, worse.losses) == (2, 0)
 
 
@@ -215,32 +214,32 @@ def test_the_split_as_unit_keeps_the_error_rate_that_counting_trials_breaks() ->
     ours = naive = 0
     for _ in range(800):
         d = r.normal(0, 1, (5, 1)) + r.normal(0, 1, (5, 3))
-        ours += stats.paired_differences(d.mean(axis=1)).p < 0.05
-        naive += stats.paired_differences(d.ravel()).p < 0.05
+        ours += statistics.paired_differences(d.mean(axis=1)).p < 0.05
+        naive += statistics.paired_differences(d.ravel()).p < 0.05
     assert ours / 800 < 0.075
     assert naive / 800 > 0.12
 
 
 def test_sign_test_and_holm() -> None:
-    assert stats.sign_test(8, 1) == pytest.approx(2 * (1 + 9) / 2**9)
-    assert stats.sign_test(0, 0) == 1
+    assert statistics.sign_test(8, 1) == pytest.approx(2 * (1 + 9) / 2**9)
+    assert statistics.sign_test(0, 0) == 1
     # worked by hand: sorted .01 .02 .03 .04 -> 4*.01, 3*.02, 2*.03, and the last may not fall below
-    assert stats.holm([0.03, 0.01, math.nan, 0.04, 0.02]) == pytest.approx([0.06, 0.04, math.nan, 0.06, 0.06], nan_ok=True)
-    assert stats.holm([0.9, 0.8]).tolist() == [1.0, 1.0]
-    assert len(stats.holm([])) == 0
+    assert statistics.holm([0.03, 0.01, math.nan, 0.04, 0.02]) == pytest.approx([0.06, 0.04, math.nan, 0.06, 0.06], nan_ok=True)
+    assert statistics.holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert len(statistics.holm([])) == 0
 
 
 def test_holm_equals_statsmodels() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     p = np.random.default_rng(0).random(200) ** 3
-    assert stats.holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+    assert statistics.holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
 
 
 # ---------------------------------------------------------------- many data sets
 
 
 def test_ranking_gives_demsars_worked_example() -> None:
-    got = stats.rank_blocks(DEMSAR)
+    got = statistics.rank_blocks(DEMSAR)
     assert got.ranks == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
     assert got.cd == pytest.approx(1.25, abs=5e-3)
     untied = 12 * 14 / (4 * 5) * ((got.ranks**2).sum() - 25)  # the paper's statistic leaves ties uncorrected
@@ -248,7 +247,7 @@ def test_ranking_gives_demsars_worked_example() -> None:
     assert 13 * untied / (14 * 3 - untied) == pytest.approx(3.69, abs=5e-3)
     assert got.order == ["C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5"]
     assert got.cliques() == [got.order]
-    ten = stats.rank_blocks(DEMSAR, alpha=0.1)
+    ten = statistics.rank_blocks(DEMSAR, alpha=0.1)
     assert ten.cd == pytest.approx(1.12, abs=5e-3)
     assert ten.cliques() == [["C4.5+m+cf", "C4.5+m", "C4.5+cf"], ["C4.5+cf", "C4.5"]]  # figure 1(a)
 
@@ -257,7 +256,7 @@ def test_ranking_equals_scipy_and_scikit_posthocs() -> None:
     posthocs = pytest.importorskip("scikit_posthocs")
     tied = pd.DataFrame(np.random.default_rng(0).integers(0, 4, (12, 5)).astype(float))
     for table in (DEMSAR, tied):
-        got = stats.rank_blocks(table)
+        got = statistics.rank_blocks(table)
         expected = scipy_stats.friedmanchisquare(*table.to_numpy().T)
         assert (got.chi2, got.p) == pytest.approx((expected.statistic, expected.pvalue))
         assert got.p_nemenyi == pytest.approx(posthocs.posthoc_nemenyi_friedman(table.to_numpy()).to_numpy(), abs=1e-9)
@@ -265,40 +264,40 @@ def test_ranking_equals_scipy_and_scikit_posthocs() -> None:
 
 
 def test_ranking_directions_missing_cells_and_degenerate_tables() -> None:
-    up, down = stats.rank_blocks(DEMSAR), stats.rank_blocks(-DEMSAR, lower_is_better=True)
+    up, down = statistics.rank_blocks(DEMSAR), statistics.rank_blocks(-DEMSAR, lower_is_better=True)
     assert up.ranks == pytest.approx(down.ranks)
     with_hole = pd.concat([DEMSAR, pd.DataFrame([[0.5, math.nan, 0.5, 0.5]], columns=DEMSAR.columns)])
-    assert stats.rank_blocks(with_hole).n == 14
-    assert stats.rank_blocks(with_hole).p == up.p
-    equal = stats.rank_blocks(pd.DataFrame(np.ones((5, 3)), columns=list("abc")))
+    assert statistics.rank_blocks(with_hole).n == 14
+    assert statistics.rank_blocks(with_hole).p == up.p
+    equal = statistics.rank_blocks(pd.DataFrame(np.ones((5, 3)), columns=list("abc")))
     assert (equal.p, equal.chi2) == (1, 0)
     assert equal.cliques() == [["a", "b", "c"]]
     assert equal.cliques(equal.p_conover) == [["a", "b", "c"]]
-    agreed = stats.rank_blocks(pd.DataFrame(np.tile([3.0, 2, 1], (40, 1)), columns=list("abc")))
+    agreed = statistics.rank_blocks(pd.DataFrame(np.tile([3.0, 2, 1], (40, 1)), columns=list("abc")))
     assert agreed.order == ["a", "b", "c"]
     assert agreed.cliques() == []
     assert agreed.cliques(agreed.p_conover) == []
     assert agreed.p_f == 0
-    one = stats.rank_blocks(DEMSAR.head(1))
+    one = statistics.rank_blocks(DEMSAR.head(1))
     assert math.isnan(one.p)
     assert one.ranks == pytest.approx([4, 3, 2, 1])
-    empty = stats.rank_blocks(DEMSAR.head(0))
+    empty = statistics.rank_blocks(DEMSAR.head(0))
     assert empty.n == 0
     assert np.isnan(empty.ranks).all()
 
 
 def test_win_tie_loss() -> None:
     table = pd.DataFrame({"a": [3.0, 2, 1, math.nan], "b": [1.0, 2, 2, 1]})
-    got = stats.win_tie_loss(table)
+    got = statistics.win_tie_loss(table)
     assert got.loc["a", "b"] == "1/1/1"
     assert got.loc["a", "a"] == ""
-    assert stats.win_tie_loss(table, margin=1.0).loc["a", "b"] == "1/2/0"
-    assert stats.win_tie_loss(pd.DataFrame({"a": [1.0], "b": [2.0]}), lower_is_better=True).loc["b", "a"] == "0/0/1"
+    assert statistics.win_tie_loss(table, margin=1.0).loc["a", "b"] == "1/2/0"
+    assert statistics.win_tie_loss(pd.DataFrame({"a": [1.0], "b": [2.0]}), lower_is_better=True).loc["b", "a"] == "0/0/1"
 
 
 def test_ten_thousand_blocks() -> None:
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(10_000, 6)) + np.arange(6) * 0.05)
-    got = stats.rank_blocks(table)
+    got = statistics.rank_blocks(table)
     assert got.n == 10_000
     assert got.p < 1e-6
     assert got.order == ["5", "4", "3", "2", "1", "0"]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oodbench.evaluation.leaderboard import leaderboard
+from oodbench.evaluation.leaderboard import over_trials
 from oodbench.report.formats import signed
 from oodbench.report.page import cells as pagedata
 from oodbench.report.page import page as report
@@ -28,7 +28,7 @@ def pictures(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[np
 
 
 def make_page(rows: pd.DataFrame, samples: pd.DataFrame | None = None, **more: Any) -> str:
-    return report.page(rows, leaderboard(rows), samples, **more)
+    return report.render(rows, over_trials(rows), samples, **more)
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd
     assert "<script>document" not in text
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
     data = data_of(text)
-    board = leaderboard(rows)
+    board = over_trials(rows)
     assert [c["v"]["near_auroc"][0] for c in data["cells"]] == pytest.approx(list(board["near_auroc"]), abs=1e-5)
     assert [c["k"]["method"] for c in data["cells"]] == list(board["method"])
     msp = next(c for c in data["cells"] if (c["k"]["method"], c["k"]["scorer"]) == ("ce", "msp"))
@@ -84,7 +84,7 @@ def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd
 
 
 def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, text: str) -> None:
-    from oodbench.evaluation import statistics as stats
+    from oodbench.evaluation import statistics
     from oodbench.evaluation.leaderboard import trials
 
     cells = data_of(text)["cells"]
@@ -92,7 +92,7 @@ def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, t
     assert "vs" not in best
     t = trials(rows)
     mine, top = (t[(t["method"] == c["k"]["method"]) & (t["scorer"] == c["k"]["scorer"])] for c in (other, best))
-    paired = stats.paired_trials(mine, top, "near_auroc")
+    paired = statistics.paired_trials(mine, top, "near_auroc")
     assert other["vs"][0] == f"{best['k']['method']} + {best['k']['scorer']}"
     assert other["vs"][1].startswith(f"{signed(paired.difference)} (95 % {signed(paired.low)} to {signed(paired.high)}")
 

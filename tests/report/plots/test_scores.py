@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn import metrics as sk
 
-from oodbench.evaluation.leaderboard import leaderboard
+from oodbench.evaluation.leaderboard import over_trials
 from oodbench.report import distributions, plots
 from tests.evaluation.frames import make_rows, make_samples
 
@@ -79,12 +79,12 @@ def test_known_unknown_shares_its_scale_across_methods(samples: pd.DataFrame) ->
 
 
 def test_heat_map_shows_the_boards_means_and_a_dash_for_none(rows: pd.DataFrame) -> None:
-    board = leaderboard(rows)
+    board = over_trials(rows)
     figure = plots.heat_map(board)
     assert all(f"{100 * v:.1f}" in texts(figure) for v in board["near_auroc"])
     rows = rows.copy()
     rows.loc[(rows["scorer"] == "knn") & (rows["method"] == "als"), "status"] = "failed"
-    assert "–" in texts(plots.heat_map(leaderboard(rows)))
+    assert "–" in texts(plots.heat_map(over_trials(rows)))
 
 
 def test_histograms_take_one_trial_and_survive_constant_and_missing_scores(samples: pd.DataFrame, tmp_path: Path) -> None:

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from oodbench.evaluation import statistics as stats
-from oodbench.evaluation.leaderboard import leaderboard, trials
+from oodbench.evaluation import statistics
+from oodbench.evaluation.leaderboard import over_trials, trials
 from oodbench.report import plots
-from oodbench.report import plots as boardplots
 from tests.evaluation.frames import make_rows
 from tests.evaluation.statistics.test_trials import DEMSAR
 
@@ -32,7 +31,7 @@ def sweep(lams: tuple[float, ...] = (0.1, 1.0, 10.0)) -> pd.DataFrame:
 
 
 def test_cd_diagram_of_demsars_example() -> None:
-    figure = boardplots.cd_diagram(DEMSAR, title="AUC", alpha=0.1)
+    figure = plots.cd_diagram(DEMSAR, title="AUC", alpha=0.1)
     drawn = texts(figure)
     assert "14 blocks" in drawn
     for name, rank in {"C4.5": 3.143, "C4.5+m": 2.000, "C4.5+cf": 2.893, "C4.5+m+cf": 1.964}.items():
@@ -45,8 +44,8 @@ def test_cd_diagram_of_demsars_example() -> None:
 
 def test_rank_heat_map_shows_the_average_rank_over_the_other_name() -> None:
     rows = pd.concat([make_rows(scorers=("msp", "knn", "vim")), make_rows(scorers=("msp", "knn", "vim"), pair="q")])
-    board = leaderboard(rows)
-    figure = boardplots.rank_heat_map(board)
+    board = over_trials(rows)
+    figure = plots.rank_heat_map(board)
     for pair in "pq":
         table = board[board["pair"] == pair].pivot(index="method", columns="scorer", values="near_auroc")
         for rank in (-table).rank(axis=1).mean():
@@ -55,8 +54,8 @@ def test_rank_heat_map_shows_the_average_rank_over_the_other_name() -> None:
 
 
 def test_trade_off_puts_each_cell_where_its_numbers_are() -> None:
-    board = leaderboard(make_rows())
-    figure = boardplots.trade_off(board)
+    board = over_trials(make_rows())
+    figure = plots.trade_off(board)
     for axis, shift in zip(figure.axes, ("near", "far"), strict=True):
         points = {(round(x, 6), round(y, 6)) for c in axis.containers for x, y in zip(*c[0].get_data(), strict=True)}
         wanted = zip(board["id_accuracy"], board[f"{shift}_auroc"], strict=True)
@@ -68,7 +67,7 @@ def test_one_broken_scorer_does_not_press_the_others_together() -> None:
     near = rows["shift"] == "near"
     rows.loc[near, "auroc"] = [0.9 + 0.001 * i for i in range(near.sum())]
     rows.loc[near & (rows["method"] == "a") & (rows["scorer"] == "msp"), "auroc"] = 0.2
-    figure = boardplots.trade_off(leaderboard(rows))
+    figure = plots.trade_off(over_trials(rows))
     low, high = figure.axes[0].get_ylim()
     assert 89 < low < high < 93
     assert "1 off the scale" in texts(figure)
@@ -79,26 +78,26 @@ def test_pareto_front_is_what_nothing_beats() -> None:
     for _ in range(50):
         n = int(rng.integers(1, 12))
         cost, quality = rng.integers(0, 5, n).tolist(), rng.integers(0, 5, n).tolist()
-        front = boardplots.pareto(cost, quality)
+        front = plots.pareto(cost, quality)
         points = set(zip(cost, quality, strict=True))
         unbeaten = {(c, q) for c, q in points if not any(d <= c and r >= q and (d, r) != (c, q) for d, r in points)}
         assert {(cost[i], quality[i]) for i in front} == unbeaten
-    assert boardplots.pareto([], []) == []
+    assert plots.pareto([], []) == []
 
 
 def test_cost_quality_names_the_front() -> None:
-    board = leaderboard(make_rows())
+    board = over_trials(make_rows())
     spent = board[["network", "method", "scorer", "tune"]].assign(score_seconds_per_1000=[0.1, 0.2, 0.3, 0.4])
-    figure = boardplots.cost_quality(board, spent)  # best ranks first and cheapest: the front is the first alone
+    figure = plots.cost_quality(board, spent)  # best ranks first and cheapest: the front is the first alone
     assert figure.axes[0].get_xscale() == "log"
     assert [t.get_text() for t in figure.axes[0].texts] == [board["scorer"].iloc[0]]
 
 
 def test_a_sweep_is_found_and_drawn_along_its_parameter() -> None:
-    board = leaderboard(sweep())
-    assert boardplots.swept(board) == {("als", "lam"): {"als(lam=0.1)": 0.1, "als(lam=1)": 1.0, "als(lam=10)": 10.0}}
-    assert boardplots.swept(leaderboard(sweep((0.1, 1.0)))) == {}  # two points make no curve
-    figure = boardplots.sweep_curves(board, "als", "lam")
+    board = over_trials(sweep())
+    assert plots.swept(board) == {("als", "lam"): {"als(lam=0.1)": 0.1, "als(lam=1)": 1.0, "als(lam=10)": 10.0}}
+    assert plots.swept(over_trials(sweep((0.1, 1.0)))) == {}  # two points make no curve
+    figure = plots.sweep_curves(board, "als", "lam")
     near = figure.axes[0]
     assert near.get_xscale() == "log"
     figure.canvas.draw()
@@ -114,14 +113,14 @@ def test_a_sweep_is_found_and_drawn_along_its_parameter() -> None:
 def test_a_sweep_is_compared_with_the_suites_first_method_not_with_the_best_one() -> None:
     rows = pd.concat([sweep(), make_rows(methods=("focal",))])
     rows.loc[rows["method"] == "focal", "auroc"] = 1.0
-    board = leaderboard(rows)
+    board = over_trials(rows)
     assert board["method"].iloc[0] == "focal"
-    figure = boardplots.draw(board, trials(rows), None, scorers=["msp"])["sweep-als-lam"]
+    figure = plots.draw(board, trials(rows), None, scorers=["msp"])["sweep-als-lam"]
     assert "dotted: ce" in texts(figure)
 
 
 def test_a_sweep_from_zero_shows_no_negative_values_and_no_interval_beyond_a_fraction() -> None:
-    figure = boardplots.sweep_curves(leaderboard(sweep((0.0, 0.1, 1.0, 10.0))), "als", "lam")
+    figure = plots.sweep_curves(over_trials(sweep((0.0, 0.1, 1.0, 10.0))), "als", "lam")
     near = figure.axes[0]
     assert near.get_xscale() == "symlog"
     assert -0.1 < near.get_xlim()[0] < 0
@@ -132,13 +131,13 @@ def test_a_sweep_from_zero_shows_no_negative_values_and_no_interval_beyond_a_fra
 
 
 def test_severity_curves_average_over_corruptions() -> None:
-    assert boardplots.severity_of("gaussian_noise:3") == ("gaussian_noise", 3)
-    assert boardplots.severity_of("corrupted(kind=fog, severity=4)")[1] == 4
-    assert boardplots.severity_of("cifar10c") is None
+    assert plots.severity_of("gaussian_noise:3") == ("gaussian_noise", 3)
+    assert plots.severity_of("corrupted(kind=fog, severity=4)")[1] == 4
+    assert plots.severity_of("cifar10c") is None
     parts = [make_rows().assign(condition=c) for c in ("clean", "fog:1", "fog:5", "blur:1", "blur:5", "other")]
     for i, part in enumerate(parts):
         part["auroc"] = 0.9 - 0.1 * i
-    figure = boardplots.severity_curves(leaderboard(pd.concat(parts)), scorers=["msp"])
+    figure = plots.severity_curves(over_trials(pd.concat(parts)), scorers=["msp"])
     (line,) = (x for x in figure.axes[0].lines if x.get_label() == "msp")
     assert list(line.get_xdata()) == [0, 1, 5]
     assert line.get_ydata() == pytest.approx([90, (80 + 60) / 2, (70 + 50) / 2])
@@ -166,11 +165,11 @@ def test_degenerate_boards_draw_or_have_nothing_to_show(case: str) -> None:
         rows["auroc"] = rows["auroc"].where(rows["auroc"].isna(), 0.5)
     if case == "a NaN cell":
         rows.loc[(rows["scorer"] == "knn") & (rows["method"] == "als"), "auroc"] = np.nan
-    board, each = leaderboard(rows), trials(rows)
+    board, each = over_trials(rows), trials(rows)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = boardplots.draw(board, each, None, scorers=["msp"])
+        found = plots.draw(board, each, None, scorers=["msp"])
         assert "trade-off" in found
-        blocks = stats.blocks(each, "near_auroc", of="scorer", within=[])
-        for figure in [*found.values(), boardplots.rank_heat_map(board), boardplots.cd_diagram(blocks)]:
+        blocks = statistics.blocks(each, "near_auroc", of="scorer", within=[])
+        for figure in [*found.values(), plots.rank_heat_map(board), plots.cd_diagram(blocks)]:
             figure.canvas.draw()

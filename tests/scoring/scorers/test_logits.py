@@ -14,7 +14,7 @@ from torch import Tensor
 from oodbench.core import registry
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
-from oodbench.scoring.scorers import openmax as evt
+from oodbench.scoring.scorers import openmax
 
 rng = np.random.default_rng(0)
 
@@ -131,8 +131,8 @@ def test_igeood() -> None:
 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 40.0])
 def test_weibull_fit_is_scipys(spread: float) -> None:
-    tail = torch.tensor(np.sort(np.random.default_rng(1).gamma(2.0, spread, 40)) + evt.TRANSLATION)
-    shape, scale = evt.weibull(tail)
+    tail = torch.tensor(np.sort(np.random.default_rng(1).gamma(2.0, spread, 40)) + openmax.TRANSLATION)
+    shape, scale = openmax.weibull(tail)
     logs = float(scipy.stats.weibull_min.logpdf(tail.numpy(), shape, loc=0, scale=scale).sum())
     theirs = scipy.stats.weibull_min.fit(tail.numpy(), shape, floc=0, scale=scale)
     best = float(scipy.stats.weibull_min.logpdf(tail.numpy(), theirs[0], loc=0, scale=theirs[2]).sum())
@@ -149,15 +149,15 @@ def openmax_reference(train: Outputs, z: np.ndarray, alpha: int, tail: int) -> n
         own = zt[(y == c) & (zt.argmax(axis=1) == c)]
         centres.append(own.mean(axis=0))
         far = np.sort(np.linalg.norm(own - centres[c], axis=1))[-tail:]
-        start = evt.weibull(torch.tensor(far - far[0] + evt.TRANSLATION))
-        fit = scipy.stats.weibull_min.fit(far - far[0] + evt.TRANSLATION, start[0], floc=0, scale=start[1])
+        start = openmax.weibull(torch.tensor(far - far[0] + openmax.TRANSLATION))
+        fit = scipy.stats.weibull_min.fit(far - far[0] + openmax.TRANSLATION, start[0], floc=0, scale=start[1])
         fits.append((fit, far[0]))
     unknown = []
     for row in z:
         revised, removed = row.copy(), 0.0
         for rank, c in enumerate(np.argsort(-row)[:alpha], start=1):
             fit, smallest = fits[c]
-            w = scipy.stats.weibull_min.cdf(np.linalg.norm(row - centres[c]) - smallest + evt.TRANSLATION, *fit)
+            w = scipy.stats.weibull_min.cdf(np.linalg.norm(row - centres[c]) - smallest + openmax.TRANSLATION, *fit)
             revised[c] = row[c] * (1 - (alpha + 1 - rank) / alpha * w)
             removed += row[c] - revised[c]
         unknown.append(np.exp(removed) / (np.exp(removed) + np.exp(revised).sum()))

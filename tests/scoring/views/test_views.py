@@ -17,8 +17,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer, View
 from oodbench.data.contract import toy_images
 from oodbench.runs.runner import run
-from oodbench.scoring import contract as contracts
-from oodbench.scoring import functional
+from oodbench.scoring import contract, functional
 from oodbench.suite.parse import parse_suite
 from oodbench.training.contract import toy_network
 
@@ -39,9 +38,9 @@ def looked(network: Network, scorer: Scorer) -> tuple[Outputs, Outputs, Outputs]
     view = scorer.view()
     assert view is not None
     images = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
-    plain = [contracts._extracted(network, i) for i in images]
+    plain = [contract._extracted(network, i) for i in images]
     view.prepare(network, plain[0], plain[1])
-    train, val, test = (contracts._with_view(network, view, o, i) for o, i in zip(plain, images, strict=True))
+    train, val, test = (contract._with_view(network, view, o, i) for o, i in zip(plain, images, strict=True))
     scorer.fit(train, val)
     return train, val, test
 
@@ -408,7 +407,7 @@ def test_black_images_give_finite_scores(network: Network, name: str) -> None:
     looked(network, scorer)
     view: View | None = scorer.view()
     assert view is not None
-    train = contracts._extracted(network, toy_images(60))
+    train = contract._extracted(network, toy_images(60))
     view.prepare(network, train, train)
     x = torch.zeros(2, 1, 8, 8)
     with torch.no_grad():

@@ -18,7 +18,7 @@ from oodbench.core.network import Network, Task
 from oodbench.core.outputs import Outputs
 from oodbench.data.contract import toy_images
 from oodbench.training.contract import toy_network
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 CLASSES = 4
 TASK = Task("image", (1, 8, 8), CLASSES, (0.3,), (0.3,))
@@ -36,7 +36,7 @@ def data(count: int = 12, **more: Any) -> Batch:
 def made(spec: Any, seed: int = 0) -> tuple[Network, Any]:
     """A network in float64 and its method."""
     method: Method = registry.build("method", spec)
-    return initialise("small-cnn", method, TASK, seed).double(), method
+    return fresh_weights("small-cnn", method, TASK, seed).double(), method
 
 
 def rows(value: Tensor) -> list[list[float]]:

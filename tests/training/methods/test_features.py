@@ -17,7 +17,18 @@ from oodbench.core.method import Batch
 from oodbench.core.network import Network
 from oodbench.core.outputs import Outputs
 from oodbench.training.methods.shared import Queues
-from tests.training.methods.test_extra_heads import CLASSES, ce, data, dot, gradcheck, made, mean, norm, rng, rows
+from tests.training.methods.test_extra_heads import (
+    CLASSES,
+    ce,
+    data,
+    dot,
+    gradcheck,
+    made,
+    mean,
+    norm,
+    rng,
+    rows,
+)
 
 
 def viewed(count: int = 12, **more: Any) -> Batch:

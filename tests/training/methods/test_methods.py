@@ -18,8 +18,8 @@ from oodbench.core.network import Network, Task
 from oodbench.core.spec import Spec
 from oodbench.data.contract import toy_images
 from oodbench.data.images import to_float
-from oodbench.scoring import contract as contracts
-from oodbench.training.initialise import initialise
+from oodbench.scoring import contract
+from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import train
 from oodbench.training.recipe import Recipe
 from tests.training.methods.test_extra_heads import gradcheck
@@ -38,14 +38,14 @@ def trained() -> list[str]:
     """Names of the methods that train with a loss, examples of their required parameters filled in."""
     found = []
     for name in registry.methods:
-        spec = contracts.example("method", name)
+        spec = contract.example("method", name)
         if spec is not None and registry.build("method", spec).provides == "loss":
             found.append(name)
     return found
 
 
 def spec_of(name: str) -> Spec:
-    found = registry.resolve("method", {name: SMALL[name]}) if name in SMALL else contracts.example("method", name)
+    found = registry.resolve("method", {name: SMALL[name]}) if name in SMALL else contract.example("method", name)
     assert found is not None
     return found
 
@@ -53,7 +53,7 @@ def spec_of(name: str) -> Spec:
 def made(name: str, classes: int = 4, seed: int = 0) -> tuple[Network, Method]:
     method: Method = registry.build("method", spec_of(name))
     task = Task("image", SHAPE, classes, (0.3,), (0.3,))
-    return initialise("small-cnn", method, task, seed), method
+    return fresh_weights("small-cnn", method, task, seed), method
 
 
 def batch(method: Method, count: int = 12, classes: int = 4, seed: int = 0, progress: float = 0.5) -> Batch:
@@ -259,7 +259,7 @@ def test_digits_are_learnt(name: str) -> None:
     """More than 95 % of the test digits right after 90 small batches."""
     _, test = digits()
     method: Method = registry.build("method", spec_of(name))
-    network = initialise({"small-cnn": {"width": 8}}, method, Task("image", SHAPE, 6, (0.3,), (0.4,)), 0)
+    network = fresh_weights({"small-cnn": {"width": 8}}, method, Task("image", SHAPE, 6, (0.3,), (0.4,)), 0)
     if name == "energy-bounded":  # published for fine-tuning a classifier
         fitted(network, registry.build("method", "cross-entropy"))
     fitted(network, method)

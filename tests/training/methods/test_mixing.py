@@ -13,7 +13,7 @@ from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 TASK = Task("image", (1, 8, 8), 4, (0.3,), (0.3,))
 
@@ -167,7 +167,7 @@ def test_a_method_with_its_own_loss_is_mixed_by_two_passes() -> None:
 def test_adversarial_moves_inputs_up_the_loss_within_the_box() -> None:
     batch = data()
     method: Any = registry.build("method", {"adversarial": {"epsilon": 0.1, "step": 0.03}})
-    network = initialise("small-cnn", method, TASK, 0).train()
+    network = fresh_weights("small-cnn", method, TASK, 0).train()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     moved = method.attacked(network, batch)
     assert network.training

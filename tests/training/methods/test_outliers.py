@@ -14,7 +14,19 @@ from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.core.outputs import Outputs
-from tests.training.methods.test_extra_heads import CLASSES, TASK, ce, data, dot, gradcheck, made, mean, norm, rng, rows
+from tests.training.methods.test_extra_heads import (
+    CLASSES,
+    TASK,
+    ce,
+    data,
+    dot,
+    gradcheck,
+    made,
+    mean,
+    norm,
+    rng,
+    rows,
+)
 
 
 def exposed(count: int = 12, outliers: int = 9, **more: Any) -> Batch:

@@ -13,7 +13,7 @@ from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
-from oodbench.training.initialise import initialise
+from oodbench.training.initialise import fresh_weights
 
 Loop = Callable[[list[float], int], float]
 
@@ -146,7 +146,7 @@ def test_extremes_are_finite(spec: Any, loop: Loop, rows: list[list[float]]) -> 
 
 
 def network(method: Method, classes: int = 4) -> Network:
-    return initialise("small-cnn", method, Task("image", (1, 8, 8), classes, (0.3,), (0.3,)), 0)
+    return fresh_weights("small-cnn", method, Task("image", (1, 8, 8), classes, (0.3,), (0.3,)), 0)
 
 
 def test_acls_gradient_is_that_of_a_frozen_maximum() -> None:

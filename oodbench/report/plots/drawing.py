@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oodbench.evaluation import statistics as stats
+from oodbench.evaluation import statistics
 from oodbench.evaluation.metrics.columns import label
 from oodbench.report.distributions import QUANTITY, compact
 from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
@@ -39,7 +39,7 @@ def draw(board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, 
         found["severity"] = severity_curves(board, scorers=scorers)
     mine = trials[(trials["condition"] == "clean") & (trials["id_set"] == "id")]
     for of in ("method", "scorer"):
-        table = stats.blocks(mine, value, of=of, within=[]).dropna(axis=1, how="all")
+        table = statistics.blocks(mine, value, of=of, within=[]).dropna(axis=1, how="all")
         if len(table.dropna()) > 1 and 1 < table.shape[1] <= 40:
             found[f"ranks-{of}s"] = cd_diagram(table, title=f"Ranks of {of}s by {label(value)}, {where(clean)}")
     return found
@@ -54,12 +54,12 @@ def representative(board: pd.DataFrame, most: int) -> list[str]:
 
 def draw_all(rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None) -> list[Path]:
     """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files written."""
-    from oodbench.evaluation.costs import costs
-    from oodbench.evaluation.leaderboard import leaderboard, trials
+    from oodbench.evaluation import costs
+    from oodbench.evaluation.leaderboard import over_trials, trials
 
-    samples, whole = compact(samples), leaderboard(rows)
+    samples, whole = compact(samples), over_trials(rows)
     each = trials(rows)
-    spent = costs(rows, timing) if timing is not None and len(timing) else None
+    spent = costs.of_rows(rows, timing) if timing is not None and len(timing) else None
     written: list[Path] = []
     board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
     for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
