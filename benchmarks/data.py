@@ -86,7 +86,9 @@ def in_memory(n: int, batch: int, rounds: int) -> None:
         channels, height, width = shape
         pixels = rng.integers(0, 256, (n, height, width, channels), dtype=np.uint8)
         labels = rng.integers(0, 10, n)
-        samples = TensorSamples(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels))
+        samples = TensorSamples(
+            torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
+        )
         augment = [registry.build("augmentation", a) for a in ("flip", {"pad-crop": {"padding": 4}})]
         reader = Reader(samples, Geometry(shape), "cpu")
 
@@ -97,7 +99,11 @@ def in_memory(n: int, batch: int, rounds: int) -> None:
                     inputs = change(inputs, generator)
 
         chain = transforms.Compose(
-            [transforms.RandomCrop(height, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+            [
+                transforms.RandomCrop(height, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+            ]
         )
         pictures = _Pictures(pixels[..., 0] if channels == 1 else pixels, labels, chain)
         workers = min(4, len(os.sched_getaffinity(0)))
@@ -106,7 +112,10 @@ def in_memory(n: int, batch: int, rounds: int) -> None:
             for _ in torch.utils.data.DataLoader(pictures, batch, shuffle=True, num_workers=count):
                 pass
 
-        for count, label in ((0, "DataLoader in the same process"), (workers, f"DataLoader with {workers} workers")):
+        for count, label in (
+            (0, "DataLoader in the same process"),
+            (workers, f"DataLoader with {workers} workers"),
+        ):
             found = in_turns({"ours": ours, "theirs": lambda t=theirs, c=count: t(c)}, rounds, wall=count > 0)  # type: ignore[misc]
             a, b = statistics.median(found["ours"]), statistics.median(found["theirs"])
             rows.append(
@@ -133,7 +142,9 @@ def _bare(files: Sequence[Path], threads: int, resize: int | None) -> None:
     def one(file: Path) -> np.ndarray:
         with Image.open(file) as image:
             made = image.convert("RGB")
-            return np.array(made if resize is None else made.resize((resize, resize), Image.Resampling.BILINEAR))
+            return np.array(
+                made if resize is None else made.resize((resize, resize), Image.Resampling.BILINEAR)
+            )
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), 256):
@@ -166,7 +177,9 @@ def from_files(n: int, rounds: int, place: Path) -> None:
 
         found = in_turns({"ours": ours, "bare": lambda f=files, r=resize: _bare(f, _threads(), r)}, rounds)  # type: ignore[misc]
         a, b = (count / statistics.median(found[k]) for k in ("ours", "bare"))
-        rows.append([name, f"{a:,.0f}", f"{b:,.0f}", f"{100 * (ratio(found['ours'], found['bare']) - 1):+.0f} %"])
+        rows.append(
+            [name, f"{a:,.0f}", f"{b:,.0f}", f"{100 * (ratio(found['ours'], found['bare']) - 1):+.0f} %"]
+        )
     table(
         f"Image files, {_threads()} threads",
         ("", "ours, images per CPU second", "bare Pillow", "overhead (target: below +10 %)"),
@@ -204,16 +217,22 @@ def long_list(lines: int, rounds: int, place: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=10_000, help="images of an epoch in memory")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--files", type=int, default=4_000, help="small image files (a quarter as many large ones)")
+    parser.add_argument(
+        "--files", type=int, default=4_000, help="small image files (a quarter as many large ones)"
+    )
     parser.add_argument("--lines", type=int, default=100_000, help="lines of the image list")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of torch, in memory")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} CPU cores")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} CPU cores"
+    )
     with tempfile.TemporaryDirectory() as place:
         os.environ["OODBENCH_CACHE"] = f"{place}/cache"
         in_memory(given.images, given.batch, given.rounds)

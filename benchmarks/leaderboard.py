@@ -25,12 +25,24 @@ from oodbench.evaluation.metrics.columns import COUNTS, ID_ONLY, METRICS
 from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.report.page import page as report
 
-SETS = {"cifar100": "near", "tin": "near", "mnist": "far", "svhn": "far", "textures": "far", "places365": "far"}
+SETS = {
+    "cifar100": "near",
+    "tin": "near",
+    "mnist": "far",
+    "svhn": "far",
+    "textures": "far",
+    "places365": "far",
+}
 
 
 def make_rows(n: int) -> pd.DataFrame:
     """About `n` rows as a run writes them: 4 pairs x 2 networks x methods x 3 seeds x 25 scorers x 6 sets, every metric filled."""
-    pairs, networks, seeds, scorers = [f"pair{i}" for i in range(4)], ["resnet18", "wrn40"], range(3), [f"scorer{i}" for i in range(25)]
+    pairs, networks, seeds, scorers = (
+        [f"pair{i}" for i in range(4)],
+        ["resnet18", "wrn40"],
+        range(3),
+        [f"scorer{i}" for i in range(25)],
+    )
     per_method = len(pairs) * len(networks) * len(seeds) * (1 + len(scorers) * (1 + len(SETS)))
     methods = [f"method{i}" for i in range(max(1, round(n / per_method)))]
     keys: list[tuple[Any, ...]] = []
@@ -80,25 +92,38 @@ def line(what: str, used: float, passed: float, more: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--size", type=int, default=10_000, help="samples of each of ID and OOD for the bootstrap")
+    parser.add_argument(
+        "--size", type=int, default=10_000, help="samples of each of ID and OOD for the bootstrap"
+    )
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
 
     rows = make_rows(options.rows)
     used, passed, board = timed(lambda: over_trials(rows), options.repeat)
-    line(f"leaderboard of {len(rows):,} rows, {len(board):,} cells, {board.shape[1]} columns", used, passed, "target < 2 s")
+    line(
+        f"leaderboard of {len(rows):,} rows, {len(board):,} cells, {board.shape[1]} columns",
+        used,
+        passed,
+        "target < 2 s",
+    )
     used, passed, page = timed(lambda: report.render(rows, board), options.repeat)
     line(f"report of the same ({len(page) / 1e6:.1f} MB)", used, passed, "target < 5 s")
 
     rng = np.random.default_rng(0)
     inside, outside = rng.normal(0, 1, options.size), rng.normal(1, 1, options.size)
-    used, passed, _ = timed(lambda: stats.bootstrap([(inside, outside)], n=options.replicates), options.repeat)
+    used, passed, _ = timed(
+        lambda: stats.bootstrap([(inside, outside)], n=options.replicates), options.repeat
+    )
     few = max(1, options.replicates // 20)
     scale = options.replicates / few
-    theirs, theirs_passed, _ = timed(lambda: by_scikit_learn(inside, outside, few, np.random.default_rng(0)), 1)
+    theirs, theirs_passed, _ = timed(
+        lambda: by_scikit_learn(inside, outside, few, np.random.default_rng(0)), 1
+    )
     what = f"{options.replicates}-fold bootstrap of AUROC and FPR95, {options.size:,} + {options.size:,}"
     line(what, used, passed, "target <= 1 s")
     what = f"the same through scikit-learn ({few} replicates, scaled)"

@@ -88,7 +88,12 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
     print(f"\n{title}\n")
     for row in (header, ["-" * w for w in widths], *rows):
-        print("  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))))
+        print(
+            "  "
+            + "  ".join(
+                c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+        )
     sys.stdout.flush()
 
 
@@ -132,11 +137,17 @@ def on_disk(block_of: Callable[[int], Outputs], rows: int, folder: Path) -> Outp
     """Outputs whose features and logits are mapped files, as the store's are, written block by block."""
     first = block_of(0)
     shapes = {"features": first.features.shape[1], "logits": first.classes}
-    files = {k: np.lib.format.open_memmap(folder / f"{k}.npy", mode="w+", dtype=np.float32, shape=(rows, w)) for k, w in shapes.items()}
+    files = {
+        k: np.lib.format.open_memmap(folder / f"{k}.npy", mode="w+", dtype=np.float32, shape=(rows, w))
+        for k, w in shapes.items()
+    }
     labels = []
     for number, start in enumerate(range(0, rows, len(first))):
         part = block_of(number)[: rows - start]
-        files["features"][start : start + len(part)], files["logits"][start : start + len(part)] = part.features, part.logits
+        files["features"][start : start + len(part)], files["logits"][start : start + len(part)] = (
+            part.features,
+            part.logits,
+        )
         labels.append(part.labels)
     for file in files.values():
         file.flush()
@@ -151,7 +162,11 @@ def on_disk(block_of: Callable[[int], Outputs], rows: int, folder: Path) -> Outp
 
 def cifar(scale: float, repeat: int, device: str) -> None:
     n, m, width, k = round(50_000 * scale), round(20_000 * scale), 512, 50
-    train, val, test = made(n, width, 10, 1).to(device), made(max(100, n // 10), width, 10, 2).to(device), made(m, width, 10, 3).to(device)
+    train, val, test = (
+        made(n, width, 10, 1).to(device),
+        made(max(100, n // 10), width, 10, 2).to(device),
+        made(m, width, 10, 3).to(device),
+    )
     a = torch.nn.functional.normalize(test.features, dim=1)
     b = torch.nn.functional.normalize(train.features, dim=1)
 
@@ -172,8 +187,14 @@ def cifar(scale: float, repeat: int, device: str) -> None:
 
         return work
 
-    plain, with_top = seconds(lambda: gemm(False), repeat, device), seconds(lambda: gemm(True), repeat, device)
-    rows = [["one float32 GEMM", f"{plain:.2f}", "", ""], ["GEMM + top-50", f"{with_top:.2f}", ratio(with_top, plain) + " GEMM", ""]]
+    plain, with_top = (
+        seconds(lambda: gemm(False), repeat, device),
+        seconds(lambda: gemm(True), repeat, device),
+    )
+    rows = [
+        ["one float32 GEMM", f"{plain:.2f}", "", ""],
+        ["GEMM + top-50", f"{with_top:.2f}", ratio(with_top, plain) + " GEMM", ""],
+    ]
     knn = seconds(ours(["knn"]), repeat, device)
     rows.append(["knn", f"{knn:.2f}", ratio(knn, with_top) + " GEMM + top-k", "1.2"])
     three = seconds(ours(NEIGHBOURS), repeat, device)
@@ -186,8 +207,14 @@ def cifar(scale: float, repeat: int, device: str) -> None:
     rows += [[name, f"{t:.2f}", ratio(t, plain) + " GEMM", ""] for name, t in one.items()]
     for name, theirs in _pytorch_ood(train, test, repeat, device).items():
         mine, target = {"knn": knn, **one}[name], "1.5" if name == "knn" else "3"
-        rows.append([f"{name}, pytorch-ood", f"{theirs:.2f}", f"ours {theirs / mine:.1f} x faster", f">= {target}"])
-    table(f"CIFAR scale: {n} x {width} training features, {m} test samples, C = 10 (fit and score)", ["", "s", "ratio", "target"], rows)
+        rows.append(
+            [f"{name}, pytorch-ood", f"{theirs:.2f}", f"ours {theirs / mine:.1f} x faster", f">= {target}"]
+        )
+    table(
+        f"CIFAR scale: {n} x {width} training features, {m} test samples, C = 10 (fit and score)",
+        ["", "s", "ratio", "target"],
+        rows,
+    )
     found = ours([*NEIGHBOURS, *SIXTEEN])()
     each = [(name, s.fit_seconds, s.sets["test"].seconds) for name, s in found.items()]
     table("each of the 19, in that order, in one score_all (what comes first pays for what is shared)", ["", "fit s", "score s"],
@@ -224,17 +251,27 @@ def _predict(fitted: Any, test: Outputs) -> None:
 def classes(scale: float, repeat: int, device: str) -> None:
     c, width = max(20, round(1000 * min(1.0, 10 * scale))), 2048 if scale >= 0.2 else 256
     n, m = round(50_000 * scale), round(20_000 * scale)
-    train, val, test = (made(rows, width, c, seed).to(device) for seed, rows in ((1, n), (2, max(200, n // 10)), (3, m)))
+    train, val, test = (
+        made(rows, width, c, seed).to(device) for seed, rows in ((1, n), (2, max(200, n // 10)), (3, m))
+    )
     rows = []
     for name in CLASSES:
         times: list[tuple[float, float]] = []
         with AnonymousMemory() as memory:
             for _ in range(repeat):
-                found = score_sets(_built([name]), train.map(lambda t: t), val.map(lambda t: t), {"test": test}, device=device)[name]
+                found = score_sets(
+                    _built([name]),
+                    train.map(lambda t: t),
+                    val.map(lambda t: t),
+                    {"test": test},
+                    device=device,
+                )[name]
                 assert not found.sets["test"].reason, found.sets["test"].reason
                 times.append((found.fit_seconds, found.sets["test"].seconds))
         fit, score = (statistics.median(t) for t in zip(*times, strict=True))
-        rows.append([name, f"{fit:.2f}", f"{1e6 * score / m:.1f}", f"{(memory.peak - memory.start_bytes) / MIB:.0f}"])
+        rows.append(
+            [name, f"{fit:.2f}", f"{1e6 * score / m:.1f}", f"{(memory.peak - memory.start_bytes) / MIB:.0f}"]
+        )
     product = f"a B x C x D temporary of one chunk of 1024 would be {4 * 1024 * c * width / MIB:.0f} MiB"
     table(f"{c} classes, D = {width}, {n} training and {m} test samples ({product})",
           ["", "fit s", "ms per 1000", "more memory, MiB"], rows)  # fmt: skip
@@ -259,18 +296,33 @@ def imagenet(scale: float, repeat: int, device: str, only: Sequence[str] = ()) -
                 gc.collect()
                 start = time.perf_counter()
                 with AnonymousMemory() as memory:
-                    s = score_sets(_built([name]), train.map(lambda t: t), val, {"test": test}, device=device)[name]
+                    s = score_sets(
+                        _built([name]), train.map(lambda t: t), val, {"test": test}, device=device
+                    )[name]
                 reason = s.sets["test"].reason
                 peaks[name] = max(peaks.get(name, 0.0), memory.peak / MIB)
                 fits[name].append(time.perf_counter() - start)
-                found[name] += [f"failed: {reason}"] if reason else [f"{s.fit_seconds:.2f}", f"{s.sets['test'].seconds:.2f}"]
-    header = ["", *(f"{kind} s, {size}" for size in sizes for kind in ("fit", "score")), "growth, last doubling", "peak RssAnon, MiB"]
+                found[name] += (
+                    [f"failed: {reason}"]
+                    if reason
+                    else [f"{s.fit_seconds:.2f}", f"{s.sets['test'].seconds:.2f}"]
+                )
+    header = [
+        "",
+        *(f"{kind} s, {size}" for size in sizes for kind in ("fit", "score")),
+        "growth, last doubling",
+        "peak RssAnon, MiB",
+    ]
     rows = []
     for name, cells in found.items():
         grown = fits[name][-1] / fits[name][-2]
         rows.append([name, *(cells + [""] * 6)[:6], f"{grown:.2f} x", f"{peaks[name]:.0f}"])
     title = f"ImageNet scale: N x {width} float32 training features mapped from disk ({4 * full * width / 1e9:.1f} GB at the largest N)"
-    table(f"{title}, C = {c}, {m} test samples; target: RssAnon under 1536 MiB, growth at most 2 x", header, rows)
+    table(
+        f"{title}, C = {c}, {m} test samples; target: RssAnon under 1536 MiB, growth at most 2 x",
+        header,
+        rows,
+    )
 
 
 def _shaken(block: Outputs, seed: int) -> Outputs:
@@ -307,15 +359,25 @@ def metric(scale: float, repeat: int, device: str) -> None:
 
     mine, other = seconds(lambda: metrics.detection_metrics(a, b), repeat), seconds(theirs, repeat)
     faster = f"ours {other / mine:.1f} x faster"
-    rows = [["all of ours", f"{mine:.3f}", "", ""], ["scikit-learn's three curves", f"{other:.3f}", faster, ">= 10"]]
+    rows = [
+        ["all of ours", f"{mine:.3f}", "", ""],
+        ["scikit-learn's three curves", f"{other:.3f}", faster, ">= 10"],
+    ]
     table(f"metrics of {2 * n} scores", ["", "s", "ratio", "target"], rows)
 
 
-SECTIONS: dict[str, Callable[..., None]] = {"cifar": cifar, "classes": classes, "imagenet": imagenet, "metrics": metric}
+SECTIONS: dict[str, Callable[..., None]] = {
+    "cifar": cifar,
+    "classes": classes,
+    "imagenet": imagenet,
+    "metrics": metric,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="sizes, as a share of the full ones")
     parser.add_argument("--section", nargs="*", choices=list(SECTIONS), default=list(SECTIONS))
     parser.add_argument("--repeat", type=int, default=3)

@@ -63,7 +63,9 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     return clock(device) - start
 
 
-def in_turns(works: dict[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, list[float]]:
+def in_turns(
+    works: dict[str, Callable[[], Any]], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
     """Seconds of each work in each round, in turns whose order is reversed every other round; one round before them does not count."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for number in range(-1, rounds):
@@ -109,12 +111,14 @@ def made(count: int) -> TensorSamples:
 
 
 def fresh(options: argparse.Namespace, method: Method | None = None) -> Network:
-    return fresh_weights(options.network, method or registry.build("method", "cross-entropy"), TASK, seed=0).to(
-        options.device
-    )
+    return fresh_weights(
+        options.network, method or registry.build("method", "cross-entropy"), TASK, seed=0
+    ).to(options.device)
 
 
-def one_epoch(options: argparse.Namespace, data: TensorSamples, augment: tuple[Any, ...] = ()) -> Callable[[], None]:
+def one_epoch(
+    options: argparse.Namespace, data: TensorSamples, augment: tuple[Any, ...] = ()
+) -> Callable[[], None]:
     """Our loop over the data once, with everything that it does around an epoch."""
     recipe = Recipe(
         epochs=1,
@@ -136,7 +140,9 @@ def precision(options: argparse.Namespace) -> contextlib.AbstractContextManager[
     return torch.autocast(options.device.type, dtype) if dtype else contextlib.nullcontext()
 
 
-def by_hand(options: argparse.Namespace, batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Callable[[], None]:
+def by_hand(
+    options: argparse.Namespace, batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+) -> Callable[[], None]:
     """Forward, backward, step: the loop of a tutorial."""
     network = fresh(options)
     if options.channels_last:
@@ -263,7 +269,10 @@ def epoch(options: argparse.Namespace) -> None:
 
         def batches(loader: Any = loader) -> Iterator[tuple[Tensor, Tensor]]:
             for inputs, labels in loader:
-                yield inputs.to(options.device, non_blocking=True), labels.to(options.device, non_blocking=True)
+                yield (
+                    inputs.to(options.device, non_blocking=True),
+                    labels.to(options.device, non_blocking=True),
+                )
 
         works[f"{workers} workers"] = by_hand(options, batches)
     seconds = in_turns(works, options.rounds, options.device)
@@ -288,7 +297,9 @@ SECTIONS = {"overhead": overhead, "methods": methods, "epoch": epoch}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--section", choices=SECTIONS, action="append", help="only these (default: all)")
     parser.add_argument("--network", default="resnet18-32")
     parser.add_argument("--images", type=int, default=1024)

@@ -52,7 +52,9 @@ def to_lines(kind: str, components: Sequence[Mapping[str, Any]]) -> list[str]:
         if c.get("search"):
             lines.append("      search: " + "; ".join(f"{k} in {v}" for k, v in c["search"].items()))
         if c["source"]:
-            lines += textwrap.wrap(f"source: {c['source']}", 110, initial_indent="      ", subsequent_indent="      ")
+            lines += textwrap.wrap(
+                f"source: {c['source']}", 110, initial_indent="      ", subsequent_indent="      "
+            )
     return lines
 
 
@@ -94,7 +96,9 @@ def check(plugin: Path) -> None:
 
     before = {kind: set(registry.of_kind(kind)) for kind in registry.KINDS}
     registry.load_plugin(plugin)
-    new = [(kind, name) for kind in registry.KINDS for name in registry.of_kind(kind) if name not in before[kind]]
+    new = [
+        (kind, name) for kind in registry.KINDS for name in registry.of_kind(kind) if name not in before[kind]
+    ]
     if not new:
         raise UserError(
             f"{plugin}: registers no component; use a decorator such as @oodbench.scorer('name', source='...')"

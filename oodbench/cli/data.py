@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from oodbench.core.dataset import Pair
     from oodbench.data.needs import Need
 
+
 @click.group()
 def data() -> None:
     """Data sets: what is here, how to get the rest, whether they are whole and unchanged, whether they share images."""
@@ -63,7 +64,9 @@ def download(names: tuple[str, ...]) -> None:
 
 @data.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--accept", is_flag=True, help="Record changed content in the lock file instead of refusing it.")
+@click.option(
+    "--accept", is_flag=True, help="Record changed content in the lock file instead of refusing it."
+)
 @data_options
 def verify(names: tuple[str, ...], accept: bool) -> None:
     """Read and decode every image of data sets, pairs or suite files; compare with what the lock file recorded."""
@@ -122,7 +125,11 @@ def _progress() -> Callable[[str, int, int], None] | None:
         return None
 
     def show(name: str, done: int, total: int) -> None:
-        click.echo(f"\r{name}: {done:,} of {f'{total:,}' if total else 'an unknown number'}\x1b[K", nl=False, err=True)
+        click.echo(
+            f"\r{name}: {done:,} of {f'{total:,}' if total else 'an unknown number'}\x1b[K",
+            nl=False,
+            err=True,
+        )
         if done >= total > 0:
             click.echo("\r\x1b[K", nl=False, err=True)
 
@@ -159,7 +166,8 @@ def _pairs(name: str) -> list[tuple[str, Pair]]:
         from oodbench.suite.load import load_suite
 
         return [
-            (p.label if p.split is None else f"{p.label} split {p.split}", p.pair) for p in load_suite(Path(name)).pairs
+            (p.label if p.split is None else f"{p.label} split {p.split}", p.pair)
+            for p in load_suite(Path(name)).pairs
         ]
     if name not in registry.pairs:
         raise UserError(f"{name!r} is no pair or suite file{meant(name, list(registry.pairs))}")

@@ -23,7 +23,12 @@ def cli() -> None:
     theirs = warnings.showwarning
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         """A warning of ours is for the user, in one line; others keep the place in the code that a developer needs."""
         if Path(filename).is_relative_to(Path(oodbench.__file__).parent):

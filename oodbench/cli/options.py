@@ -36,5 +36,9 @@ def data_options(command: F) -> F:
 
 
 plugin_option = click.option(
-    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="A Python file that registers components."
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A Python file that registers components.",
 )

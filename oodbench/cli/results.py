@@ -13,10 +13,16 @@ from oodbench.report.formats import FORMATS
 
 _PATH = click.Path(path_type=Path)
 _where = click.option(
-    "--where", "conditions", multiple=True, metavar="KEY=VALUE", help="Only rows that meet it; KEY!=VALUE, * and ? too. May be repeated."
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only rows that meet it; KEY!=VALUE, * and ? too. May be repeated.",
 )
 _format = click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
-_store = click.option("--store", type=_PATH, help="Folder of stored artefacts.  [default: .store beside the results folder]")
+_store = click.option(
+    "--store", type=_PATH, help="Folder of stored artefacts.  [default: .store beside the results folder]"
+)
 
 
 def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -25,13 +31,24 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
-@click.option("--by", help="Rank by this column.  [default: near_auroc, or far_auroc where there is no near set]")
+@click.option(
+    "--by", help="Rank by this column.  [default: near_auroc, or far_auroc where there is no near set]"
+)
 @click.option("--show", callback=_names, help="Columns to print, with commas between.")
-@click.option("--costs", is_flag=True, help="Cost columns too, from timing.csv: seconds, passes, bytes, and what is read.")
+@click.option(
+    "--costs",
+    is_flag=True,
+    help="Cost columns too, from timing.csv: seconds, passes, bytes, and what is read.",
+)
 @_where
 @_format
 def leaderboard(
-    results: tuple[Path, ...], by: str | None, show: tuple[str, ...], costs: bool, conditions: tuple[str, ...], style: str
+    results: tuple[Path, ...],
+    by: str | None,
+    show: tuple[str, ...],
+    costs: bool,
+    conditions: tuple[str, ...],
+    style: str,
 ) -> None:
     """Print the ranked table of one or several results folders."""
     from oodbench.evaluation import costs as spending
@@ -54,7 +71,13 @@ def leaderboard(
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
-@click.option("--of", type=click.Choice(("method", "scorer", "network")), default="scorer", show_default=True, help="What to rank.")
+@click.option(
+    "--of",
+    type=click.Choice(("method", "scorer", "network")),
+    default="scorer",
+    show_default=True,
+    help="What to rank.",
+)
 @click.option("--value", default="near_auroc", show_default=True, help="By which column of the leaderboard.")
 @_where
 @_format
@@ -71,10 +94,26 @@ def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str,
 @click.argument("b", type=_PATH, metavar="[B]", required=False)
 @_where
 @click.option("--where-b", "conditions_b", multiple=True, metavar="KEY=VALUE", help="The same for B.")
-@click.option("--match", callback=_names, help="Keys by which rows are matched.  [default: method,scorer, without those of --where-b]")
-@click.option("--values", callback=_names, default="near_auroc,far_auroc,id_accuracy", show_default=True, help="Values to compare.")
-@click.option("--runs", type=click.IntRange(2), default=3, show_default=True, help="Runs behind a published std.")
-@click.option("--tests", is_flag=True, help="Every test of every matched row, and what the samples say (DeLong, bootstrap).")
+@click.option(
+    "--match",
+    callback=_names,
+    help="Keys by which rows are matched.  [default: method,scorer, without those of --where-b]",
+)
+@click.option(
+    "--values",
+    callback=_names,
+    default="near_auroc,far_auroc,id_accuracy",
+    show_default=True,
+    help="Values to compare.",
+)
+@click.option(
+    "--runs", type=click.IntRange(2), default=3, show_default=True, help="Runs behind a published std."
+)
+@click.option(
+    "--tests",
+    is_flag=True,
+    help="Every test of every matched row, and what the samples say (DeLong, bootstrap).",
+)
 @_store
 @click.option("--store-b", type=_PATH, help="The same for B.")
 @plugin_option
@@ -93,10 +132,19 @@ def compare(
     from oodbench.report.comparison import lines
     from oodbench.runs import reopen
 
-    sides = comparing.sides(a, b, conditions, conditions_b) if b or conditions_b else reference.sides(a, conditions)
-    matches = comparing.between(*sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs)
+    sides = (
+        comparing.sides(a, b, conditions, conditions_b)
+        if b or conditions_b
+        else reference.sides(a, conditions)
+    )
+    matches = comparing.between(
+        *sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs
+    )
     if tests:
-        whole = reopen.with_samples(sides[0], a, store, plugins), reopen.with_samples(sides[1], b or a, store_b or store, plugins)
+        whole = (
+            reopen.with_samples(sides[0], a, store, plugins),
+            reopen.with_samples(sides[1], b or a, store_b or store, plugins),
+        )
         for m in matches:
             click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
     click.echo(comparison.document(*sides, matches, values, style))
@@ -115,7 +163,9 @@ def merge(folders: tuple[Path, ...], into: Path) -> None:
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
-@click.option("-o", "--output", default="report.html", show_default=True, type=_PATH, help="The page to write.")
+@click.option(
+    "-o", "--output", default="report.html", show_default=True, type=_PATH, help="The page to write."
+)
 @_store
 @plugin_option
 def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
@@ -159,8 +209,12 @@ def claims(results: Path, plugins: tuple[Path, ...]) -> None:
 
     suite = load_suite(results / "suite.yaml", plugins)
     if not suite.claims:
-        raise UserError(f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite")
-    verdicts = judging.judge(read_rows(results / "results.csv"), suite.claims, {m.label: m.spec.name for m in suite.methods})
+        raise UserError(
+            f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite"
+        )
+    verdicts = judging.judge(
+        read_rows(results / "results.csv"), suite.claims, {m.label: m.spec.name for m in suite.methods}
+    )
     replace_text(results / "claims.csv", csv(verdicts))
     click.echo(claims_to_text(verdicts))
 

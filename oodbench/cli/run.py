@@ -16,7 +16,9 @@ from oodbench.core.errors import UserError
 class _Integers(click.ParamType):
     name = "0,1,2"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
         try:
@@ -31,7 +33,11 @@ class _Integers(click.ParamType):
 @click.command()
 @click.argument("suites", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SUITE...")
 @click.option(
-    "--results", default="results", show_default=True, type=click.Path(path_type=Path), help="Folder for result files."
+    "--results",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for result files.",
 )
 @click.option(
     "--store",
@@ -42,8 +48,12 @@ class _Integers(click.ParamType):
 @click.option("--seeds", type=_Integers(), help="Seeds instead of the suite's.")
 @click.option("--splits", type=_Integers(), help="Only the pairs at these splits.")
 @plugin_option
-@click.option("--skip-missing", is_flag=True, help="Leave out data sets that are not here instead of stopping.")
-@click.option("--dry-run", is_flag=True, help="Print every artefact with its key, stored or missing; do no work.")
+@click.option(
+    "--skip-missing", is_flag=True, help="Leave out data sets that are not here instead of stopping."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print every artefact with its key, stored or missing; do no work."
+)
 @click.option("--quiet", is_flag=True, help="No progress, no table.")
 @data_options
 def run(

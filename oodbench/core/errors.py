@@ -15,7 +15,9 @@ class SpecError(UserError, ValueError):
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
-        super().__init__("\n".join(f"{path}: {message}" if path else message for path, message in self.problems))
+        super().__init__(
+            "\n".join(f"{path}: {message}" if path else message for path, message in self.problems)
+        )
 
 
 class MissingData(UserError):

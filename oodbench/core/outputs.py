@@ -32,11 +32,17 @@ class Outputs:
         n = len(logits)
         self.logits = logits
         self._features = features
-        self.labels = torch.full((n,), -1, dtype=torch.int64, device=logits.device) if labels is None else labels
+        self.labels = (
+            torch.full((n,), -1, dtype=torch.int64, device=logits.device) if labels is None else labels
+        )
         self.head = head
         self.extras: Mapping[str, Tensor] = dict(extras or {})
         self._memo: dict[Any, Any] = {}
-        named = {"features": features, "labels": self.labels, **{f"extras[{k!r}]": v for k, v in self.extras.items()}}
+        named = {
+            "features": features,
+            "labels": self.labels,
+            **{f"extras[{k!r}]": v for k, v in self.extras.items()},
+        }
         wrong = [f"{name} has {len(t)}" for name, t in named.items() if t is not None and len(t) != n]
         if wrong:
             raise ValueError(f"logits has {n} samples, but {', '.join(wrong)}")
@@ -65,14 +71,22 @@ class Outputs:
     def map(self, f: Callable[[Tensor], Tensor]) -> Outputs:
         """New outputs with `f` applied to every per-sample tensor; the head is kept."""
         extras = {name: f(t) for name, t in self.extras.items()}
-        return Outputs(f(self.logits), None if self._features is None else f(self._features), f(self.labels), self.head, extras)
+        return Outputs(
+            f(self.logits),
+            None if self._features is None else f(self._features),
+            f(self.labels),
+            self.head,
+            extras,
+        )
 
     def __getitem__(self, index: slice | Tensor) -> Outputs:
         return self.map(lambda t: t[index])
 
     def to(self, device: torch.device | str) -> Outputs:
         moved = self.map(lambda t: t.to(device))
-        moved.head = None if self.head is None else Head(self.head.weight.to(device), self.head.bias.to(device))
+        moved.head = (
+            None if self.head is None else Head(self.head.weight.to(device), self.head.bias.to(device))
+        )
         return moved
 
     def chunks(self, size: int) -> Iterator[Outputs]:

@@ -30,26 +30,6 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 class Registry:
     """Components of one kind by name. Iterating lists the names, built-in ones and entry points included."""
 
@@ -159,8 +139,6 @@ def load_plugin(path: Path) -> None:
     _plugins[path] = sha
 
 
-
-
 def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | None = None) -> Spec:
     """A validated Spec from a name or ``{name: {parameter: value}}``. All mistakes are raised together as one SpecError."""
     if isinstance(raw, Spec):
@@ -190,5 +168,3 @@ def _build_value(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_build_value(v) for v in value)
     return value
-
-

@@ -64,6 +64,3 @@ class Scorer:
     def edits(self) -> bool:
         """Whether the scorer edits the network, so that the accuracy of the edited network stands in its row."""
         return type(self).logits is not Scorer.logits
-
-
-

@@ -37,7 +37,13 @@ class Component:
     """
 
     def __init__(
-        self, kind: str, name: str, target: Callable[..., Any], source: str, version: int, resolve: Callable[..., Spec]
+        self,
+        kind: str,
+        name: str,
+        target: Callable[..., Any],
+        source: str,
+        version: int,
+        resolve: Callable[..., Spec],
     ) -> None:
         self.kind, self.name, self.target, self.source, self.version = kind, name, target, source, version
         self._resolve = resolve
@@ -81,7 +87,10 @@ class Component:
                 try:
                     given[name] = getattr(
                         self.model.__pydantic_validator__.validate_assignment(
-                            self.model.model_construct(), name, field.default, context={"resolve": self._resolve}
+                            self.model.model_construct(),
+                            name,
+                            field.default,
+                            context={"resolve": self._resolve},
                         ),
                         name,
                     )
@@ -95,7 +104,11 @@ class Component:
         rows = []
         for p in self._keywords.values():
             rows.append(
-                (p.name, _type_text(self._hints[p.name]), "required" if p.default is p.empty else short_text(p.default))
+                (
+                    p.name,
+                    _type_text(self._hints[p.name]),
+                    "required" if p.default is p.empty else short_text(p.default),
+                )
             )
         return rows
 
@@ -105,7 +118,9 @@ class Component:
         if not isinstance(params, Mapping):
             raise SpecError([(self.name, f"parameters should be a mapping {{name: value}}, got {params!r}")])
         try:
-            model = self.model.model_validate(dict(params), context={"folder": folder, "resolve": self._resolve})
+            model = self.model.model_validate(
+                dict(params), context={"folder": folder, "resolve": self._resolve}
+            )
         except pydantic.ValidationError as error:
             raise SpecError(problems_of(error, self.name, list(self.model.model_fields))) from None
         return Spec(self, {k: getattr(model, k) for k in self.model.model_fields}, alias)
@@ -115,7 +130,9 @@ def _annotation(hint: Any) -> Any:
     """The hint as pydantic should see it: nested components resolve to a Spec, numbers refuse true and false, paths start at the suite."""
     if hint in _NESTED:
         kind = _NESTED[hint]
-        nested = BeforeValidator(lambda raw, info: info.context["resolve"](kind, raw, folder=info.context.get("folder")))
+        nested = BeforeValidator(
+            lambda raw, info: info.context["resolve"](kind, raw, folder=info.context.get("folder"))
+        )
         return Annotated[Any, nested, WithJsonSchema({COMPONENT: kind})]
     if hint is int or hint is float:
         return Annotated[hint, BeforeValidator(_not_bool)]
@@ -157,7 +174,9 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
         for i, part in enumerate(e["loc"]):
             if isinstance(part, int):
                 place += f"[{part}]"
-            elif i == 0 or (not any(c in part for c in "[]()-") and part not in ("int", "float", "str", "bool")):
+            elif i == 0 or (
+                not any(c in part for c in "[]()-") and part not in ("int", "float", "str", "bool")
+            ):
                 place += f".{part}"
         cause = e.get("ctx", {}).get("error")
         if isinstance(cause, SpecError):

@@ -84,7 +84,9 @@ def _walk(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 def plain_value(value: Any) -> Any:
     """A parameter as YAML would hold it: components as their plain form, paths and code as text."""
-    return _walk(value, lambda v: v.plain if isinstance(v, Spec) else str(v) if isinstance(v, (Path, Code)) else v)
+    return _walk(
+        value, lambda v: v.plain if isinstance(v, Spec) else str(v) if isinstance(v, (Path, Code)) else v
+    )
 
 
 def identity_value(value: Any) -> Any:
@@ -127,7 +129,10 @@ def expand(raw: Any) -> list[Any]:
             if not isinstance(values, list) or not values:
                 raise SpecError([("grid", f"should be a list of at least one value, got {values!r}")])
             return [variant for value in values for variant in expand(value)]
-        return [dict(zip(raw, values, strict=True)) for values in itertools.product(*(expand(v) for v in raw.values()))]
+        return [
+            dict(zip(raw, values, strict=True))
+            for values in itertools.product(*(expand(v) for v in raw.values()))
+        ]
     if isinstance(raw, list):
         return [list(values) for values in itertools.product(*(expand(v) for v in raw))]
     return [raw]

@@ -47,7 +47,11 @@ class Code(str):
             except Exception as error:
                 raise ValueError(f"cannot import {place!r} ({type(error).__name__}: {error})") from None
         if not callable(getattr(module, name, None)):
-            there = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+            there = [
+                n
+                for n, v in vars(module).items()
+                if callable(v) and getattr(v, "__module__", "") == module.__name__
+            ]
             raise ValueError(f"{place} has no function or class {name!r}{meant(name, there)}")
         code = cls(f"{place}:{name}")
         code.target = getattr(module, name)
@@ -72,7 +76,9 @@ def run_file(file: Path, name: str) -> types.ModuleType:
 
 def _code_module(file: Path) -> types.ModuleType:
     """The file as a module; again it runs only if it changed."""
-    name = f"oodbench_code_{file.stem}_{hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()[:8]}"
+    name = (
+        f"oodbench_code_{file.stem}_{hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()[:8]}"
+    )
     try:
         return sys.modules[name] if name in sys.modules else run_file(file, name)
     except Exception as error:

@@ -54,7 +54,9 @@ class Mixed(_Made):
 
     def _partners(self) -> Tensor:
         labels, n = self.of.labels, len(self.of)
-        order = torch.argsort(labels, stable=True)  # half the sorted list away lies another class unless one has more than half
+        order = torch.argsort(
+            labels, stable=True
+        )  # half the sorted list away lies another class unless one has more than half
         partners = torch.empty(n, dtype=torch.int64)
         partners[order] = order.roll(n // 2)
         return partners

@@ -34,7 +34,9 @@ class Verdict(NamedTuple):
     recorded: bool
 
 
-def verify(wanted: Sequence[Need], *, accept: bool = False, progress: Progress | None = None) -> list[Verdict]:
+def verify(
+    wanted: Sequence[Need], *, accept: bool = False, progress: Progress | None = None
+) -> list[Verdict]:
     """Read and decode every image: count, shapes, class histogram and digest, which is compared with the lock file beside the data.
 
     A set that the lock file does not know is entered (not if it has faults); one whose digest differs is a fault that names both,
@@ -50,7 +52,11 @@ def verify(wanted: Sequence[Need], *, accept: bool = False, progress: Progress |
 
 
 def _verify(
-    need: Need, cache: dict[str, Dataset], places_of: dict[str, list[Path]], accept: bool, progress: Progress | None
+    need: Need,
+    cache: dict[str, Dataset],
+    places_of: dict[str, list[Path]],
+    accept: bool,
+    progress: Progress | None,
 ) -> Verdict:
     name = f"{need.spec.label} {need.split}"
     seen = places_of.setdefault(fingerprint(plain_value(need.spec.plain)), [])
@@ -65,7 +71,9 @@ def _verify(
         classes[-1] = int((samples.labels < 0).sum())
     known = len(cache[fingerprint(plain_value(need.spec.plain))].classes)
     faults += [
-        f"{name}: class {c} is empty" for c in range(known) if need.role in ("train", "test") and not classes.get(c)
+        f"{name}: class {c} is empty"
+        for c in range(known)
+        if need.role in ("train", "test") and not classes.get(c)
     ]
     faults += [line for line in (getattr(samples, "note", ""),) if line]
     lock = _lock_file(seen)

@@ -17,7 +17,9 @@ from oodbench.data.samples import TensorSamples
 CLASSES = 4
 
 
-def toy_images(count: int, shape: Sequence[int] = (1, 8, 8), *, ood: bool = False, seed: int = 0) -> TensorSamples:
+def toy_images(
+    count: int, shape: Sequence[int] = (1, 8, 8), *, ood: bool = False, seed: int = 0
+) -> TensorSamples:
     """Images in [0, 1] whose bright quadrant is their class (0..3); OOD ones are checkerboards of any brightness."""
     rng = torch.Generator().manual_seed(seed)
     channels, height, width = shape
@@ -68,7 +70,14 @@ def _pair(spec: Spec) -> Iterator[str]:
     for one, two in pairwise(sorted(names)):
         if one == two:
             yield f"has two sets named {one!r}"
-    for raw in (made.id, made.ood_val, made.outliers, *made.near.values(), *made.far.values(), *made.shifted.values()):
+    for raw in (
+        made.id,
+        made.ood_val,
+        made.outliers,
+        *made.near.values(),
+        *made.far.values(),
+        *made.shifted.values(),
+    ):
         if raw is not None and made.id is not None:
             registry.resolve("dataset", raw)
     if made.id is not None and not made.near and not made.far:

@@ -169,7 +169,11 @@ def _to_hsv(x: Array) -> tuple[Array, Array, Array]:
     spread = value - low
     safe = np.where(spread > 0, spread, 1)
     r, g, b = x[..., 0], x[..., 1], x[..., 2]
-    hue = np.where(value == r, (g - b) / safe, np.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe)) / 6 % 1
+    hue = (
+        np.where(value == r, (g - b) / safe, np.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
+        / 6
+        % 1
+    )
     return hue, np.where(value > 0, spread / np.where(value > 0, value, 1), 0), value
 
 
@@ -239,7 +243,9 @@ def library() -> Any:
 def _of_library(x: Array, kind: str, severity: int, seed: int) -> Array:
     """A corruption of one image (H, W, C) in [0, 1] by the library, which works on uint8 RGB and draws from numpy's global generator."""
     if min(x.shape[:2]) < 32:
-        raise UserError(f"the corruption {kind!r} needs images of 32x32 or more, got {x.shape[0]}x{x.shape[1]}")
+        raise UserError(
+            f"the corruption {kind!r} needs images of 32x32 or more, got {x.shape[0]}x{x.shape[1]}"
+        )
     name = kind.replace("-", "_")
     before = np.random.get_state()
     np.random.seed(seed)
@@ -252,7 +258,11 @@ def _of_library(x: Array, kind: str, severity: int, seed: int) -> Array:
     finally:
         np.random.set_state(before)
     if x.shape[2] == 1:
-        made = fit(torch.from_numpy(made).permute(2, 0, 1)[None], Geometry((1, *x.shape[:2])))[0].permute(1, 2, 0).numpy()
+        made = (
+            fit(torch.from_numpy(made).permute(2, 0, 1)[None], Geometry((1, *x.shape[:2])))[0]
+            .permute(1, 2, 0)
+            .numpy()
+        )
     return made / 255
 
 
@@ -269,7 +279,9 @@ def corrupt(
         x = x if as_float else x / 255
         rng = np.random.default_rng([seed, place])
         if about is None:
-            y = _of_library(x, kind, severity, int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
+            y = _of_library(
+                x, kind, severity, int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+            )
         elif kind == "saturate" and x.shape[2] == 1:
             y = x  # grey has no saturation to change
         else:

@@ -27,7 +27,8 @@ def of_pair(pair: Pair) -> list[Need]:
     found = [Need(s, known, s) for s in ("train", "val", "test") if s in registry.build("dataset", known)]
     for shift in ("near", "far", "shifted"):
         found += [
-            Need(f"{shift}: {n}", registry.resolve("dataset", raw), "test") for n, raw in getattr(pair, shift).items()
+            Need(f"{shift}: {n}", registry.resolve("dataset", raw), "test")
+            for n, raw in getattr(pair, shift).items()
         ]
     for role, raw, split in (("OOD validation", pair.ood_val, "val"), ("outliers", pair.outliers, "train")):
         if raw is not None:

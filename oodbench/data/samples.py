@@ -34,14 +34,6 @@ class TensorSamples:
         return images if geometry is None else fit(images, geometry)
 
 
-
-
-
-
-
-
-
-
 class Subset:
     """Some samples of a set, in the order of `indices`, with labels of their own where `labels` is given. Nothing is copied."""
 
@@ -108,7 +100,9 @@ def of_classes(samples: Samples, classes: Sequence[int], relabel: bool = True) -
     """The samples of `classes` in their order, relabelled 0..K-1 in the order given (or with the labels they have)."""
     lookup = torch.full((max(int(samples.labels.max()), *classes) + 2,), -1)
     lookup[torch.tensor(list(classes))] = torch.arange(len(classes))
-    labels = lookup[samples.labels]  # -1, a label that OOD lists use, looks up the last entry, which nobody sets
+    labels = lookup[
+        samples.labels
+    ]  # -1, a label that OOD lists use, looks up the last entry, which nobody sets
     keep = torch.nonzero(labels >= 0).flatten()
     return Subset(samples, keep, labels[keep] if relabel else None)
 

@@ -22,22 +22,6 @@ Progress = Callable[[str, int, int], None]
 """Called with a set's name, images done and images in all."""
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 class Status(NamedTuple):
     """What there is of one need: ``here``, ``missing`` or ``broken``; how many `images` (-1: not counted); where, or what to do."""
 
@@ -64,7 +48,8 @@ def status_lines(found: Sequence[Status]) -> list[str]:
         counted = ", ".join(f"{split} {n:,}" if n >= 0 else split for split, n in splits.items())
         where = dict.fromkeys(s.where for s in members if s.where)
         lines.append(
-            f"{state:<8} {label}: {counted}" + (f"  in {', '.join(where)}" if where and state == "here" else "")
+            f"{state:<8} {label}: {counted}"
+            + (f"  in {', '.join(where)}" if where and state == "here" else "")
         )
         lines += [f"         {w}" for w in where if state != "here"]
     return lines
@@ -100,8 +85,6 @@ def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
         variable.reset(token)
 
 
-
-
 def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
     """Download what is missing and can be; returns a line for everything that is still missing.
 
@@ -131,31 +114,3 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
         else:
             say(f"{leaf.name}: done")
     return list(dict.fromkeys(left))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -19,8 +19,12 @@ class Side(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str = Field(description="a label, such as als(lam=10); with `select`, the method's name")
-    scorer: str = Field("", description="a scorer of the suite for this side alone; default: each of the claim's")
-    select: Literal["", "val_accuracy", "val_nll"] = Field("", description="per split, the variant that is best on ID validation")
+    scorer: str = Field(
+        "", description="a scorer of the suite for this side alone; default: each of the claim's"
+    )
+    select: Literal["", "val_accuracy", "val_nll"] = Field(
+        "", description="per split, the variant that is best on ID validation"
+    )
 
 
 class Claim(BaseModel):
@@ -35,15 +39,21 @@ class Claim(BaseModel):
     compare: tuple[Side, Side] = Field(description="A and B; `expect` speaks of A - B")
     metric: str = "auroc"
     shift: Literal["near", "far", "any"] = "near"
-    scorers: tuple[str, ...] = Field((), description="labels of the suite's scorers, the primary one first; default: the suite's first")
+    scorers: tuple[str, ...] = Field(
+        (), description="labels of the suite's scorers, the primary one first; default: the suite's first"
+    )
     pairs: tuple[str, ...] = Field((), description="labels of the suite's pairs; default: all")
     condition: str = "clean"
     expect: Literal["lower", "higher", "not-lower", "not-higher", "equal-within"]
-    margin: float = Field(0.005, gt=0, description="what still counts as equal, for not-lower, not-higher and equal-within")
+    margin: float = Field(
+        0.005, gt=0, description="what still counts as equal, for not-lower, not-higher and equal-within"
+    )
     alpha: float = Field(0.05, gt=0, lt=0.5)
 
 
-def parse_claims(raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> tuple[Claim, ...]:
+def parse_claims(
+    raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]
+) -> tuple[Claim, ...]:
     """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with every mistake."""
     if not isinstance(raw, list):
         raise SpecError([("", f"should be a list of claims, got {raw!r}")])
@@ -53,7 +63,9 @@ def parse_claims(raw: Any, methods: Mapping[str, str], scorers: Sequence[str], p
         try:
             claim = Claim.model_validate(_written_out(entry, scorers))
         except pydantic.ValidationError as error:
-            problems += [(p.removeprefix("."), m) for p, m in problems_of(error, f"[{i}]", list(Claim.model_fields))]
+            problems += [
+                (p.removeprefix("."), m) for p, m in problems_of(error, f"[{i}]", list(Claim.model_fields))
+            ]
             continue
         except SpecError as error:
             problems += [(f"[{i}].{p}" if p else f"[{i}]", m) for p, m in error.problems]
@@ -92,13 +104,18 @@ def _side_of(side: Any) -> Any:
     return side
 
 
-def _unknown(claim: Claim, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _unknown(
+    claim: Claim, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]
+) -> Iterable[tuple[str, str]]:
     for i, side in enumerate(claim.compare):
         allowed = list(dict.fromkeys(methods.values() if side.select else methods))
         if side.method not in allowed:
             yield f"compare[{i}]", f"no method {side.method!r} in this suite{meant(side.method, allowed)}"
         if side.scorer and side.scorer not in scorers:
-            yield f"compare[{i}].scorer", f"no scorer {side.scorer!r} in this suite{meant(side.scorer, scorers)}"
+            yield (
+                f"compare[{i}].scorer",
+                f"no scorer {side.scorer!r} in this suite{meant(side.scorer, scorers)}",
+            )
     for kind, named, there in (("scorers", claim.scorers, scorers), ("pairs", claim.pairs, pairs)):
         for name in named:
             if name not in there:

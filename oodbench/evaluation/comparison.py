@@ -48,8 +48,6 @@ def plain_key(key: str, name: str) -> str:
     return plain(str(name).lower().removeprefix("openood-").removesuffix("_ood") if key == "pair" else name)
 
 
-
-
 class Scored(NamedTuple):
     """One set's OOD scores (N,) in one trial: which samples (their digest), which shift (id, near, far), and the scores."""
 
@@ -96,7 +94,9 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
         raise UserError(f"{path}: no such folder or file") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV ({str(error).strip()})") from None
-    table = where(table, conditions, keys=tuple(map(str, table.columns)), option=option).rename(columns=_NAMES)
+    table = where(table, conditions, keys=tuple(map(str, table.columns)), option=option).rename(
+        columns=_NAMES
+    )
     values = [c for c in VALUES if c in table]
     missing = [c for c in ("method", "scorer") if c not in table]
     if missing or not values:
@@ -116,10 +116,11 @@ def published(name: str, table: pd.DataFrame) -> Side:
         table[columns] = numbers / 100 if float(numbers[value].max()) > 1 else numbers
         if f"{value}_std" not in table:
             table[f"{value}_std"] = np.nan
-    keys = {c: table[c].fillna("").astype(str) if c in table else "" for c in ("pair", "network", "method", "scorer")}
+    keys = {
+        c: table[c].fillna("").astype(str) if c in table else ""
+        for c in ("pair", "network", "method", "scorer")
+    }
     return Side(name, table.assign(**keys).reset_index(drop=True), None)
-
-
 
 
 class Difference(NamedTuple):
@@ -151,7 +152,9 @@ class Match(NamedTuple):
     differences: dict[str, Difference]
 
 
-def between(a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3) -> list[Match]:
+def between(
+    a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3
+) -> list[Match]:
     """Match rows that agree in `by` (and in pair, network and tuning where both sides name the same) and compare their values.
 
     Our own rows are compared paired, over the splits (or, with one split, the seeds) that both have; a published table by Welch's interval
@@ -161,17 +164,27 @@ def between(a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATC
     keys = [*shared, *(k for k in by if k not in shared)]
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in b.board.to_dict("records"):
-        found.setdefault(tuple(plain_key(k, row[k]) for k in keys), []).append({str(k): v for k, v in row.items()})
+        found.setdefault(tuple(plain_key(k, row[k]) for k in keys), []).append(
+            {str(k): v for k, v in row.items()}
+        )
     if "pair" not in shared and b.board["pair"].nunique() > 1:
         there = ", ".join(dict.fromkeys(map(str, b.board["pair"])))
-        raise UserError(f"{b.name} holds several benchmarks and none is called as ours; choose with --where-b 'benchmark=...': {there}")
+        raise UserError(
+            f"{b.name} holds several benchmarks and none is called as ours; choose with --where-b 'benchmark=...': {there}"
+        )
     matches = []
     for row in a.board.to_dict("records"):
         mine = {str(k): v for k, v in row.items()}
         for other in found.get(tuple(plain_key(k, mine[k]) for k in keys), []):
-            if a.board is not b.board and a.name == b.name and all(str(mine[k]) == str(other[k]) for k in CELL if k in other):
+            if (
+                a.board is not b.board
+                and a.name == b.name
+                and all(str(mine[k]) == str(other[k]) for k in CELL if k in other)
+            ):
                 continue  # a row against itself, where two groups of one folder overlap
-            differences = {v: _difference(a, b, mine, other, v, runs) for v in values if v in mine and v in other}
+            differences = {
+                v: _difference(a, b, mine, other, v, runs) for v in values if v in mine and v in other
+            }
             matches.append(Match(mine, other, differences))
     for value in values:  # one family: the different comparisons of one value
         held = once(matches, value)
@@ -187,8 +200,14 @@ def once(matches: Sequence[Match], value: str) -> list[list[Match]]:
     groups: dict[Any, list[Match]] = {}
     for i, m in enumerate(matches):
         if value in m.differences and m.differences[value].value == m.differences[value].value:
-            networks = tuple(str(r.get(k, "")) for r in (m.a, m.b) for k in ("pair", "pair_params", "network", "method", "method_params"))
-            groups.setdefault((networks, float(m.a[value]), float(m.b[value])) if value in OF_NETWORK else i, []).append(m)
+            networks = tuple(
+                str(r.get(k, ""))
+                for r in (m.a, m.b)
+                for k in ("pair", "pair_params", "network", "method", "method_params")
+            )
+            groups.setdefault(
+                (networks, float(m.a[value]), float(m.b[value])) if value in OF_NETWORK else i, []
+            ).append(m)
     return list(groups.values())
 
 
@@ -196,12 +215,29 @@ def _plain_set(side: Side, key: str) -> set[str]:
     return {plain_key(key, name) for name in side.board[key]}
 
 
-def _difference(a: Side, b: Side, mine: dict[str, Any], other: dict[str, Any], value: str, runs: int) -> Difference:
+def _difference(
+    a: Side, b: Side, mine: dict[str, Any], other: dict[str, Any], value: str, runs: int
+) -> Difference:
     lower = lower_is_better(value)
     if a.trials is not None and b.trials is not None:
-        d = statistics.paired_trials(_trials(a.trials, mine), _trials(b.trials, other), value, lower_is_better=lower)
+        d = statistics.paired_trials(
+            _trials(a.trials, mine), _trials(b.trials, other), value, lower_is_better=lower
+        )
         if d.n:
-            return Difference(d.difference, d.low, d.high, d.n, d.unit, d.p, d.p, d.p_wilcoxon, d.p_sign, d.wins, d.ties, d.losses)
+            return Difference(
+                d.difference,
+                d.low,
+                d.high,
+                d.n,
+                d.unit,
+                d.p,
+                d.p,
+                d.p_wilcoxon,
+                d.p_sign,
+                d.wins,
+                d.ties,
+                d.losses,
+            )
     w = statistics.welch(_summary_of(mine, value, runs), _summary_of(other, value, runs))
     nan = statistics.NAN
     return Difference(w.value, w.low, w.high, w.n, "", w.p, w.p, nan, nan, 0, 0, 0)
@@ -220,8 +256,6 @@ def _summary_of(row: Mapping[str, Any], value: str, runs: int) -> tuple[float, f
     return float(row[value]), float(row[f"{value}_std"]), int(row["n_trials"]) if "n_trials" in row else runs
 
 
-
-
 def known(values: Sequence[str]) -> Sequence[str]:
     """The values to compare, each a column of a leaderboard."""
     for value in values:
@@ -230,7 +264,9 @@ def known(values: Sequence[str]) -> Sequence[str]:
     return values
 
 
-def sides(a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]) -> tuple[Side, Side]:
+def sides(
+    a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]
+) -> tuple[Side, Side]:
     """The two sides that a command line names: B is another folder, a published table, or a group of A's rows."""
     return load(a, conditions), load(b or a, conditions_b, "--where-b")
 

@@ -30,7 +30,9 @@ def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
     """One row per network, method and scorer, the columns COLUMNS; what the timing does not tell is NaN."""
     import pandas as pd
 
-    t = timing.assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")}).fillna({"scorer": "", "network": "", "ood": ""})
+    t = timing.assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")}).fillna(
+        {"scorer": "", "network": "", "ood": ""}
+    )
     if "ood" not in t:
         t["ood"] = ""
     run, keys = ["network", "method"], ["network", "method", "scorer"]
@@ -39,10 +41,18 @@ def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
     scored = t[t["stage"] == "score"].groupby([*keys, "run_key"], sort=False)[["seconds", "n"]].sum()
     score = (1000 * scored["seconds"] / scored["n"].where(scored["n"] > 0)).groupby(keys, sort=False).median()
     extracted = t[t["stage"] == "extract"]
-    speed = extracted[extracted["ood"] != "train"].groupby([*keys, "run_key"], sort=False)[["seconds", "n"]].sum()
+    speed = (
+        extracted[extracted["ood"] != "train"].groupby([*keys, "run_key"], sort=False)[["seconds", "n"]].sum()
+    )
     per_sample = (speed["seconds"] / speed["n"].where(speed["n"] > 0)).groupby(keys, sort=False).median()
-    of_view = extracted.groupby([*keys, "run_key"], sort=False)["bytes"].sum().groupby(keys, sort=False).median()
-    of_train = extracted[(extracted["ood"] == "train") & (extracted["scorer"] == "")].groupby(run, sort=False)["bytes"].median()
+    of_view = (
+        extracted.groupby([*keys, "run_key"], sort=False)["bytes"].sum().groupby(keys, sort=False).median()
+    )
+    of_train = (
+        extracted[(extracted["ood"] == "train") & (extracted["scorer"] == "")]
+        .groupby(run, sort=False)["bytes"]
+        .median()
+    )
 
     made = []
     cells = rows[rows["scorer"] != ""].drop_duplicates([*KEYS])
@@ -50,10 +60,16 @@ def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
         n, m, s, tune = (str(row[k]) for k in KEYS)
         name = s if tune == "none" else f"{s} [{tune}]"
         needs, view = _scorer(s, str(row["scorer_params"]))
-        plain, more = per_sample.get((n, m, ""), np.nan), per_sample.get((n, m, view), np.nan) if view else 0.0
+        plain, more = (
+            per_sample.get((n, m, ""), np.nan),
+            per_sample.get((n, m, view), np.nan) if view else 0.0,
+        )
         size = _at(train["bytes"], (n, m)) + (of_view.get((n, m, view), np.nan) if view else 0.0)
         size += _at(of_train, (n, m)) if "train" in needs else 0.0
-        reads = [*(r for r in ("train", "val") if r in needs), *([tune] if tune in ("noise", "ood-val") else [])]
+        reads = [
+            *(r for r in ("train", "val") if r in needs),
+            *([tune] if tune in ("noise", "ood-val") else []),
+        ]
         reads += ["outliers"] if "outliers" in _method(m, str(row["method_params"])) else []
         made.append({
             "network": n, "method": m, "scorer": s, "tune": tune, "train_seconds": _at(train["seconds"], (n, m)),

@@ -67,15 +67,16 @@ def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evi
             sides.append(list(splits.values()))
         if sides[0] and all(t.keys() == split[0].keys() for split in sides[0] for t in split):
             # the same seed draws the same samples for both sides
-            drawn = statistics.bootstrap_mean(sides[0], n=replicates) - statistics.bootstrap_mean(sides[1], n=replicates)
-            means = [float(np.mean([np.mean([_auroc(t, s) for t in split for s in t if s]) for split in side])) for side in sides]
+            drawn = statistics.bootstrap_mean(sides[0], n=replicates) - statistics.bootstrap_mean(
+                sides[1], n=replicates
+            )
+            means = [
+                float(np.mean([np.mean([_auroc(t, s) for t in split for s in t if s]) for split in side]))
+                for side in sides
+            ]
             intervals[shift] = statistics.percentile_interval(means[0] - means[1], drawn)
     return Evidence(tests, intervals, "")
 
 
 def _auroc(trial: Mapping[str, Array], ood: str) -> float:
     return detection_metrics(trial[""], trial[ood])["auroc"]
-
-
-
-

@@ -28,15 +28,6 @@ BOARD = ("suite", "pair", "pair_params", "tune", "condition", "id_set")
 """Cells that agree in these are ranked against one another."""
 
 
-
-
-
-
-
-
-
-
-
 def _of_scorers(rows: pd.DataFrame) -> pd.DataFrame:
     """Without the rows that describe a network alone; those have no scorer and are no cell of a leaderboard."""
     return rows[rows["scorer"] != ""].copy()
@@ -67,8 +58,15 @@ def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
         wanted = expected.reindex(keys.loc[means.index.get_level_values("cell"), "board"]).to_numpy()
         frames.append(means.where(present.to_numpy() == wanted[:, None]).add_prefix(f"{shift}_"))
     table = pd.concat(frames, axis=1).reset_index()
-    table = table.reindex(columns=[*trial, *(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial])
-    return keys.drop(columns="board").merge(table, left_index=True, right_on="cell").drop(columns="cell").reset_index(drop=True)
+    table = table.reindex(
+        columns=[*trial, *(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial]
+    )
+    return (
+        keys.drop(columns="board")
+        .merge(table, left_index=True, right_on="cell")
+        .drop(columns="cell")
+        .reset_index(drop=True)
+    )
 
 
 def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str | None = None) -> pd.DataFrame:
@@ -92,16 +90,26 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
     by_cell = per_trial.groupby(cell, sort=False)
     splits = per_trial.groupby([*cell, "split"], sort=False)[values].mean().groupby(cell, sort=False)
     mean, std = by_cell[values].mean().reindex(index), by_cell[values].std(ddof=1).reindex(index)
-    split_mean, split_std, n_split = (getattr(splits[values], f)().reindex(index) for f in ("mean", "std", "count"))
+    split_mean, split_std, n_split = (
+        getattr(splits[values], f)().reindex(index) for f in ("mean", "std", "count")
+    )
     n_seed = by_cell[values].count().reindex(index).fillna(0)
     by_split = (n_split.fillna(0) > 1).to_numpy()
     n = np.where(by_split, n_split.fillna(0), n_seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         half = student.ppf(0.975, n - 1) * np.where(by_split, split_std, std) / np.sqrt(n)
     centre = np.where(by_split, split_mean, mean)
-    counted = rows.groupby(cell, sort=False)["status"].value_counts().unstack(fill_value=0).reindex(index, fill_value=0)
+    counted = (
+        rows.groupby(cell, sort=False)["status"]
+        .value_counts()
+        .unstack(fill_value=0)
+        .reindex(index, fill_value=0)
+    )
     zero = pd.Series(0, index=index)
-    shifts = {f"n_{s}": n_seed[[c for c in values if str(c).startswith(f"{s}_")]].max(axis=1) for s in ("near", "far")}
+    shifts = {
+        f"n_{s}": n_seed[[c for c in values if str(c).startswith(f"{s}_")]].max(axis=1)
+        for s in ("near", "far")
+    }
     shape = {
         "n_trials": by_cell.size().reindex(index, fill_value=0),
         "n_splits": by_cell["split"].nunique().reindex(index, fill_value=0),
@@ -132,7 +140,12 @@ def _ranked(board: pd.DataFrame, by: str | None) -> pd.DataFrame:
     ranks = value.groupby([board[name] for name in scope], sort=False).rank(ascending=False, method="min")
     board.insert(0, "rank", ranks.astype("Int64"))
     boards = board.groupby(scope, sort=False).ngroup()
-    return board.assign(_board=boards).sort_values(["_board", "rank"], kind="stable").drop(columns="_board").reset_index(drop=True)
+    return (
+        board.assign(_board=boards)
+        .sort_values(["_board", "rank"], kind="stable")
+        .drop(columns="_board")
+        .reset_index(drop=True)
+    )
 
 
 def values_of(board: pd.DataFrame) -> list[str]:
@@ -142,14 +155,6 @@ def values_of(board: pd.DataFrame) -> list[str]:
 
 def values_of_trials(per_trial: pd.DataFrame) -> list[str]:
     """The value columns of `trials` that hold anything."""
-    return [str(c) for c in per_trial.columns if c not in (*CELL, "split", "seed") and per_trial[c].notna().any()]
-
-
-
-
-
-
-
-
-
-
+    return [
+        str(c) for c in per_trial.columns if c not in (*CELL, "split", "seed") and per_trial[c].notna().any()
+    ]

@@ -36,8 +36,12 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
             if key not in allowed:
                 problems.append((f"[{i}].{key}", f"unknown key{meant(str(key), allowed)}"))
             elif key in PLACES and value not in names[key]:
-                problems.append((f"[{i}].{key}", f"{value!r} is no {key} of this suite; allowed: {', '.join(names[key])}"))
-            elif key not in (*PLACES, "source") and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                problems.append(
+                    (f"[{i}].{key}", f"{value!r} is no {key} of this suite; allowed: {', '.join(names[key])}")
+                )
+            elif key not in (*PLACES, "source") and (
+                isinstance(value, bool) or not isinstance(value, (int, float))
+            ):
                 problems.append((f"[{i}].{key}", f"should be a number in percent, got {value!r}"))
         if not isinstance(figure.get("source"), str) or not figure["source"].strip():
             problems.append((f"[{i}].source", "is missing: where the figure was read"))
@@ -81,8 +85,8 @@ def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
     """A results folder and its suite's figures."""
     figures = figures_of(path)
     if not figures:
-        raise UserError(f"{path}: its suite carries no reference figures; name another folder or a table, or rows by --where-b")
+        raise UserError(
+            f"{path}: its suite carries no reference figures; name another folder or a table, or rows by --where-b"
+        )
     ours = comparison.load(path, conditions)
     return ours, side(figures, ours.board)
-
-

@@ -28,7 +28,12 @@ def read_rows(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(ROW_KEYS, str), keep_default_na=False, na_values={m: [""] for m in METRICS})
+        rows = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(ROW_KEYS, str),
+            keep_default_na=False,
+            na_values={m: [""] for m in METRICS},
+        )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `oodbench run` writes it") from None
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
@@ -48,7 +53,11 @@ def results_file(path: Path) -> Path:
     file = path / "results.csv" if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         inside = sorted(p.parent.name for p in path.glob("*/results.csv"))
-        there = f"; it holds the results of {', '.join(inside)}: name one of these folders" if inside else "; `oodbench run` writes it"
+        there = (
+            f"; it holds the results of {', '.join(inside)}: name one of these folders"
+            if inside
+            else "; `oodbench run` writes it"
+        )
         raise UserError(f"{path}: holds no results.csv{there}")
     return file
 
@@ -71,18 +80,27 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
             values = group[metric]
             if values.notna().any() and (values.isna().any() or float(values.max() - values.min()) > 1e-9):
                 first, second = group.iloc[0], group[values.ne(values.iloc[0])].iloc[0]
-                what = " / ".join(str(first[k]) for k in ("pair", "split", "network", "method", "seed", "scorer", "ood") if str(first[k]))
+                what = " / ".join(
+                    str(first[k])
+                    for k in ("pair", "split", "network", "method", "seed", "scorer", "ood")
+                    if str(first[k])
+                )
                 raise UserError(
                     f"{names[int(first['_from'])]} and {names[int(second['_from'])]} disagree on {metric} of {what}: "
                     f"{first[metric]:g} and {second[metric]:g}; they are not results of one suite and code"
                 )
     better = rows["status"].map({"ok": 0, "failed": 1}).fillna(2)
-    kept = rows.assign(_rank=better).sort_values("_rank", kind="stable").drop_duplicates(identity).sort_index()
+    kept = (
+        rows.assign(_rank=better).sort_values("_rank", kind="stable").drop_duplicates(identity).sort_index()
+    )
     return kept.drop(columns=["_from", "_rank"]).reset_index(drop=True)
 
 
 def where(
-    rows: pd.DataFrame, conditions: Sequence[str], keys: Sequence[str] = (*CELL, "split", "seed", "ood", "shift"), option: str = "--where"
+    rows: pd.DataFrame,
+    conditions: Sequence[str],
+    keys: Sequence[str] = (*CELL, "split", "seed", "ood", "shift"),
+    option: str = "--where",
 ) -> pd.DataFrame:
     """The rows that meet every condition, ``key=pattern`` or ``key!=pattern``, with * and ? as wildcards; `option` is what errors name."""
     for condition in conditions:
@@ -91,7 +109,9 @@ def where(
         key = key.strip()
         if not sign or key not in keys or key not in rows:
             allowed = ", ".join(k for k in keys if k in rows)
-            raise UserError(f"{option} {condition!r}: should be KEY=VALUE or KEY!=VALUE with KEY one of {allowed}")
+            raise UserError(
+                f"{option} {condition!r}: should be KEY=VALUE or KEY!=VALUE with KEY one of {allowed}"
+            )
         wanted = re.compile(fnmatch.translate(pattern.strip()))
         meets = rows[key].astype(str).map(wanted.match).notna()
         if not negative and not meets.any() and len(rows):

@@ -67,7 +67,9 @@ def _above(d: Array, at: float) -> float:
     from scipy.stats import t
 
     spread, mean = float(d.std(ddof=1)), float(d.mean()) - at
-    if spread <= 1e-12 * abs(float(d.mean())):  # units that all agree leave no doubt, but where they agree on the border itself
+    if spread <= 1e-12 * abs(
+        float(d.mean())
+    ):  # units that all agree leave no doubt, but where they agree on the border itself
         return 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
     return float(t.sf(mean / (spread / math.sqrt(len(d))), len(d) - 1))
 
@@ -87,7 +89,9 @@ def power(difference: float, spread: float, n: int, alpha: float) -> float:
 
 def needed(d: Array, expect: str, margin: float, alpha: float) -> int | None:
     """Units with which a test at level `alpha` would decide with power 0.8 at the mean and spread observed; None: more than 1,000."""
-    distance = abs(float(d.mean())) if expect in ("lower", "higher") else _distance(float(d.mean()), expect, margin)
+    distance = (
+        abs(float(d.mean())) if expect in ("lower", "higher") else _distance(float(d.mean()), expect, margin)
+    )
     spread = float(d.std(ddof=1))
     if distance == 0:
         return None
@@ -104,18 +108,6 @@ def _distance(mean: float, expect: str, margin: float) -> float:
     return abs(mean + margin) if expect == "not-lower" else abs(mean - margin)
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, str]) -> pd.DataFrame:
     """The verdict on every claim from the rows of results.csv: one row per cell, then one *overall*; columns COLUMNS.
 
@@ -127,7 +119,10 @@ def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, st
     tables: dict[str, pd.DataFrame] = {}
     for claim in claims:
         if claim.metric not in tables:
-            wanted = [claim.metric, *(("val_accuracy", "val_nll") if claim.metric not in ("val_accuracy", "val_nll") else ())]
+            wanted = [
+                claim.metric,
+                *(("val_accuracy", "val_nll") if claim.metric not in ("val_accuracy", "val_nll") else ()),
+            ]
             tables[claim.metric] = leaderboard.trials(rows, wanted)
         cells = list(_cells(claim, tables[claim.metric], families))
         # a pair without far-OOD sets has no cell of that kind, and counts in no family; where nothing was measured, that is shown
@@ -142,7 +137,11 @@ def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> I
     if claim.pairs:
         trials = trials[trials["pair"].isin(claim.pairs)]
     id_only = claim.metric in ID_ONLY
-    columns = [claim.metric] if id_only else [f"{s}_{claim.metric}" for s in (("near", "far") if claim.shift == "any" else (claim.shift,))]
+    columns = (
+        [claim.metric]
+        if id_only
+        else [f"{s}_{claim.metric}" for s in (("near", "far") if claim.shift == "any" else (claim.shift,))]
+    )
     scorers = claim.scorers[:1] if id_only else claim.scorers
     for (pair, params, network), mine in trials.groupby(["pair", "pair_params", "network"], sort=False):
         for column in columns:
@@ -180,7 +179,9 @@ def _side(
         quality = of_split.groupby("method")[side.select].mean().reindex(variants)
         if quality.isna().all():
             continue
-        best = str(quality.idxmin() if side.select in LOWER_IS_BETTER else quality.idxmax())  # a tie keeps the variant written first
+        best = str(
+            quality.idxmin() if side.select in LOWER_IS_BETTER else quality.idxmax()
+        )  # a tie keeps the variant written first
         chosen[f"{side.method} split {split!s}" if split else side.method] = best
         parts.append(mine[(mine["split"] == split) & (mine["method"] == best)])
     return (pd.concat(parts) if parts else mine.iloc[:0]), chosen
@@ -194,8 +195,14 @@ def _judged(claim: Claim, cells: Sequence[dict[str, Any]]) -> list[dict[str, Any
         d = cell["a_values"] - cell["b_values"]
         interval = statistics.t_interval(d)
         decided = not math.isnan(p_adjusted) and p_adjusted < claim.alpha
-        cell["verdict"] = "undecided" if not decided else "supported" if t.support < t.against else "contradicted"
-        more = needed(d, claim.expect, claim.margin, claim.alpha / len(cells)) if len(d) > 1 and not decided else None
+        cell["verdict"] = (
+            "undecided" if not decided else "supported" if t.support < t.against else "contradicted"
+        )
+        more = (
+            needed(d, claim.expect, claim.margin, claim.alpha / len(cells))
+            if len(d) > 1 and not decided
+            else None
+        )
         note = "no trial has both sides" if len(d) == 0 else "one unit has no spread" if len(d) == 1 else ""
         if not decided and len(d) > 1 and more is None:
             note = f"more than {_MOST} {cell['unit']}s would be needed"
@@ -247,5 +254,3 @@ def _side_text(side: Side) -> str:
 
 def _mean(values: Array) -> float:
     return float(values.mean()) if len(values) else math.nan
-
-

@@ -37,15 +37,23 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
         header += ["A" if grouped else f"{label(value)} A", "B", "A − B [95 %]", last]
     body = []
     for m in matches:
-        line = [t for n in names for t in ([str(m.a[n])] if _agree(matches, n) else [str(m.a[n]), str(m.b[n])])]
+        line = [
+            t for n in names for t in ([str(m.a[n])] if _agree(matches, n) else [str(m.a[n]), str(m.b[n])])
+        ]
         for value in values:
             d = m.differences.get(value)
-            line += [formats.percent(float(r.get(value, np.nan)), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b)]
+            line += [
+                formats.percent(float(r.get(value, np.nan)), float(r.get(f"{value}_std", np.nan)))
+                for r in (m.a, m.b)
+            ]
             if d is None or d.value != d.value:
                 line += ["", ""]
                 continue
             interval = "" if d.low != d.low else f" [{formats.signed(d.low)}, {formats.signed(d.high)}]"
-            line += [formats.signed(d.value) + interval, _YES[_within(m, value)] if b.published else formats.p_text(d.p_holm)]
+            line += [
+                formats.signed(d.value) + interval,
+                _YES[_within(m, value)] if b.published else formats.p_text(d.p_holm),
+            ]
         body.append(line)
     return formats.render(header, body, style, left=left, groups=[(label(value), 4) for value in values])
 
@@ -58,14 +66,25 @@ def _columns(matches: Sequence[Match], values: Sequence[str]) -> Sequence[str]:
 
 def _names(matches: Sequence[Match]) -> list[str]:
     """The keys that tell rows apart; what is the same in every row stands below the table."""
-    named: list[str] = [k for k in ("pair", "pair_params", "network", "tune", "method", "scorer") if k in _keys(matches)]
-    varied = [k for k in named if len({plain_key(k, m.a[k]) for m in matches}) > 1 or len({plain_key(k, m.b[k]) for m in matches}) > 1]
+    named: list[str] = [
+        k for k in ("pair", "pair_params", "network", "tune", "method", "scorer") if k in _keys(matches)
+    ]
+    varied = [
+        k
+        for k in named
+        if len({plain_key(k, m.a[k]) for m in matches}) > 1
+        or len({plain_key(k, m.b[k]) for m in matches}) > 1
+    ]
     return varied or ["method", "scorer"]
 
 
 def _same(matches: Sequence[Match], side: int) -> str:
     """What every row of a side has in common, in words."""
-    named = [k for k in ("pair", "network", "tune", "method", "scorer") if k in _keys(matches) and k not in _names(matches)]
+    named = [
+        k
+        for k in ("pair", "network", "tune", "method", "scorer")
+        if k in _keys(matches) and k not in _names(matches)
+    ]
     common = {k: str(matches[0][side][k]) for k in named} if matches else {}
     return "".join(f", {k} {v}" for k, v in common.items() if v and (k, v) != ("tune", "none"))
 
@@ -87,13 +106,26 @@ def _within(m: Match, value: str) -> bool | None:
 def _tidy(matches: Sequence[Match], values: Sequence[str]) -> str:
     named = [k for k in ("pair", "network", "tune", "method", "scorer") if k in _keys(matches)]
     fields = [f for f in Difference._fields if f != "value"]
-    header = [*(f"{k}_{s}" for k in named for s in "ab"), "value", "a", "a_std", "b", "b_std", "difference", *fields, "within_std"]
+    header = [
+        *(f"{k}_{s}" for k in named for s in "ab"),
+        "value",
+        "a",
+        "a_std",
+        "b",
+        "b_std",
+        "difference",
+        *fields,
+        "within_std",
+    ]
     body = []
     for m in matches:
         for value, d in m.differences.items():
             if value in values:
                 numbers = [r.get(c, np.nan) for r in (m.a, m.b) for c in (value, f"{value}_std")]
-                line = [str(r[k]) for k in named for r in (m.a, m.b)] + [value, *map(_plain_number, [*numbers, *d])]
+                line = [str(r[k]) for k in named for r in (m.a, m.b)] + [
+                    value,
+                    *map(_plain_number, [*numbers, *d]),
+                ]
                 body.append([*line, _YES[_within(m, value)]])
     return formats.render(header, body, "csv")
 
@@ -104,7 +136,9 @@ def _plain_number(value: Any) -> str:
 
 def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -> list[str]:
     """What the table adds up to, a line each: how many rows match, agree, differ, and are ordered alike."""
-    lines = [f"{letter}: {side.name}{_same(matches, i)}" for i, (letter, side) in enumerate((("A", a), ("B", b)))]
+    lines = [
+        f"{letter}: {side.name}{_same(matches, i)}" for i, (letter, side) in enumerate((("A", a), ("B", b)))
+    ]
     rows = "1 row" if len(matches) == 1 else f"{len(matches)} rows"
     lines.append(f"{rows} matched, of {len(a.board)} of A and {len(b.board)} of B")
     for value in values:
@@ -117,7 +151,9 @@ def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -
     if units == {"seed"}:
         lines.append("One split: seeds are the sample, and every p and interval speaks of that split alone.")
     elif "split" in units:
-        lines.append("Splits are the sample (seeds averaged within each); every p and interval speaks of further splits.")
+        lines.append(
+            "Splits are the sample (seeds averaged within each); every p and interval speaks of further splits."
+        )
     return lines
 
 
@@ -153,7 +189,10 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
     if len(found) > 2:
         from scipy.stats import spearmanr
 
-        x, y = ([float(side[value]) for side in pair] for pair in zip(*((m.a, m.b) for m, _ in found), strict=True))
+        x, y = (
+            [float(side[value]) for side in pair]
+            for pair in zip(*((m.a, m.b) for m, _ in found), strict=True)
+        )
         if len(set(x)) > 1 and len(set(y)) > 1:
             yield f"Spearman's rank correlation {float(spearmanr(x, y).statistic):.2f}"
 
@@ -162,7 +201,9 @@ def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], 
     """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in LaTeX; CSV is the table.
     What is one comparison for all rows (the accuracy of one network) is a line and no column."""
     if not matches:
-        raise UserError(f"no row of {a.name} matches one of {b.name}; they have the methods {_some(a)} and {_some(b)}")
+        raise UserError(
+            f"no row of {a.name} matches one of {b.name}; they have the methods {_some(a)} and {_some(b)}"
+        )
     if style == "csv":
         return to_text(a, b, matches, values, style)
     text, lines = to_text(a, b, matches, _columns(matches, values), style), summary(a, b, matches, values)
@@ -188,8 +229,18 @@ def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
         if d is None or d.value != d.value:
             continue
         interval = "" if d.low != d.low else f", 95 % {signed(d.low)} to {signed(d.high)}"
-        over = f", paired over {d.n} {d.unit}s" if d.unit and d.n > 1 else f", one {d.unit}: no interval" if d.unit else ""
-        tests = [f"{test} p = {p_text(p)}" for test, p in (("t test", d.p), ("sign test", d.p_sign), ("Wilcoxon", d.p_wilcoxon)) if p == p]
+        over = (
+            f", paired over {d.n} {d.unit}s"
+            if d.unit and d.n > 1
+            else f", one {d.unit}: no interval"
+            if d.unit
+            else ""
+        )
+        tests = [
+            f"{test} p = {p_text(p)}"
+            for test, p in (("t test", d.p), ("sign test", d.p_sign), ("Wilcoxon", d.p_wilcoxon))
+            if p == p
+        ]
         tests += [f"no Wilcoxon test below 6 {d.unit}s"] if d.unit and d.p_wilcoxon != d.p_wilcoxon else []
         counts = f"; A better in {d.wins}, equal in {d.ties}, worse in {d.losses}" if d.unit else ""
         found.append(f"{label(value)}: {signed(d.value)}{interval}{over}{counts}; " + ", ".join(tests))
@@ -197,7 +248,9 @@ def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
         return [*found, f"On samples: cannot be said here: {evidence.why}"]
     for shift, i in evidence.intervals.items():
         text = f"{signed(i.value)}, 95 % {signed(i.low)} to {signed(i.high)}"
-        found.append(f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held fixed)")
+        found.append(
+            f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held fixed)"
+        )
     for t in evidence.tests:
         where_at = ", ".join(x for x in (f"split {t.split}" if t.split else "", f"seed {t.seed}") if x)
         text = f"{signed(t.test.difference)}, 95 % {signed(t.test.low)} to {signed(t.test.high)}, p (Holm) {p_text(t.p_holm)}"

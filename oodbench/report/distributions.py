@@ -18,7 +18,11 @@ QUANTITY = {"max_probability": "maximal probability", "max_logit": "maximal logi
 
 def pooled(samples: pd.DataFrame, shift: str) -> Array:
     """All values of one shift, every set and trial in `samples`, as one array (maybe empty)."""
-    arrays = [np.asarray(v, dtype=float) for s, v in zip(samples["shift"], samples["value"], strict=True) if s == shift]
+    arrays = [
+        np.asarray(v, dtype=float)
+        for s, v in zip(samples["shift"], samples["value"], strict=True)
+        if s == shift
+    ]
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 
@@ -32,7 +36,11 @@ def bin_edges(values: Array, bins: int, trim: float = 0.005) -> Array:
 
 def quantity_edges(quantity: str, values: Array, bins: int) -> Array:
     """Bin edges for maximal probability (up to 1) or maximal logit."""
-    return np.linspace(min(values.min(), 1.0 - 1e-6), 1, bins + 1) if quantity == "max_probability" else bin_edges(values, bins, 0.0005)
+    return (
+        np.linspace(min(values.min(), 1.0 - 1e-6), 1, bins + 1)
+        if quantity == "max_probability"
+        else bin_edges(values, bins, 0.0005)
+    )
 
 
 def roc_curve(inside: Array, outside: Array) -> tuple[Array, Array]:
@@ -45,7 +53,11 @@ def roc_curve(inside: Array, outside: Array) -> tuple[Array, Array]:
 def rocs(samples: pd.DataFrame, at: Array) -> dict[tuple[str, str], list[tuple[Array, float]]]:
     """Of one method and scorer: {(shift, set): [(true positive rates at the false positive rates `at`, exact area) of each trial]}."""
     columns = [samples[c] for c in ("split", "seed", "shift", "ood", "value")]
-    inside = {(split, seed): np.asarray(v, dtype=float) for split, seed, shift, _, v in zip(*columns, strict=True) if shift == "id"}
+    inside = {
+        (split, seed): np.asarray(v, dtype=float)
+        for split, seed, shift, _, v in zip(*columns, strict=True)
+        if shift == "id"
+    }
     found: dict[tuple[str, str], list[tuple[Array, float]]] = {}
     for split, seed, shift, ood, value in zip(*columns, strict=True):
         known = inside.get((split, seed))
@@ -59,13 +71,17 @@ def rocs(samples: pd.DataFrame, at: Array) -> dict[tuple[str, str], list[tuple[A
 
 def compact(samples: pd.DataFrame) -> pd.DataFrame:
     """One row per run, scorer and set with an array as its `value` (and `index`), from that or from one row per sample; keys as text."""
-    keys = [c for c in ("pair", "split", "network", "method", "seed", "scorer", "ood", "shift") if c in samples]
+    keys = [
+        c for c in ("pair", "split", "network", "method", "seed", "scorer", "ood", "shift") if c in samples
+    ]
     if samples.empty:
         return samples
     table = samples
     if np.ndim(samples["value"].iloc[0]) == 0:
         groups = samples.groupby(keys, sort=False, dropna=False)
-        arrays: Any = {c: [values.to_numpy() for _, values in groups[c]] for c in ("value", "index") if c in samples}
+        arrays: Any = {
+            c: [values.to_numpy() for _, values in groups[c]] for c in ("value", "index") if c in samples
+        }
         table = samples.loc[~samples.duplicated(keys), keys].reset_index(drop=True)
         for name, values in arrays.items():
             table[name] = values

@@ -21,7 +21,12 @@ GROUPED = ("latex", "html")
 
 
 def render(
-    header: Sequence[str], rows: Sequence[Sequence[str]], style: str = "table", *, left: int = 1, groups: Sequence[tuple[str, int]] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    style: str = "table",
+    *,
+    left: int = 1,
+    groups: Sequence[tuple[str, int]] = (),
 ) -> str:
     """The table as text. The first `left` columns are names (flush left), the others numbers (flush right). `groups` are headings over
     the columns after those, each with how many it spans, for the formats in GROUPED alone."""
@@ -37,7 +42,9 @@ def _plain(header: list[str], rows: list[list[str]], left: int) -> str:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
-        return "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
+        return "  ".join(
+            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
 
     return "\n".join([line(header), line(["-" * w for w in widths]), *map(line, rows)])
 
@@ -77,12 +84,28 @@ def _latex(header: list[str], rows: list[list[str]], left: int, groups: Sequence
 def _html(header: list[str], rows: list[list[str]], left: int, groups: Sequence[tuple[str, int]]) -> str:
     def line(tag: str, cells: Sequence[str]) -> str:
         side = ["", *([""] * (left - 1)), *([" align=right"] * (len(cells) - left))]
-        return "<tr>" + "".join(f"<{tag}{s}>{html.escape(c)}</{tag}>" for s, c in zip(side, cells, strict=True)) + "</tr>"
+        return (
+            "<tr>"
+            + "".join(f"<{tag}{s}>{html.escape(c)}</{tag}>" for s, c in zip(side, cells, strict=True))
+            + "</tr>"
+        )
 
     body = [line("td", row) for row in rows]
     above = "".join(f"<th colspan={span}>{html.escape(title)}</th>" for title, span in groups)
     spanning = [f"<tr><th colspan={left}></th>{above}</tr>"] if groups else []
-    return "\n".join(["<table>", "<thead>", *spanning, line("th", header), "</thead>", "<tbody>", *body, "</tbody>", "</table>"])
+    return "\n".join(
+        [
+            "<table>",
+            "<thead>",
+            *spanning,
+            line("th", header),
+            "</thead>",
+            "<tbody>",
+            *body,
+            "</tbody>",
+            "</table>",
+        ]
+    )
 
 
 _STYLES: dict[str, Callable[[list[str], list[list[str]], int], str]] = {

@@ -20,22 +20,34 @@ def to_text(rows: pd.DataFrame, of: str, value: str, style: str = "table", alpha
     """Methods, scorers or networks (`of`) ranked by a value within every block, a pair and split with everything else averaged."""
     per_trial = trials(rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")])
     if value not in values_of_trials(per_trial):
-        raise UserError(f"--value: {value!r} is no value of a leaderboard; allowed: {', '.join(values_of_trials(per_trial))}")
+        raise UserError(
+            f"--value: {value!r} is no value of a leaderboard; allowed: {', '.join(values_of_trials(per_trial))}"
+        )
     lower = lower_is_better(value)
     table = statistics.blocks(per_trial, value, of=of, within=[]).dropna(axis=1, how="all")
     ranking = statistics.rank_blocks(table, lower_is_better=lower, alpha=alpha)
     if ranking.n == 0 or len(ranking.names) < 2:
-        raise UserError(f"nothing to rank: {len(ranking.names)} {of}s, {ranking.n} pairs and splits that have a {value} of each")
+        raise UserError(
+            f"nothing to rank: {len(ranking.names)} {of}s, {ranking.n} pairs and splits that have a {value} of each"
+        )
     order = ranking.order
     place = {name: i for i, name in enumerate(ranking.names)}
     contests = statistics.win_tie_loss(table.dropna()[order], lower_is_better=lower)
     body = []
     for i, name in enumerate(order, 1):
-        parted = [other for other in order if ranking.p_conover[place[name], place[other]] < alpha and other != name]
-        body.append([str(i), name, f"{ranking.ranks[place[name]]:.2f}", *contests.loc[name], ", ".join(parted)])
+        parted = [
+            other for other in order if ranking.p_conover[place[name], place[other]] < alpha and other != name
+        ]
+        body.append(
+            [str(i), name, f"{ranking.ranks[place[name]]:.2f}", *contests.loc[name], ", ".join(parted)]
+        )
     numbers = [str(i) for i in range(1, len(order) + 1)]
     text = formats.render(["", of, "rank", *numbers, "differs (Conover-Holm)"], body, style, left=2)
-    return text if style == "csv" else "\n".join([text, "", *_lines(ranking, of, value, per_trial["pair"].nunique())])
+    return (
+        text
+        if style == "csv"
+        else "\n".join([text, "", *_lines(ranking, of, value, per_trial["pair"].nunique())])
+    )
 
 
 def _lines(ranking: statistics.Ranking, of: str, value: str, pairs: int) -> list[str]:
@@ -46,11 +58,17 @@ def _lines(ranking: statistics.Ranking, of: str, value: str, pairs: int) -> list
     friedman = f"Friedman chi2 = {ranking.chi2:.3f}, p = {formats.p_text(ranking.p)}"
     lines.append(f"{friedman}; Iman-Davenport F = {_f(ranking.f)}, p = {formats.p_text(ranking.p_f)}")
     cliques = "; ".join(", ".join(clique) for clique in ranking.cliques()) or "none"
-    lines.append(f"Nemenyi: critical difference {ranking.cd:.3f} at {100 * ranking.alpha:g} %; not parted: {cliques}")
+    lines.append(
+        f"Nemenyi: critical difference {ranking.cd:.3f} at {100 * ranking.alpha:g} %; not parted: {cliques}"
+    )
     if ranking.n < 10:
-        lines.append("With fewer than ten blocks these tests are rough; of very few, Conover's takes agreement for certainty.")
+        lines.append(
+            "With fewer than ten blocks these tests are rough; of very few, Conover's takes agreement for certainty."
+        )
     if pairs < ranking.n:
-        lines.append("Splits of one pair share images: the blocks are fewer than they look, and the p values too small.")
+        lines.append(
+            "Splits of one pair share images: the blocks are fewer than they look, and the p values too small."
+        )
     return lines
 
 

@@ -49,14 +49,24 @@ def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SH
     if unknown:
         raise UserError(f"there is no column {unknown[0]!r}; allowed: {', '.join(values_of(board))}")
     names = ["network", "method", "scorer"]
-    names = [c for c in CELL if c in names or (c not in ("method_params", "scorer_params") and board[c].nunique() > 1)]
+    names = [
+        c
+        for c in CELL
+        if c in names or (c not in ("method_params", "scorer_params") and board[c].nunique() > 1)
+    ]
     shown = [c for c in shown if board[c].notna().any()]
     body = []
     for row in board.astype({"rank": object}).where(lambda b: b.notna(), float("nan")).to_dict("records"):
         rank = row["rank"]
-        line = ["" if rank is None or rank != rank else str(rank), *(str(row[c]) for c in names), str(row["n_trials"])]
+        line = [
+            "" if rank is None or rank != rank else str(rank),
+            *(str(row[c]) for c in names),
+            str(row["n_trials"]),
+        ]
         body.append([*line, *(_shown(row, c) for c in shown)])
-    heads = shown if style == "table" else [label(c) for c in shown]  # in a terminal the names that options take
+    heads = (
+        shown if style == "table" else [label(c) for c in shown]
+    )  # in a terminal the names that options take
     return formats.render(["rank", *names, "n", *heads], body, style, left=1 + len(names))
 
 

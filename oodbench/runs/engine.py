@@ -32,8 +32,6 @@ _SAVE_EVERY = 60.0
 """Seconds between two saved states of a training in progress: what a kill may cost at most, plus the epoch in hand."""
 
 
-
-
 class Engine:
     """Makes what is missing of one run after another, and keeps count of it."""
 
@@ -89,15 +87,22 @@ class Engine:
         """Put a parent's weights into a network, which may have heads and buffers besides that the parent lacks."""
         stored = self._stored("weights", parent.key).tensors("weights")
         own = network.state_dict()
-        wrong = [k for k, v in own.items() if k.startswith("body.") and (k not in stored or stored[k].shape != v.shape)]
+        wrong = [
+            k
+            for k, v in own.items()
+            if k.startswith("body.") and (k not in stored or stored[k].shape != v.shape)
+        ]
         if wrong:
-            raise UserError(f"start: the weights of {parent.title} do not fit this network, beginning with {wrong[0]!r}")
-        network.load_state_dict({k: v for k, v in stored.items() if k in own and own[k].shape == v.shape}, strict=False)
+            raise UserError(
+                f"start: the weights of {parent.title} do not fit this network, beginning with {wrong[0]!r}"
+            )
+        network.load_state_dict(
+            {k: v for k, v in stored.items() if k in own and own[k].shape == v.shape}, strict=False
+        )
 
     def _train(self, run: Run, network: Network) -> list[dict[str, float]]:
         assert run.data is not None
         with self.reporter.stage(f"train {run.title}", run.recipe.epochs) as advance:
-
             shown, latest = 0.0, dict.fromkeys(("loss", "val_accuracy", "images_per_second"), math.nan)
 
             def show(record: Mapping[str, float], done: float = 0.0) -> None:
@@ -146,7 +151,10 @@ class Engine:
                 "run_key": source.key, "pair": source.pair.label, "split": "" if source.pair.split is None else source.pair.split,
                 "network": source.network.label if source.network else "", "method": source.method.label, "seed": source.seed,
             }  # fmt: skip
-            rows += [common | {**record, "epoch": int(record["epoch"])} for record in (stored.json("history") if stored else ())]
+            rows += [
+                common | {**record, "epoch": int(record["epoch"])}
+                for record in (stored.json("history") if stored else ())
+            ]
         return rows
 
     # -------------------------------------------------- outputs
@@ -178,15 +186,26 @@ class Engine:
                         network.to(self.device).eval(),
                         *(plain.stored(role) if role in run.sets else None for role in ("train", "val")),
                     )
-                batches = extract_view(network, view, samples, run.data.geometry, seed=run.seed, device=self.device)
+                batches = extract_view(
+                    network, view, samples, run.data.geometry, seed=run.seed, device=self.device
+                )
             title = f"extract {run.title} / {name}" + (f" / {view_spec.label}" if view_spec else "")
-            with self.reporter.stage(title, len(samples)) as advance, self.store.draft("outputs", key) as draft:
+            with (
+                self.reporter.stage(title, len(samples)) as advance,
+                self.store.draft("outputs", key) as draft,
+            ):
                 with draft.rows("outputs", len(samples)) as writer:
                     for batch in batches:
                         writer.put(batch)
                         advance(len(next(iter(batch.values()))))
                 draft.json(
-                    "meta", {"seconds": time.perf_counter() - start, "set": name, "n": len(samples), "run": run.title}
+                    "meta",
+                    {
+                        "seconds": time.perf_counter() - start,
+                        "set": name,
+                        "n": len(samples),
+                        "run": run.title,
+                    },
                 )
             self.made["outputs"] += 1
 
@@ -218,11 +237,21 @@ class Engine:
                 )  # fmt: skip
                 advance(1)
             with self.store.lock("choices", key), self.store.draft("choices", key) as draft:
-                draft.json("choice", {"place": choice.place, **record(choice, [p.spec for p in points], passes)})
-                draft.json("meta", {"auroc": [None if a != a else a for a in choice.auroc], "seconds": time.perf_counter() - start})
+                draft.json(
+                    "choice", {"place": choice.place, **record(choice, [p.spec for p in points], passes)}
+                )
+                draft.json(
+                    "meta",
+                    {
+                        "auroc": [None if a != a else a for a in choice.auroc],
+                        "seconds": time.perf_counter() - start,
+                    },
+                )
             self.made["choices"] += 1
         found = self._stored("choices", key).json("choice")
-        return scorer.candidates[found.pop("place")]._replace(tune=scorer.tune, chosen=json.dumps(found, sort_keys=True))
+        return scorer.candidates[found.pop("place")]._replace(
+            tune=scorer.tune, chosen=json.dumps(found, sort_keys=True)
+        )
 
     # -------------------------------------------------- scores
 
@@ -231,7 +260,9 @@ class Engine:
         missing: dict[tuple[str, ...], list[ScorerPlan]] = {}
         for scorer in run.scorers:
             if not scorer.reason:
-                absent = tuple(n for n in run.sets_of(scorer) if not self.store.get("scores", run.scores_key(scorer, n)))
+                absent = tuple(
+                    n for n in run.sets_of(scorer) if not self.store.get("scores", run.scores_key(scorer, n))
+                )
                 if absent:
                     missing.setdefault(absent, []).append(scorer)
         failed: dict[str, str] = {}
@@ -240,7 +271,9 @@ class Engine:
         found: dict[str, dict[str, Stored]] = {}
         for scorer in run.scorers:
             if not scorer.reason and scorer.label not in failed:
-                found[scorer.label] = {n: self._read_scores(run.scores_key(scorer, n)) for n in run.sets_of(scorer)}
+                found[scorer.label] = {
+                    n: self._read_scores(run.scores_key(scorer, n)) for n in run.sets_of(scorer)
+                }
         return found, failed
 
     def _score(
@@ -297,7 +330,9 @@ class Engine:
     def _stored(self, kind: str, key: str) -> Artefact:
         artefact = self.store.get(kind, key)
         if artefact is None:
-            raise UserError(f"{kind} {key[:12]} vanished from the store while it was in use; run again to make it anew")
+            raise UserError(
+                f"{kind} {key[:12]} vanished from the store while it was in use; run again to make it anew"
+            )
         return artefact
 
     # -------------------------------------------------- costs
@@ -338,13 +373,3 @@ class Engine:
                 for name, s in sets.items()
             ]
         return [common | row for row in rows]
-
-
-
-
-
-
-
-
-
-

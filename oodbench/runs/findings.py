@@ -34,11 +34,19 @@ def _told(what: str, wrong: Sequence[str], fine: str) -> Finding:
 def _name(row: Mapping[Any, Any]) -> str:
     parts = [str(row[k]) for k in ("pair", "network", "method", "scorer", "ood") if str(row.get(k, ""))]
     split, seed = row.get("split", ""), row.get("seed", "")
-    return " / ".join([*parts, *([f"split {split}"] if str(split) else []), *([f"seed {seed}"] if str(seed) else [])])
+    return " / ".join(
+        [*parts, *([f"split {split}"] if str(split) else []), *([f"seed {seed}"] if str(seed) else [])]
+    )
 
 
 def _text(value: Any) -> str:
-    return "empty" if value is None or value != value else f"{value:.10g}" if isinstance(value, (int, float)) else str(value)
+    return (
+        "empty"
+        if value is None or value != value
+        else f"{value:.10g}"
+        if isinstance(value, (int, float))
+        else str(value)
+    )
 
 
 def _float(value: Any) -> float:

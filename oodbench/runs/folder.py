@@ -21,7 +21,20 @@ from oodbench.suite.suite import Suite
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMING = ("run_key", "pair", "split", "network", "method", "seed", "scorer", "ood", "stage", "n", "seconds", "bytes")
+TIMING = (
+    "run_key",
+    "pair",
+    "split",
+    "network",
+    "method",
+    "seed",
+    "scorer",
+    "ood",
+    "stage",
+    "n",
+    "seconds",
+    "bytes",
+)
 """The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to run."""
 
 HISTORY = ("run_key", "pair", "split", "network", "method", "seed", "epoch", "loss", "lr", "val_accuracy")
@@ -56,8 +69,6 @@ def writable_folder(results: Path, name: str) -> Path:
             f"results folder {folder}: cannot be written ({error.strerror or error}); choose another with --results"
         ) from None
     return folder
-
-
 
 
 def write(
@@ -112,10 +123,6 @@ def write(
     return Results(folder, frame, times, board, verdicts, failed, dict(engine.made))
 
 
-
-
 def csv(frame: pd.DataFrame) -> str:
     """A frame as CSV text: full precision, empty for missing, one line end on every machine."""
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
-
-

@@ -31,10 +31,16 @@ def rows_of(
     if "val" in run.sets:  # what a choice between trained variants may look at
         of_val = outputs.of("val")
         quality_of_val = metrics.id_metrics(of_val.logits, of_val.labels)
-        validated = {"val_accuracy": float((of_val.predictions == of_val.labels).float().mean()), "val_nll": quality_of_val["nll"]}
+        validated = {
+            "val_accuracy": float((of_val.predictions == of_val.labels).float().mean()),
+            "val_nll": quality_of_val["nll"],
+        }
     described = {s.name: metrics.analysis(outputs.of(s.name).logits) for s in ood}
     # Who counts as ID: the clean test set; each covariate-shifted set by itself; all of them together (full-spectrum).
-    groups: list[tuple[str, str, list[str]]] = [("clean", "id", ["test"]), *((name, "id", [name]) for name in shifted)]
+    groups: list[tuple[str, str, list[str]]] = [
+        ("clean", "id", ["test"]),
+        *((name, "id", [name]) for name in shifted),
+    ]
     if shifted:
         groups.append(("clean", "full", ["test", *shifted]))
     for condition, id_set, names in groups:
@@ -47,7 +53,11 @@ def rows_of(
             metrics.analysis(logits),
         )
         rows.append(
-            _row(run, None, where | {"n_id": len(labels)} | quality | {f"{k}_id": v for k, v in described_id.items()})
+            _row(
+                run,
+                None,
+                where | {"n_id": len(labels)} | quality | {f"{k}_id": v for k, v in described_id.items()},
+            )
         )
         for scorer in (s for s in run.scorers if not s.attack):
             reason = scorer.reason or failed.get(scorer.label, "")
@@ -64,10 +74,17 @@ def rows_of(
             }  # fmt: skip
             rows.append(_row(run, scorer, where | metrics.row_metrics(**given)))
             for s in ood:
-                values = metrics.row_metrics(**given, ood_scores=mine[s.name].scores, ood_analysis=described[s.name])
+                values = metrics.row_metrics(
+                    **given, ood_scores=mine[s.name].scores, ood_analysis=described[s.name]
+                )
                 rows.append(_row(run, scorer, where | {"ood": s.name, "shift": s.shift} | values))
             for name, (shift, why_missing) in missing.items():
-                gone = {"ood": name, "shift": shift, "status": "skipped", "reason": why_missing.splitlines()[0]}
+                gone = {
+                    "ood": name,
+                    "shift": shift,
+                    "status": "skipped",
+                    "reason": why_missing.splitlines()[0],
+                }
                 rows.append(_row(run, scorer, where | gone))
     return rows + _attack_rows(run, outputs, scores, failed)
 
@@ -81,7 +98,9 @@ def _attack_rows(
     attacked = [s for s in run.scorers if s.attack]
     if not attacked:
         return rows
-    plain = {s.spec.identity_key: s for s in run.scorers if not s.attack and s.tune == "none" and s.label in scores}
+    plain = {
+        s.spec.identity_key: s for s in run.scorers if not s.attack and s.tune == "none" and s.label in scores
+    }
     ood = [s for s in run.sets.values() if s.shift in OOD_SHIFTS]
     labels, clean = outputs.of("test").labels, outputs.of("test").predictions
     under: dict[str, Any] = {}  # which samples stay right when the loss is attacked, by attack

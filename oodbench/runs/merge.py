@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
-
-
-
-
-
-
-
-
 def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of it: results.csv, timing.csv,
     history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without per-sample views). Returns the rows."""
@@ -38,7 +29,9 @@ def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     if (into / "results.csv").exists():
         raise UserError(f"{into}: holds a results.csv already; choose an empty folder")
     suite = _merged_suite(folders)
-    times = [pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()]
+    times = [
+        pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()
+    ]
     timing = pd.concat(times, ignore_index=True).drop_duplicates() if times else None
     board = over_trials(rows)
     into.mkdir(parents=True, exist_ok=True)
@@ -46,17 +39,25 @@ def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
     write_csv(board, into / "leaderboard.csv")
     if timing is not None:
         write_csv(timing, into / "timing.csv")
-    histories = [pd.read_csv(f / "history.csv", keep_default_na=False) for f in folders if (f / "history.csv").is_file()]
+    histories = [
+        pd.read_csv(f / "history.csv", keep_default_na=False)
+        for f in folders
+        if (f / "history.csv").is_file()
+    ]
     if histories:
         write_csv(pd.concat(histories, ignore_index=True).drop_duplicates(), into / "history.csv")
     if suite:
         (into / "suite.yaml").write_text(suite, encoding="utf-8")
     plots.draw_all(rows, pd.DataFrame(), into / "plots", timing)
-    page = report.render(rows, board, suite_text=suite, timing=timing, environment={"merged from": ", ".join(f.name for f in folders)})
+    page = report.render(
+        rows,
+        board,
+        suite_text=suite,
+        timing=timing,
+        environment={"merged from": ", ".join(f.name for f in folders)},
+    )
     (into / "report.html").write_text(page, encoding="utf-8")
     return rows
-
-
 
 
 def _merged_suite(folders: Sequence[Path]) -> str:
@@ -74,9 +75,15 @@ def _merged_suite(folders: Sequence[Path]) -> str:
             continue
         differ = [k for k in sorted({*merged, *suite} - {"seeds", "pairs"}) if merged.get(k) != suite.get(k)]
         if differ:
-            raise UserError(f"{file}: {differ[0]} differs from the other folders' suites; only seeds and pairs may")
+            raise UserError(
+                f"{file}: {differ[0]} differs from the other folders' suites; only seeds and pairs may"
+            )
         for key in ("seeds", "pairs"):
             merged[key] = [*merged[key], *(v for v in suite[key] if v not in merged[key])]
     if merged:
         merged["seeds"] = sorted(merged["seeds"])
-    return yaml.safe_dump(merged, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True) if merged else ""
+    return (
+        yaml.safe_dump(merged, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+        if merged
+        else ""
+    )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     pass
 
 
-def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = ()) -> tuple[str, list[str]]:
+def report(
+    paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = ()
+) -> tuple[str, list[str]]:
     """The page of results folders, and what it had to leave out, a line each. With the store at hand it holds per-sample views."""
     import json
 
@@ -45,7 +47,9 @@ def report(paths: Sequence[Path], store: Path | None = None, plugins: Sequence[P
         if o.store and found.empty
     ]
     samples = [s for s in samples if len(s)]
-    timing = [pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()]
+    timing = [
+        pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()
+    ]
     environment: dict[str, Any] = {}
     for folder in folders:
         file = folder / "environment.json"

@@ -46,7 +46,9 @@ def samples_of(
 def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any]]:
     """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C) uint8."""
     runs = {
-        (r.pair.label, "" if r.pair.split is None else str(r.pair.split)): r for r in plan.runs if r.data is not None
+        (r.pair.label, "" if r.pair.split is None else str(r.pair.split)): r
+        for r in plan.runs
+        if r.data is not None
     }
 
     def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:

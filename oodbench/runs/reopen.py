@@ -45,8 +45,6 @@ class ReadOnlyStore(Store):
         pass
 
 
-
-
 class Opened:
     """A results folder whose suite has been planned anew. Keys are then those of the code and the data of here and now."""
 
@@ -63,7 +61,11 @@ class Opened:
             yield self._held(engine, self.store, run)
 
     def _held(self, engine: Engine, store: ReadOnlyStore, run: Run) -> Held | tuple[Run, str]:
-        untold = [s for s in run.scorers if s.candidates and not s.reason and not store.has("choices", run.choice_key(s))]
+        untold = [
+            s
+            for s in run.scorers
+            if s.candidates and not s.reason and not store.has("choices", run.choice_key(s))
+        ]
         if untold:
             return run, f"the choice of {untold[0].label} is not in the store"
         try:
@@ -98,7 +100,6 @@ class Opened:
                 found += samples_of(held.run, held.outputs, held.scores, DRAWN)
         return pd.DataFrame(found)
 
-
     def scores_of(self, row: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Scored]]:
         """Per-sample scores of one row of a leaderboard, as `compare.Samples` wants them; trials that the store lacks are left out."""
         found: dict[tuple[str, str], dict[str, Scored]] = {}
@@ -116,13 +117,19 @@ class Opened:
     def _held_where(self, pair: str, network: str, method: str) -> list[Held]:
         place = (pair, network, method)
         if place not in self._seen:
-            runs = [r for r in self.plan.runs if (r.pair.label, r.network.label if r.network else "", r.method.label) == place]
+            runs = [
+                r
+                for r in self.plan.runs
+                if (r.pair.label, r.network.label if r.network else "", r.method.label) == place
+            ]
             engine = Engine(self.store, "cpu", Reporter(quiet=True)) if self.store is not None else None
-            each = [self._held(engine, self.store, r) for r in runs] if engine is not None and self.store is not None else []
+            each = (
+                [self._held(engine, self.store, r) for r in runs]
+                if engine is not None and self.store is not None
+                else []
+            )
             self._seen[place] = [h for h in each if isinstance(h, Held)]
         return self._seen[place]
-
-
 
 
 def store_of(folder: Path, store: Path | None) -> Path:
@@ -166,5 +173,3 @@ def with_samples(side: Side, path: Path, store: Path | None = None, plugins: Seq
     if opened.store is None:
         return side._replace(why=f"the store of {path} is not here; name it with --store")
     return side._replace(samples=opened.scores_of)
-
-

@@ -59,7 +59,8 @@ class Draft:
     def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         # clone() parts tensors that share storage, which safetensors refuses
         save_file(
-            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, self.folder / f"{name}.safetensors"
+            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()},
+            self.folder / f"{name}.safetensors",
         )
 
     @contextlib.contextmanager
@@ -71,8 +72,6 @@ class Draft:
             writer.finish()
         finally:
             writer.close()
-
-
 
 
 class Store:
@@ -125,7 +124,10 @@ class Store:
         folder.mkdir()
         try:
             yield Draft(folder)
-            manifest = {f.name: {"sha256": file_sha256(f), "bytes": f.stat().st_size} for f in sorted(folder.iterdir())}
+            manifest = {
+                f.name: {"sha256": file_sha256(f), "bytes": f.stat().st_size}
+                for f in sorted(folder.iterdir())
+            }
             (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
             for file in folder.iterdir():
                 os.chmod(file, 0o644)
@@ -161,7 +163,9 @@ class Store:
         path = self.root / "state" / f"{key}.safetensors"
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                return {k: file.get_tensor(k).clone() for k in file.keys()}, json.loads(file.metadata()["scalars"])  # noqa: SIM118
+                return {k: file.get_tensor(k).clone() for k in file.keys()}, json.loads(
+                    file.metadata()["scalars"]
+                )  # noqa: SIM118
         except FileNotFoundError:
             return None
         except (safetensors.SafetensorError, KeyError, ValueError) as error:

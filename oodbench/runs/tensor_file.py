@@ -62,7 +62,9 @@ class RowWriter:
         os.write(self._fd, struct.pack("<Q", len(text)) + text)
         base = 8 + len(text)
         os.ftruncate(self._fd, base + offset)
-        self._places = {name: (base + start, width, dtype) for name, (start, width, dtype) in self._places.items()}
+        self._places = {
+            name: (base + start, width, dtype) for name, (start, width, dtype) in self._places.items()
+        }
 
     def finish(self) -> None:
         if self._done != self._n:

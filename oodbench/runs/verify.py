@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-
-
-
 def folder(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> list[Finding]:
     """Everything that can be said of a results folder. UserError only where there is no results.csv to speak of."""
     rows = read_rows(results_file(path))
@@ -44,38 +41,29 @@ def folder(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) 
     except UserError as error:
         why = "; ".join(str(error).splitlines()[:2])
         gone = Finding(UNCHECKED, "suite and keys", why)
-        return [*found, gone, Finding(UNCHECKED, "metrics", "the suite cannot be planned here"), *_versions(folder)]
-    found += [_suite(opened, rows), *_claims(opened, rows), _keys(opened, rows), _checksums(opened), *_metrics(opened, rows)]
+        return [
+            *found,
+            gone,
+            Finding(UNCHECKED, "metrics", "the suite cannot be planned here"),
+            *_versions(folder),
+        ]
+    found += [
+        _suite(opened, rows),
+        *_claims(opened, rows),
+        _keys(opened, rows),
+        _checksums(opened),
+        *_metrics(opened, rows),
+    ]
     return [*found, *_versions(folder)]
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _expected(opened: Opened) -> tuple[dict[tuple[str, ...], tuple[str, ...]], set[str]]:
     """The rows that the suite asks for, {their _PLACE: their _PARAMS}, and pairs not here."""
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for run in opened.plan.runs:
-        ood = [s.name for s in run.sets.values() if s.shift in OOD_SHIFTS] + list(run.data.missing if run.data is not None else ())
+        ood = [s.name for s in run.sets.values() if s.shift in OOD_SHIFTS] + list(
+            run.data.missing if run.data is not None else ()
+        )
         base, params = _run_place(run), (params_text(run.pair.params), params_text(run.method.spec.params))
         found[(*base, "", "none", "")] = (*params, "{}")
         for s in run.scorers:
@@ -98,16 +86,23 @@ def _run_place(run: Run) -> tuple[str, ...]:
 def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
     """The rows are those that the suite asks for: no more, no fewer, under its name and with its parameters (a name given by `as:` does
     not tell them)."""
-    wrong = [f"rows say {name!r}, suite.yaml {opened.suite.name!r}" for name in sorted(set(rows["suite"]) - {opened.suite.name})]
+    wrong = [
+        f"rows say {name!r}, suite.yaml {opened.suite.name!r}"
+        for name in sorted(set(rows["suite"]) - {opened.suite.name})
+    ]
     expected, absent = _expected(opened)
     clean = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id") & ~rows["pair"].isin(absent)]
     clean = clean[(clean["ood"] != "") | (clean["scorer"] == "")]
     keyed = clean[[*_PLACE, *_PARAMS]].astype(str).to_numpy().tolist()
     there = {tuple(row[: len(_PLACE)]): tuple(row[len(_PLACE) :]) for row in keyed}
     for place in expected.keys() - there.keys():
-        wrong.append(f"the suite asks for {_name(dict(zip(_PLACE, place, strict=True)))}, which results.csv lacks")
+        wrong.append(
+            f"the suite asks for {_name(dict(zip(_PLACE, place, strict=True)))}, which results.csv lacks"
+        )
     for place in there.keys() - expected.keys():
-        wrong.append(f"results.csv has {_name(dict(zip(_PLACE, place, strict=True)))}, which the suite does not ask for")
+        wrong.append(
+            f"results.csv has {_name(dict(zip(_PLACE, place, strict=True)))}, which the suite does not ask for"
+        )
     for place in there.keys() & expected.keys():
         for name, mine, asked in zip(_PARAMS, there[place], expected[place], strict=True):
             if mine != asked:
@@ -115,11 +110,11 @@ def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
                 wrong.append(f"{name} of {where} is {mine} in results.csv, suite.yaml asks for {asked}")
     if not wrong and absent:
         return Finding(UNCHECKED, "suite", f"the data of {', '.join(sorted(absent))} are not here")
-    return _told("suite", sorted(wrong), f"{len(opened.plan.runs)} runs and {len(expected)} rows are what suite.yaml asks for")
-
-
-
-
+    return _told(
+        "suite",
+        sorted(wrong),
+        f"{len(opened.plan.runs)} runs and {len(expected)} rows are what suite.yaml asks for",
+    )
 
 
 def _keys(opened: Opened, rows: pd.DataFrame) -> Finding:
@@ -132,12 +127,12 @@ def _keys(opened: Opened, rows: pd.DataFrame) -> Finding:
             unseen += 1
         elif key != row["run_key"]:
             run = _name({k: row[k] for k in _RUN})
-            wrong.append(f"{run}: rows carry {str(row['run_key'])[:12]}, suite, data and code here give {key[:12]}")
+            wrong.append(
+                f"{run}: rows carry {str(row['run_key'])[:12]}, suite, data and code here give {key[:12]}"
+            )
     if not wrong and unseen:
         return Finding(UNCHECKED, "keys", f"{unseen} runs cannot be planned here; {len(planned)} hold")
     return _told("keys", wrong, f"{len(planned)} run keys follow from suite, data and code")
-
-
 
 
 def _checksums(opened: Opened) -> Finding:
@@ -154,7 +149,11 @@ def _checksums(opened: Opened) -> Finding:
         if damage:
             wrong.append(f"{kind} {key[:12]} ({title}): {damage}")
     if not wrong and missing:
-        return Finding(UNCHECKED, "checksums", f"{len(missing)} artefacts are not in the store, first {missing[0]}; {whole} hold")
+        return Finding(
+            UNCHECKED,
+            "checksums",
+            f"{len(missing)} artefacts are not in the store, first {missing[0]}; {whole} hold",
+        )
     return _told("checksums", wrong, f"{whole} artefacts match the checksums they were written with")
 
 
@@ -174,7 +173,9 @@ def _metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
             row = written.get(tuple(str(made[k]) for k in IDENTITY))
             if made["status"] != "ok":
                 # a scorer that failed left no scores behind
-                if held.absent.get(str(made["scorer"])) is not None and (row is None or row["status"] != "failed"):
+                if held.absent.get(str(made["scorer"])) is not None and (
+                    row is None or row["status"] != "failed"
+                ):
                     unread.append(f"{_name(made)}: {made['reason']}")
                 continue
             if row is None:
@@ -185,18 +186,20 @@ def _metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
             for metric in METRICS if row["status"] == "ok" else ():
                 a, b = _float(row[metric]), _float(made[metric])
                 if not np.isclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
-                    wrong.append(f"{metric} of {_name(row)} is {_text(a)} in results.csv, the store gives {_text(b)}")
+                    wrong.append(
+                        f"{metric} of {_name(row)} is {_text(a)} in results.csv, the store gives {_text(b)}"
+                    )
             if str(row["chosen"]) != str(made["chosen"]):
                 wrong.append(f"{_name(row)}: chosen is {row['chosen']!r}, the store says {made['chosen']!r}")
     found = []
     if unread:
-        found.append(Finding(UNCHECKED, "metrics", unread[0] + (f" (and {len(unread) - 1} more)" if len(unread) > 1 else "")))
+        found.append(
+            Finding(
+                UNCHECKED,
+                "metrics",
+                unread[0] + (f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""),
+            )
+        )
     if checked or wrong:
         found.append(_told("metrics", wrong, f"{checked} rows follow from stored scores and outputs"))
     return found
-
-
-
-
-
-

@@ -44,13 +44,17 @@ def _rows(rows: pd.DataFrame) -> Finding:
         wrong.append(f"{_name(row)}: is ok and has no auroc")
     for metric in METRICS:
         values = ok[metric].astype(float)
-        bad = ok[np.isinf(values) | (values < 0 if metric not in ("max_logit_id", "max_logit_ood") else False)]
+        bad = ok[
+            np.isinf(values) | (values < 0 if metric not in ("max_logit_id", "max_logit_ood") else False)
+        ]
         bad = bad if metric not in FRACTIONS else ok[(values < 0) | (values > 1)]
         for row in bad.to_dict("records"):
             wrong.append(f"{_name(row)}: {metric} is {row[metric]:g}, which it cannot be")
     # the network's accuracy on one ID set is one number, whichever scorer and OOD set stand beside it
     one = ok[ok["id_accuracy"].notna()].astype({"id_accuracy": float})
-    spread = one.groupby(["run_key", "condition", "id_set"], sort=False)["id_accuracy"].transform(lambda x: float(x.max() - x.min()))
+    spread = one.groupby(["run_key", "condition", "id_set"], sort=False)["id_accuracy"].transform(
+        lambda x: float(x.max() - x.min())
+    )
     for row in one[spread > TOLERANCE].drop_duplicates("run_key").to_dict("records"):
         wrong.append(f"{_name(row)}: rows of one run give different ID accuracies")
     return _told("results.csv", wrong, f"{len(rows)} rows, none twice, every number in its range")
@@ -71,16 +75,26 @@ def _leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
     wrong: list[str] = []
     if list(written.columns) != list(made.columns):
         other = sorted(set(written.columns) ^ set(made.columns)) or ["their order"]
-        return Finding(CONTRADICTED, "leaderboard.csv", f"its columns are not those of this version: {other[0]}")
+        return Finding(
+            CONTRADICTED, "leaderboard.csv", f"its columns are not those of this version: {other[0]}"
+        )
     cell = list(CELL)
-    if set(map(tuple, written[cell].to_numpy())) != set(map(tuple, made[cell].astype(str).to_numpy())) or len(written) != len(made):
-        return Finding(CONTRADICTED, "leaderboard.csv", f"its {len(written)} cells are not the {len(made)} that results.csv gives")
+    if set(map(tuple, written[cell].to_numpy())) != set(map(tuple, made[cell].astype(str).to_numpy())) or len(
+        written
+    ) != len(made):
+        return Finding(
+            CONTRADICTED,
+            "leaderboard.csv",
+            f"its {len(written)} cells are not the {len(made)} that results.csv gives",
+        )
     both = written.merge(made.astype(dict.fromkeys(CELL, str)), on=cell, suffixes=("", " made"), sort=False)
     for column in (c for c in made.columns if c not in cell):
         a, b = both[column], both[f"{column} made"]
         differ = a.astype(str) != b.astype(str) if column == "unit" else _differ(a, b)
         for row in both[differ].to_dict("records") if differ.any() else ():
-            wrong.append(f"{column} of {_name(row)} is {_text(row[column])}, the rows give {_text(row[f'{column} made'])}")
+            wrong.append(
+                f"{column} of {_name(row)} is {_text(row[column])}, the rows give {_text(row[f'{column} made'])}"
+            )
     return _told("leaderboard.csv", wrong, f"its {len(made)} cells follow from results.csv")
 
 
@@ -104,19 +118,27 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
     except (ValueError, KeyError, TypeError, IndexError):
         return Finding(CONTRADICTED, "report.html", "its data cannot be read")
     if len(drawn) != len(board):
-        return Finding(CONTRADICTED, "report.html", f"it draws {len(drawn)} cells, results.csv gives {len(board)}")
+        return Finding(
+            CONTRADICTED, "report.html", f"it draws {len(drawn)} cells, results.csv gives {len(board)}"
+        )
     wrong = []
     for cell, row in zip(drawn, board.to_dict("records"), strict=True):
-        place = " / ".join(v for k, v in cell["k"].items() if v and k in ("pair", "network", "method", "scorer"))
+        place = " / ".join(
+            v for k, v in cell["k"].items() if v and k in ("pair", "network", "method", "scorer")
+        )
         if any(str(row[k]) != v for k, v in cell["k"].items()):
             wrong.append(f"{place} stands where results.csv has another cell")
             continue
         for column in values_of(board):
-            for shown, suffix in zip(cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False):
+            for shown, suffix in zip(
+                cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False
+            ):
                 made = _float(row[column + suffix])
                 # a page may round to five digits, and ten were written to results.csv: a value on the edge may round either way
                 if not np.isclose(_float(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
-                    wrong.append(f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives {_text(made)}")
+                    wrong.append(
+                        f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives {_text(made)}"
+                    )
     return _told("report.html", wrong, f"draws the {len(board)} cells of the leaderboard")
 
 
@@ -131,17 +153,33 @@ def _claims(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
     try:
         written = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        return [Finding(UNCHECKED, "claims.csv", f"there is none, and the suite states {len(opened.suite.claims)} claims")]
+        return [
+            Finding(
+                UNCHECKED,
+                "claims.csv",
+                f"there is none, and the suite states {len(opened.suite.claims)} claims",
+            )
+        ]
     if list(written.columns) != list(made.columns) or len(written) != len(made):
-        return [Finding(CONTRADICTED, "claims.csv", f"its {len(written)} rows are not the {len(made)} that suite and rows give")]
+        return [
+            Finding(
+                CONTRADICTED,
+                "claims.csv",
+                f"its {len(written)} rows are not the {len(made)} that suite and rows give",
+            )
+        ]
     wrong = []
     # as it would be written, so that both sides are text; numbers are compared as numbers
-    again = pd.read_csv(io.StringIO(made.to_csv(index=False, float_format="%.10g")), dtype=str, keep_default_na=False)
+    again = pd.read_csv(
+        io.StringIO(made.to_csv(index=False, float_format="%.10g")), dtype=str, keep_default_na=False
+    )
     for column in made.columns:
         for i, (a, b) in enumerate(zip(written[column], again[column], strict=True)):
             if a != b and not _close(a, b):
                 row = again.iloc[i]
-                wrong.append(f"{column} of {row['claim']} ({row['level']} {row['scorer']}) is {a or 'empty'}, the rows give {b or 'empty'}")
+                wrong.append(
+                    f"{column} of {row['claim']} ({row['level']} {row['scorer']}) is {a or 'empty'}, the rows give {b or 'empty'}"
+                )
     return [_told("claims.csv", wrong, f"{len(opened.suite.claims)} claims judged as the rows judge them")]
 
 

@@ -30,7 +30,11 @@ from oodbench.training.initialise import fresh_weights
 def check(kind: str, name: str) -> list[str]:
     """Complaints about one registered component, one line each. Raises UserError where there is no such component or kind."""
     component = registry.of_kind(kind)[name]
-    found = [] if component.source else ["gives no source; say what was read for it: @decorator(name, source='...')"]
+    found = (
+        []
+        if component.source
+        else ["gives no source; say what was read for it: @decorator(name, source='...')"]
+    )
     if not inspect.getdoc(component.target):
         found.append("has no docstring; its first paragraph is what `oodbench list` shows")
     try:
@@ -68,11 +72,9 @@ def example(kind: str, name: str) -> Spec | None:
     return registry.resolve(kind, {name: given})
 
 
-
-
-
-
-def toy_outputs(count: int = 200, *, ood: bool = False, width: int = 32, seed: int = 0, classes: int = CLASSES) -> Outputs:
+def toy_outputs(
+    count: int = 200, *, ood: bool = False, width: int = 32, seed: int = 0, classes: int = CLASSES
+) -> Outputs:
     """Outputs of a made network: a class is strong in its own features; OOD samples are weak there and elsewhere a little active.
 
     Non-negative features as after a ReLU, a linear head, and logits that are exactly that head's.
@@ -94,18 +96,6 @@ def toy_outputs(count: int = 200, *, ood: bool = False, width: int = 32, seed: i
         features[:, classes * own :] *= 0.3
     head = Head((2 * prototypes - 0.5) * (8 / own), torch.linspace(-0.1, 0.1, classes))
     return Outputs(head(features), features, labels, head)
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _scorer(spec: Spec) -> Iterator[str]:
@@ -137,11 +127,16 @@ def _scorer(spec: Spec) -> Iterator[str]:
     if made.edits and tuple(made.logits(test).shape) != (len(test), test.classes):
         yield f"logits returned {_shape(made.logits(test))}; ({len(test)}, {test.classes}) is due"
     yield from _gradient(made, test)
-    due = 0.9 if made.view() is None else 0.6  # a view sees a toy network's maps of 2 x 2 positions: its direction is what is checked
+    due = (
+        0.9 if made.view() is None else 0.6
+    )  # a view sees a toy network's maps of 2 x 2 positions: its direction is what is checked
     if made.view() is not None and all(extra.shape == test.logits.shape for extra in test.extras.values()):
         # What such a view makes of four toy classes has no direction; how the score reads logits has one: the view changes nothing.
         names = [*test.extras]
-        unchanged = (Outputs(o.logits, o.features, o.labels, o.head, dict.fromkeys(names, o.logits)) for o in _made_sets())
+        unchanged = (
+            Outputs(o.logits, o.features, o.labels, o.head, dict.fromkeys(names, o.logits))
+            for o in _made_sets()
+        )
         train, val, test, ood = unchanged
         made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
         score = made.score(test)
@@ -172,13 +167,24 @@ def _sets(scorer: Scorer) -> tuple[Outputs, Outputs, Outputs, Outputs]:
 
 
 def _made_sets() -> tuple[Outputs, Outputs, Outputs, Outputs]:
-    return toy_outputs(400, seed=1), toy_outputs(100, seed=2), toy_outputs(120, seed=3), toy_outputs(120, ood=True, seed=4)
+    return (
+        toy_outputs(400, seed=1),
+        toy_outputs(100, seed=2),
+        toy_outputs(120, seed=3),
+        toy_outputs(120, ood=True, seed=4),
+    )
 
 
 def _with_members(outputs: Outputs, seed: int) -> Outputs:
     """With the logits of five members that differ by noise of standard deviation 1, which matters where logits are alike."""
     noise = torch.randn(len(outputs), 5, outputs.classes, generator=torch.Generator().manual_seed(seed))
-    return Outputs(outputs.logits, outputs.features, outputs.labels, outputs.head, {"members.logits": outputs.logits.unsqueeze(1) + noise})
+    return Outputs(
+        outputs.logits,
+        outputs.features,
+        outputs.labels,
+        outputs.head,
+        {"members.logits": outputs.logits.unsqueeze(1) + noise},
+    )
 
 
 def _network_with(extras: frozenset[str]) -> Network:
@@ -189,7 +195,9 @@ def _network_with(extras: frozenset[str]) -> Network:
         spec = example("method", name)
         if spec is None or registry.build("method", spec).provides != "loss":
             continue
-        network = fresh_weights(SMALL, registry.build("method", spec), _task((1, 8, 8), toy_images(8)), seed=0)
+        network = fresh_weights(
+            SMALL, registry.build("method", spec), _task((1, 8, 8), toy_images(8)), seed=0
+        )
         if extras <= set(network.heads):
             return toy_network(spec)
     raise NotApplicable(f"no method attaches {sorted(extras)}")
@@ -231,16 +239,6 @@ def _auroc(inside: Tensor, outside: Tensor) -> float:
     return float(((difference > 0).double() + 0.5 * (difference == 0)).mean())
 
 
-
-
-
-
-
-
-
-
-
-
 def _view(spec: Spec) -> Iterator[str]:
     view: View = registry.build("view", spec)
     network = toy_network()
@@ -267,16 +265,6 @@ def _view(spec: Spec) -> Iterator[str]:
         yield "changes the network"
     if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
         yield "leaves a hook on the network"
-
-
-
-
-
-
-
-
-
-
 
 
 _CHECKS: dict[str, Callable[[Spec], Iterator[str]]] = {

@@ -40,5 +40,7 @@ def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
 
 
 def _same(new: Any, old: Any) -> bool:
-    pairs = zip(new.values(), old.values(), strict=True) if isinstance(new, dict) else zip(new, old, strict=True)
+    pairs = (
+        zip(new.values(), old.values(), strict=True) if isinstance(new, dict) else zip(new, old, strict=True)
+    )
     return all(a is b for a, b in pairs)

@@ -14,7 +14,12 @@ from oodbench.data.reading import batches
 
 
 def outputs_of(
-    network: Network, samples: Samples, geometry: Geometry, *, size: int = 256, device: str | torch.device = "cpu"
+    network: Network,
+    samples: Samples,
+    geometry: Geometry,
+    *,
+    size: int = 256,
+    device: str | torch.device = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
     """Per batch: ``logits`` (B, C), ``features`` (B, D), ``labels`` (B,), and ``extras.<name>`` for each further head.
 
@@ -47,5 +52,6 @@ def extract_view(
         rng = torch.Generator(device=device).manual_seed(seed * 1_000_003 + number)
         extras = view(network, inputs, rng)
         yield {
-            name: rows.detach().float() if rows.is_floating_point() else rows.detach() for name, rows in extras.items()
+            name: rows.detach().float() if rows.is_floating_point() else rows.detach()
+            for name, rows in extras.items()
         }

@@ -74,10 +74,6 @@ def score_sets(
     return results
 
 
-
-
-
-
 def chunk_size(train_rows: int) -> int:
     """Samples scored at a time, such that their float32 similarities to the training set stay within a fixed memory."""
     return max(32, min(2048, _MEMORY // (4 * max(train_rows, 1))))
@@ -100,7 +96,9 @@ def _score_set(
             start = time.perf_counter()
             try:
                 with torch.no_grad():
-                    scores[label][done : done + len(part)] = _checked(scorer.score(part), len(part), label, name)
+                    scores[label][done : done + len(part)] = _checked(
+                        scorer.score(part), len(part), label, name
+                    )
                     if label in predictions:
                         predictions[label][done : done + len(part)] = scorer.logits(part).argmax(dim=1)
             except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
@@ -158,4 +156,7 @@ def score_all(
         for scored in result.sets.values():
             if scored.scores is None:
                 raise UserError(scored.reason)
-    return {label: {name: s.scores for name, s in r.sets.items() if s.scores is not None} for label, r in found.items()}
+    return {
+        label: {name: s.scores for name, s in r.sets.items() if s.scores is not None}
+        for label, r in found.items()
+    }

@@ -42,13 +42,21 @@ def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
     Points whose values are each allowed but not together (a lower percentile above the upper one) are left out.
     """
     defaults = spec.component.defaults
-    free = {k: values for k, values in scorer.search.items() if k in spec.params and spec.params[k] == defaults.get(k)}
+    free = {
+        k: values
+        for k, values in scorer.search.items()
+        if k in spec.params and spec.params[k] == defaults.get(k)
+    }
     made = [spec]
     for values in itertools.product(*free.values()):
         try:
-            point = registry.resolve(spec.kind, {spec.name: {**spec.params, **dict(zip(free, values, strict=True))}})
+            point = registry.resolve(
+                spec.kind, {spec.name: {**spec.params, **dict(zip(free, values, strict=True))}}
+            )
         except SpecError as error:
-            raise UserError(f"scorer {spec.name!r}: its search space holds a value that it refuses: {error}") from None
+            raise UserError(
+                f"scorer {spec.name!r}: its search space holds a value that it refuses: {error}"
+            ) from None
         if point.params not in [m.params for m in made] and _can_be_built(point):
             made.append(point)
     return tuple(made) if free else ()
@@ -75,17 +83,23 @@ def choose(
         return _best(found, "ood")
     wrong = val[0].predictions != val[0].labels
     if min(int(wrong.sum()), int((~wrong).sum())) >= _ERRORS:
-        return _best([_auroc(s, t, v, v, wrong, device) for s, t, v in zip(specs, train, val, strict=True)], "errors")
+        return _best(
+            [_auroc(s, t, v, v, wrong, device) for s, t, v in zip(specs, train, val, strict=True)], "errors"
+        )
     if val[0].classes < 4:
         return Choice(0, f"none: {int(wrong.sum())} errors and {val[0].classes} classes are too few", ())
     if any(v.extras for v in val):
-        return Choice(0, f"none: {int(wrong.sum())} errors are too few, and a view's extras know all classes", ())
+        return Choice(
+            0, f"none: {int(wrong.sum())} errors are too few, and a view's extras know all classes", ()
+        )
     scores: list[list[float]] = [[] for _ in specs]
     for fold in range(_FOLDS):
         kept = torch.tensor([c for c in range(val[0].classes) if c % _FOLDS != fold])
         for i, (s, t, v) in enumerate(zip(specs, train, val, strict=True)):
             inside, outside = _of_classes(v, kept, True), _of_classes(v, kept, False)
-            scores[i].append(_auroc(s, None if t is None else _of_classes(t, kept, True), inside, outside, None, device))
+            scores[i].append(
+                _auroc(s, None if t is None else _of_classes(t, kept, True), inside, outside, None, device)
+            )
     return _best([sum(s) / len(s) for s in scores], "held-out classes")
 
 
@@ -96,9 +110,13 @@ def _best(auroc: list[float], objective: str) -> Choice:
     return Choice(max(known, key=lambda i: (auroc[i], -i)), objective, tuple(auroc))
 
 
-def _auroc(spec: Spec, train: Outputs | None, val: Outputs, other: Outputs, among: Tensor | None, device: str) -> float:
+def _auroc(
+    spec: Spec, train: Outputs | None, val: Outputs, other: Outputs, among: Tensor | None, device: str
+) -> float:
     """AUROC of `other` against `val`, or of the samples `among` val against the rest; NaN where the scorer fails."""
-    scored = score_sets({"one": registry.build("scorer", spec)}, train, val, {"val": val, "other": other}, device=device)["one"].sets
+    scored = score_sets(
+        {"one": registry.build("scorer", spec)}, train, val, {"val": val, "other": other}, device=device
+    )["one"].sets
     inside, outside = scored["val"].scores, scored["other"].scores
     if inside is None or outside is None:
         return float("nan")
@@ -116,20 +134,6 @@ def _of_classes(outputs: Outputs, kept: Tensor, inside: bool) -> Outputs:
     head = None if outputs.head is None else Head(outputs.head.weight[kept], outputs.head.bias[kept])
     features = outputs.features[rows] if outputs.has_features else None
     return Outputs(outputs.logits[rows][:, kept], features, labels[rows], head)
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def record(choice: Choice, specs: Sequence[Spec], forward_passes: int) -> Mapping[str, Any]:

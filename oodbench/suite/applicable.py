@@ -22,15 +22,25 @@ def _plan_scorers(run: Run, suite: Suite, network: Network | None, problems: lis
             found = [plain]  # nothing to tune: its one row belongs to every regime
         for regime in suite.tune if points else ():
             if regime != "none":
-                found.append(_tuned_plan(run, plain, regime, [_scorer_plan(run, p, spec, network)[0] for p in points]))
+                found.append(
+                    _tuned_plan(run, plain, regime, [_scorer_plan(run, p, spec, network)[0] for p in points])
+                )
         for s in found:
             if s.reason and suite.inapplicable == "refuse":
                 problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
         run.scorers += found
-        if not plain.reason and scorer.differentiable and view_free(scorer) and network is not None and not run.members:
+        if (
+            not plain.reason
+            and scorer.differentiable
+            and view_free(scorer)
+            and network is not None
+            and not run.members
+        ):
             run.scorers += [p for attack in suite.attacks for p in _attacked(run, spec, attack, network)]
     if network is not None and not run.members:
-        run.scorers += [_under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks]
+        run.scorers += [
+            _under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks
+        ]
 
 
 def view_free(scorer: Scorer) -> bool:
@@ -41,7 +51,10 @@ def view_free(scorer: Scorer) -> bool:
 def _attacked(run: Run, spec: Spec, attack: Spec, network: Network) -> list[ScorerPlan]:
     """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look unknown."""
     ood = tuple(s.name for s in run.sets.values() if s.shift in OOD_SHIFTS)
-    return [_under_attack(run, spec, attack, "lower", ood, network), _under_attack(run, spec, attack, "raise", ("test",), network)]
+    return [
+        _under_attack(run, spec, attack, "lower", ood, network),
+        _under_attack(run, spec, attack, "raise", ("test",), network),
+    ]
 
 
 def _under_attack(
@@ -56,7 +69,9 @@ def _scorer_plan(run: Run, spec: Spec, declared: Spec, network: Network | None) 
     scorer: Scorer = registry.build("scorer", spec)
     view: View | None = scorer.view()
     view_spec = None if view is None else view.spec  # type: ignore[attr-defined]
-    return ScorerPlan(spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared), scorer
+    return ScorerPlan(
+        spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared
+    ), scorer
 
 
 def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPlan]) -> ScorerPlan:

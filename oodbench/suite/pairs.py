@@ -48,7 +48,9 @@ def _pairs(entry: Any, folder: Path | None) -> list[PairEntry]:
         _check_pair(pair, folder)
         split = spec.params.get("split")
         raw = spec.plain | ({"as": alias} if alias else {})
-        made.append(PairEntry(spec.without("split").label, pair, spec.without("split").params, split, recipe, raw))
+        made.append(
+            PairEntry(spec.without("split").label, pair, spec.without("split").params, split, recipe, raw)
+        )
     return made
 
 
@@ -69,7 +71,9 @@ def _inline_pair(entry: Mapping[str, Any], folder: Path | None) -> PairEntry:
         sets[role] = {}
         value = entry.get(role) or []
         if not isinstance(value, (list, Mapping)):
-            found.append((role, f"should be a list of data sets or a mapping {{name: data set}}, got {value!r}"))
+            found.append(
+                (role, f"should be a list of data sets or a mapping {{name: data set}}, got {value!r}")
+            )
             continue
         for i, item in enumerate(value.items() if isinstance(value, Mapping) else value):
             label, raw = item if isinstance(value, Mapping) else ("", item)
@@ -84,10 +88,15 @@ def _inline_pair(entry: Mapping[str, Any], folder: Path | None) -> PairEntry:
     if geometry is not None:
         model = pydantic.TypeAdapter(Geometry)
         try:
-            geometry = model.validate_python(tuple(geometry.values()) if isinstance(geometry, Mapping) else geometry)
+            geometry = model.validate_python(
+                tuple(geometry.values()) if isinstance(geometry, Mapping) else geometry
+            )
         except pydantic.ValidationError:
             found.append(
-                ("geometry", f"should be {{shape: [channels, height, width], resize: edge}}, got {geometry!r}")
+                (
+                    "geometry",
+                    f"should be {{shape: [channels, height, width], resize: edge}}, got {geometry!r}",
+                )
             )
     recipe = found.tried("recipe", recipe_keys, entry.get("recipe", {})) or {}
     if found:
@@ -119,8 +128,15 @@ def _check_pair(pair: Pair, folder: Path | None) -> None:
     for role, group in (("near", pair.near), ("far", pair.far), ("shifted", pair.shifted)):
         for name, raw in group.items():
             spec = found.tried(f"{role}.{name}", registry.resolve, "dataset", raw, folder=folder)
-            if spec is not None and known is not None and role != "shifted" and spec.identity == known.identity:
-                found.append((f"{role}.{name}", f"the OOD set is the ID set ({known.label}); name another data set"))
+            if (
+                spec is not None
+                and known is not None
+                and role != "shifted"
+                and spec.identity == known.identity
+            ):
+                found.append(
+                    (f"{role}.{name}", f"the OOD set is the ID set ({known.label}); name another data set")
+                )
             if spec is not None and role != "shifted":
                 tested[spec.identity_key] = name
     for role in ("ood_val", "outliers"):
@@ -128,6 +144,11 @@ def _check_pair(pair: Pair, folder: Path | None) -> None:
         if raw is not None:
             spec = found.tried(role, registry.resolve, "dataset", raw, folder=folder)
             if role == "outliers" and spec is not None and spec.identity_key in tested:
-                found.append((role, f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name another data set"))
+                found.append(
+                    (
+                        role,
+                        f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name another data set",
+                    )
+                )
     if found:
         raise SpecError(found)

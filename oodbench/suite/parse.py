@@ -43,10 +43,18 @@ def parse_suite(raw: Any, *, file: Path | None = None, plugins: Sequence[Path] =
 
     name = raw.get("name", "")
     if "name" in raw and not (isinstance(name, str) and NAME.fullmatch(name)):
-        found.append(("name", f"should be letters, digits and . _ + - only, since it names a folder, got {name!r}"))
+        found.append(
+            ("name", f"should be letters, digits and . _ + - only, since it names a folder, got {name!r}")
+        )
     base = found.tried("recipe", _recipe, raw.get("recipe", {})) or Recipe()
-    pairs = [p for path, entry in _entries(raw, "pairs", found) for p in found.tried(path, _pairs, entry, folder) or ()]
-    networks = [s for s, _ in _components(raw, "networks", "network", folder, found)] if "networks" in raw else []
+    pairs = [
+        p
+        for path, entry in _entries(raw, "pairs", found)
+        for p in found.tried(path, _pairs, entry, folder) or ()
+    ]
+    networks = (
+        [s for s, _ in _components(raw, "networks", "network", folder, found)] if "networks" in raw else []
+    )
     methods = _methods(raw, folder, found)
     scorers = [s for s, _ in _components(raw, "scorers", "scorer", folder, found)]
     labels = {
@@ -79,7 +87,12 @@ def parse_suite(raw: Any, *, file: Path | None = None, plugins: Sequence[Path] =
         found.append(("inapplicable", f"should be refuse or skip, got {inapplicable!r}"))
     tune = raw.get("tune", ["none"])
     tune = [tune] if isinstance(tune, str) else tune
-    if not isinstance(tune, list) or not tune or any(t not in REGIMES for t in tune) or len(set(tune)) < len(tune):
+    if (
+        not isinstance(tune, list)
+        or not tune
+        or any(t not in REGIMES for t in tune)
+        or len(set(tune)) < len(tune)
+    ):
         found.append(("tune", f"should be one or several of {', '.join(REGIMES)}, got {raw.get('tune')!r}"))
         tune = ["none"]
     families = {m.label: m.spec.name for m in methods}
@@ -90,15 +103,23 @@ def parse_suite(raw: Any, *, file: Path | None = None, plugins: Sequence[Path] =
             found.append(("attacks", f"{s.name!r} is no attack; allowed: {', '.join(choices)}"))
     stated: tuple[Claim, ...] | None = ()
     if "claims" in raw:
-        stated = found.tried("claims", parse_claims, raw["claims"], families, labels["scorers"], [p.label for p in pairs])
+        stated = found.tried(
+            "claims", parse_claims, raw["claims"], families, labels["scorers"], [p.label for p in pairs]
+        )
     figures: tuple[Mapping[str, Any], ...] | None = ()
     if "reference" in raw:
-        of_suite = {"pair": [p.label for p in pairs], "method": [m.label for m in methods], "scorer": labels["scorers"]}
+        of_suite = {
+            "pair": [p.label for p in pairs],
+            "method": [m.label for m in methods],
+            "scorer": labels["scorers"],
+        }
         figures = found.tried("reference", parse_reference, raw["reference"], of_suite)
     if found:
         unique = list(dict.fromkeys(found))
         raise UserError(
-            "\n".join(f"{where}: {path}: {message}" if path else f"{where}: {message}" for path, message in unique)
+            "\n".join(
+                f"{where}: {path}: {message}" if path else f"{where}: {message}" for path, message in unique
+            )
         )
     return Suite(
         name,
@@ -168,8 +189,9 @@ def _methods(raw: Mapping[str, Any], folder: Path | None, found: _Problems) -> l
         if isinstance(entry, Mapping) and "start" in entry:
             start = found.tried(f"{path}.start", registry.resolve, "method", entry["start"], folder=folder)
         one = _Problems()
-        made += [MethodEntry(s, r, start) for s, r in _components({"methods": [entry]}, "methods", "method", folder, one)]
+        made += [
+            MethodEntry(s, r, start)
+            for s, r in _components({"methods": [entry]}, "methods", "method", folder, one)
+        ]
         found.extend((path + p.removeprefix("methods[0]"), m) for p, m in one)
     return made
-
-

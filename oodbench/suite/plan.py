@@ -46,7 +46,9 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
             try:
                 data = PairData(entry, cache, skip_missing)
             except MissingData as error:
-                (skipped if skip_missing else problems).extend(f"pair {entry.label!r}: {line}" for line in str(error).splitlines())
+                (skipped if skip_missing else problems).extend(
+                    f"pair {entry.label!r}: {line}" for line in str(error).splitlines()
+                )
                 continue
             except SpecError as error:
                 problems += [f"pair {entry.label!r}: {p}: {m}" for p, m in error.problems]
@@ -87,7 +89,9 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
                         _plan_scorers(run, suite, net, problems)
                         runs.append(run)
             except MissingData as error:
-                (skipped if skip_missing else problems).append(f"method {method.label!r} on pair {entry.label!r}: {error}")
+                (skipped if skip_missing else problems).append(
+                    f"method {method.label!r} on pair {entry.label!r}: {error}"
+                )
             except NotApplicable as error:
                 (problems if suite.inapplicable == "refuse" else skipped).append(str(error))
             except UserError as error:
@@ -99,17 +103,29 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
     return Plan(suite, runs, list(dict.fromkeys(skipped)))
 
 
-def _run(suite: Suite, entry: PairEntry, network: Spec, method: MethodEntry, built: Method, seed: int, data: PairData) -> Run:
+def _run(
+    suite: Suite,
+    entry: PairEntry,
+    network: Spec,
+    method: MethodEntry,
+    built: Method,
+    seed: int,
+    data: PairData,
+) -> Run:
     """A run with what it starts from or is made of."""
     run = Run(suite.name, entry, network, method, suite.recipe_of(entry, method), seed, data, data.sets)
     if built.provides == "members":
         of = MethodEntry(method.spec.params["of"], method.recipe, method.start)
         count = method.spec.params["members"]
         inner = registry.build("method", of.spec)
-        run.members = tuple(_run(suite, entry, network, of, inner, seed * count + i, data) for i in range(count))
+        run.members = tuple(
+            _run(suite, entry, network, of, inner, seed * count + i, data) for i in range(count)
+        )
     elif method.start is not None:
         same = (m for m in suite.methods if m.start is None and m.spec.identity == method.start.identity)
-        start = next(same, MethodEntry(method.start, {}))  # its recipe is the suite's own where the suite trains it too
+        start = next(
+            same, MethodEntry(method.start, {})
+        )  # its recipe is the suite's own where the suite trains it too
         run.parent = _run(suite, entry, network, start, registry.build("method", start.spec), seed, data)
     return run
 
@@ -129,7 +145,11 @@ def _array_sets(entry: PairEntry, method: Method) -> dict[str, SetPlan]:
 
 
 def _probe(
-    network: Spec, method: MethodEntry, built: Method, data: PairData, probes: dict[str, tuple[Network | None, str]]
+    network: Spec,
+    method: MethodEntry,
+    built: Method,
+    data: PairData,
+    probes: dict[str, tuple[Network | None, str]],
 ) -> Network:
     """The network as the method sets it up, built once per combination, to see what it has before any work is done."""
     place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
@@ -144,20 +164,6 @@ def _probe(
     return net
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:
     """(kind, key, title) of every artefact of a plan, each once, in the order they are made."""
     found: dict[tuple[str, str], str] = {}
@@ -169,10 +175,14 @@ def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:
             found.setdefault(("outputs", source.outputs_key(name, view)), title)
         for scorer in run.scorers:
             if scorer.candidates and not scorer.reason:
-                for source, name, view in run.extractions(run.wanted_for(scorer)) if run.data is not None else ():
+                for source, name, view in (
+                    run.extractions(run.wanted_for(scorer)) if run.data is not None else ()
+                ):
                     title = f"{source.title} / {name}" + (f" / view {view.label}" if view else "")
                     found.setdefault(("outputs", source.outputs_key(name, view)), title)
-                found.setdefault(("choices", run.choice_key(scorer)), f"{run.title} / {scorer.label}, then its scores")
+                found.setdefault(
+                    ("choices", run.choice_key(scorer)), f"{run.title} / {scorer.label}, then its scores"
+                )
                 continue
             for name in [] if scorer.reason else run.sets_of(scorer):
                 found.setdefault(

@@ -22,7 +22,9 @@ class _Problems(list[tuple[str, str]]):
         try:
             return make(*args, **keywords)
         except SpecError as error:
-            self.extend((path + ("" if not p or not path or p[0] == "[" else ".") + p, m) for p, m in error.problems)
+            self.extend(
+                (path + ("" if not p or not path or p[0] == "[" else ".") + p, m) for p, m in error.problems
+            )
         except UserError as error:
             self.append((path, str(error)))
         return None
@@ -36,7 +38,10 @@ def _recipe(raw: Any) -> Recipe:
             [(p.removeprefix("."), m) for p, m in problems_of(error, "", list(Recipe.model_fields))]
         ) from None
     found = _Problems()
-    augment = [found.tried(f"augment[{i}]", registry.resolve, "augmentation", a) for i, a in enumerate(recipe.augment)]
+    augment = [
+        found.tried(f"augment[{i}]", registry.resolve, "augmentation", a)
+        for i, a in enumerate(recipe.augment)
+    ]
     if found:
         raise SpecError(found)
     return recipe.model_copy(update={"augment": tuple(augment)})

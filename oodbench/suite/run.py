@@ -69,7 +69,11 @@ class Run:
     @cached_property
     def key(self) -> str:
         """Key of the weights: exactly what they depend on."""
-        identity: dict[str, Any] = {"artefact": "weights", "method": self.method.spec.identity, "seed": self.seed}
+        identity: dict[str, Any] = {
+            "artefact": "weights",
+            "method": self.method.spec.identity,
+            "seed": self.seed,
+        }
         if self.data is None or self.network is None:
             identity["arrays"] = {s.name: s.digest for s in self.sets.values()}
         else:
@@ -125,7 +129,9 @@ class Run:
         """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen from."""
         reads = {name: self.outputs_key(name) for name in self.tuning_sets(scorer)}
         points = [c.spec.identity for c in scorer.candidates]
-        return fingerprint({"artefact": "choice", "version": 1, "regime": scorer.tune, "reads": reads, "candidates": points})
+        return fingerprint(
+            {"artefact": "choice", "version": 1, "regime": scorer.tune, "reads": reads, "candidates": points}
+        )
 
     def tuning_sets(self, scorer: ScorerPlan) -> list[str]:
         """The sets that choosing this scorer's parameters reads: train where it fits on it, validation, and the regime's OOD set."""

@@ -94,7 +94,12 @@ def json_schema() -> dict[str, Any]:
 def _figure_schema() -> dict[str, Any]:
     named = {name: {"type": "string"} for name in (*PLACES, "source")}
     values = {name: {"type": "number"} for v in VALUES for name in (v, f"{v}_std")}
-    return {"type": "object", "required": ["source"], "properties": named | values, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": ["source"],
+        "properties": named | values,
+        "additionalProperties": False,
+    }
 
 
 def _claim_schema(defs: dict[str, Any]) -> dict[str, Any]:

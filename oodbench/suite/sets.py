@@ -43,7 +43,9 @@ class PairData:
         self.missing: dict[str, tuple[str, str]] = {}
         self.sets: dict[str, SetPlan] = {}
         if entry.pair.id is None:
-            raise UserError(f"pair {entry.label!r} has no images of its own; only the method 'outputs' can run on it")
+            raise UserError(
+                f"pair {entry.label!r} has no images of its own; only the method 'outputs' can run on it"
+            )
         absent: list[str] = []
         names: Sequence[str] = ()
         try:
@@ -63,7 +65,9 @@ class PairData:
                     self._add(name, shift, _dataset(raw, cache)["test"])
                 except MissingData as error:
                     self.missing[name] = (shift, str(error))
-        if absent or (self.missing and not skip_missing):  # all that is missing at once, each with where to get it
+        if absent or (
+            self.missing and not skip_missing
+        ):  # all that is missing at once, each with where to get it
             raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
@@ -74,7 +78,8 @@ class PairData:
                 f"pair {entry.label!r}: its ID {ids[self.sets['test'].digest]} and test sets are the same images; give a set with splits"
             )
         twin = next(
-            (s for s in self.sets.values() if s.shift in OOD_SHIFTS and s.digest == self.sets["test"].digest), None
+            (s for s in self.sets.values() if s.shift in OOD_SHIFTS and s.digest == self.sets["test"].digest),
+            None,
         )
         if twin is not None:
             raise UserError(
@@ -119,9 +124,13 @@ class PairData:
                 )
         train = self.sets.get("train")
         if train is not None and train.samples is not None:
-            empty = torch.nonzero(train.samples.labels.bincount(minlength=self.classes) == 0).flatten().tolist()
+            empty = (
+                torch.nonzero(train.samples.labels.bincount(minlength=self.classes) == 0).flatten().tolist()
+            )
             if empty:
-                raise UserError(f"pair {self.entry.label!r}: class {empty[0]} of {self.classes} has no training image")
+                raise UserError(
+                    f"pair {self.entry.label!r}: class {empty[0]} of {self.classes} has no training image"
+                )
 
     def _add(self, name: str, shift: str, samples: Samples) -> None:
         if len(samples) == 0:
@@ -177,7 +186,9 @@ class PairData:
         if train is None or train.samples is None:
             return self.blank_task()
         step = max(1, len(train.samples) // _STATISTICS_FROM)
-        mean, std = statistics(to_float(train.samples.read(range(0, len(train.samples), step), self.geometry)))
+        mean, std = statistics(
+            to_float(train.samples.read(range(0, len(train.samples), step), self.geometry))
+        )
         return self.blank_task()._replace(mean=mean, std=std)
 
 

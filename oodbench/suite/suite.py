@@ -42,7 +42,11 @@ class MethodEntry:
 
     @property
     def label(self) -> str:
-        return self.spec.label if self.start is None or self.spec.alias else f"{self.spec.label} from {self.start.label}"
+        return (
+            self.spec.label
+            if self.start is None or self.spec.alias
+            else f"{self.spec.label} from {self.start.label}"
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class Suite:
             "name": self.name,
             "pairs": [p.raw | ({"recipe": dict(p.recipe)} if p.recipe else {}) for p in self.pairs],
             "networks": [_entry(s, {}) for s in self.networks],
-            "methods": [_entry(m.spec, m.recipe) | ({"start": m.start.plain} if m.start else {}) for m in self.methods],
+            "methods": [
+                _entry(m.spec, m.recipe) | ({"start": m.start.plain} if m.start else {}) for m in self.methods
+            ],
             "scorers": [_entry(s, {}) for s in self.scorers],
             "seeds": list(self.seeds),
             "recipe": plain_value(dict(self.recipe)),
@@ -102,7 +108,9 @@ class Suite:
 
 
 def _entry(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return spec.plain | ({"as": spec.alias} if spec.alias else {}) | ({"recipe": dict(recipe)} if recipe else {})
+    return (
+        spec.plain | ({"as": spec.alias} if spec.alias else {}) | ({"recipe": dict(recipe)} if recipe else {})
+    )
 
 
 def _relative(path: Path, file: Path | None) -> str:

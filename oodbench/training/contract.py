@@ -64,7 +64,9 @@ def _fit(network: Network, method: Method, batches: Sequence[Batch], steps: int)
         torch.manual_seed(0)
         optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.01)
         for step in range(steps):
-            batch = batches[step % len(batches)]._replace(rng=torch.Generator().manual_seed(step), progress=step / steps)
+            batch = batches[step % len(batches)]._replace(
+                rng=torch.Generator().manual_seed(step), progress=step / steps
+            )
             optimizer.zero_grad(set_to_none=True)
             loss = method.loss(network, batch)
             loss.backward()

@@ -34,8 +34,6 @@ _LOOK = 64
 """Every so many batches the loss is looked at, which makes an accelerator wait: a training gone wrong ends there."""
 
 
-
-
 class Step(nn.Module):
     """The training loss of a batch as one module, which is all that compilation and data parallelism see."""
 
@@ -160,7 +158,12 @@ def train(
                 save(*_state(network, optimizer, scaler, average, history, best))
             if on_epoch is not None:
                 on_epoch(record | {"images_per_second": used / max(seconds, 1e-9)})
-    if history and not torch.isfinite(torch.stack([p.detach().abs().max().cpu() for p in network.parameters()])).all():
+    if (
+        history
+        and not torch.isfinite(
+            torch.stack([p.detach().abs().max().cpu() for p in network.parameters()])
+        ).all()
+    ):
         raise UserError("training: some weights are not finite; lower the learning rate")
     if best is not None:
         network.load_state_dict(best[1])
@@ -170,8 +173,6 @@ def train(
     return history
 
 
-
-
 def _refuse_nonsense(loss: Tensor, epoch: int, recipe: Recipe) -> None:
     if not math.isfinite(float(loss)):
         raise UserError(
@@ -179,17 +180,13 @@ def _refuse_nonsense(loss: Tensor, epoch: int, recipe: Recipe) -> None:
         )
 
 
-
-
-
-
-
-
-
-
 @torch.no_grad()
 def accuracy(
-    network: Network, samples: Samples, geometry: Geometry, device: str | torch.device = "cpu", size: int = 512
+    network: Network,
+    samples: Samples,
+    geometry: Geometry,
+    device: str | torch.device = "cpu",
+    size: int = 512,
 ) -> float:
     """Share of samples that the network classifies correctly, in evaluation mode; the mode is restored."""
     mode = network.training
@@ -201,7 +198,3 @@ def accuracy(
         hits += int((predicted == samples.labels[start : start + size]).sum())
     network.train(mode)
     return hits / len(samples)
-
-
-
-

@@ -45,7 +45,11 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
     nesterov = recipe.nesterov and recipe.momentum > 0
     return torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, weight_decay=recipe.weight_decay
+        parameters,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=nesterov,
+        weight_decay=recipe.weight_decay,
     )
 
 

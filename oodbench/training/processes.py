@@ -48,7 +48,9 @@ class Team(NamedTuple):
         if self.size == 1:
             return
         parameters = [p for p in network.parameters() if p.requires_grad]
-        has = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device)
+        has = torch.tensor(
+            [p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device
+        )
         dist.all_reduce(has)
         parameters = [p for p, n in zip(parameters, has.tolist(), strict=True) if n]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -59,7 +61,9 @@ class Team(NamedTuple):
     def follow(self, tensors: Sequence[Tensor]) -> None:
         """The first process's values, in place, everywhere."""
         if self.size > 1 and tensors:
-            for mine, theirs in zip(tensors, self._at_once(tensors, lambda t: dist.broadcast(t, src=0)), strict=True):
+            for mine, theirs in zip(
+                tensors, self._at_once(tensors, lambda t: dist.broadcast(t, src=0)), strict=True
+            ):
                 mine.copy_(theirs)
 
     @staticmethod

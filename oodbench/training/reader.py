@@ -35,7 +35,9 @@ class Reader:
         self.labels = samples.labels.to(device)
         one = samples.read([0], geometry)
         self._held = (
-            samples.read(range(len(samples)), geometry).to(device) if one.nbytes * len(samples) <= _HELD else None
+            samples.read(range(len(samples)), geometry).to(device)
+            if one.nbytes * len(samples) <= _HELD
+            else None
         )
 
     def batches(self, order: Tensor, size: int, team: Team = ALONE) -> Iterator[tuple[Tensor, Tensor]]:

@@ -64,7 +64,9 @@ def recipe_keys(raw: Any) -> dict[str, Any]:
 def _named(raw: Any) -> tuple[str | None, Mapping[str, Any]]:
     if isinstance(raw, str):
         if raw not in NAMED:
-            raise SpecError([("", f"unknown recipe {raw!r}{meant(raw, list(NAMED))}, or a mapping of recipe keys")])
+            raise SpecError(
+                [("", f"unknown recipe {raw!r}{meant(raw, list(NAMED))}, or a mapping of recipe keys")]
+            )
         return raw, {}
     if not isinstance(raw, Mapping):
         raise SpecError([("", f"should be a recipe's name or a mapping of recipe keys, got {raw!r}")])
@@ -106,36 +108,60 @@ class Recipe(BaseModel):
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1, description="samples in a forward pass")
-    accumulate: int = Field(1, ge=1, description="forward passes whose gradients make one step: batch_size x accumulate samples")
-    optimizer: Literal["sgd", "adamw", "sam"] = Field("sgd", description="sam: sharpness-aware minimisation around sgd")
+    accumulate: int = Field(
+        1, ge=1, description="forward passes whose gradients make one step: batch_size x accumulate samples"
+    )
+    optimizer: Literal["sgd", "adamw", "sam"] = Field(
+        "sgd", description="sam: sharpness-aware minimisation around sgd"
+    )
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = Field(True, description="sgd and sam, where momentum is not 0")
     weight_decay: float = Field(5e-4, ge=0)
     rho: float = Field(0.05, gt=0, description="sam: radius of the neighbourhood")
-    schedule: Literal["cosine", "restarts", "step", "constant"] = Field("cosine", description="restarts: cosine, begun anew")
+    schedule: Literal["cosine", "restarts", "step", "constant"] = Field(
+        "cosine", description="restarts: cosine, begun anew"
+    )
     lr_min: float = Field(0.0, ge=0, description="cosine and restarts: where a cycle ends")
-    restarts: int = Field(2, ge=1, description="restarts schedule: how often the cosine begins anew, in cycles of equal length")
-    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step schedule: fractions of training at which lr drops")
+    restarts: int = Field(
+        2, ge=1, description="restarts schedule: how often the cosine begins anew, in cycles of equal length"
+    )
+    milestones: tuple[float, ...] = Field(
+        (0.5, 0.75), description="step schedule: fractions of training at which lr drops"
+    )
     gamma: float = Field(0.1, gt=0, le=1, description="step schedule: factor at each milestone")
     warmup_epochs: float = Field(0.0, ge=0)
     clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: no limit")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average that is kept instead of the weights; 0: off")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network's body; head and loss are float32")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the moving average that is kept instead of the weights; 0: off"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of the network's body; head and loss are float32"
+    )
     channels_last: bool = Field(False, description="memory layout in which convolutions run")
     compile: bool = Field(False, description="torch.compile the network's body")
-    world_size: int = Field(1, ge=1, description="processes, one for each GPU, that share every batch; started by torchrun")
-    augment: tuple[Any, ...] = Field((), description="augmentations, in order: names or {name: {parameter: value}}")
+    world_size: int = Field(
+        1, ge=1, description="processes, one for each GPU, that share every batch; started by torchrun"
+    )
+    augment: tuple[Any, ...] = Field(
+        (), description="augmentations, in order: names or {name: {parameter: value}}"
+    )
     select: Literal["last", "best-val"] = Field("last", description="which epoch's weights are kept")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         if self.optimizer == "sam" and self.accumulate > 1:
-            raise ValueError(f"optimizer sam takes a step on one batch: accumulate should be 1, got {self.accumulate}")
+            raise ValueError(
+                f"optimizer sam takes a step on one batch: accumulate should be 1, got {self.accumulate}"
+            )
         if self.optimizer == "sam" and self.precision == "fp16":
-            raise ValueError("optimizer sam knows no loss scaling: precision should be fp32 or bf16, got fp16")
+            raise ValueError(
+                "optimizer sam knows no loss scaling: precision should be fp32 or bf16, got fp16"
+            )
         if self.batch_size < 2 * self.world_size:
-            raise ValueError(f"batch_size should be at least 2 for each of {self.world_size} processes, got {self.batch_size}")
+            raise ValueError(
+                f"batch_size should be at least 2 for each of {self.world_size} processes, got {self.batch_size}"
+            )
         return self
 
     @model_validator(mode="before")
@@ -145,5 +171,7 @@ class Recipe(BaseModel):
             for name, value in data.items():
                 info = cls.model_fields.get(name)
                 if isinstance(value, bool) and info is not None and info.annotation is not bool:
-                    raise ValueError(f"{name} should be a {getattr(info.annotation, '__name__', 'number')}, got {str(value).lower()}")
+                    raise ValueError(
+                        f"{name} should be a {getattr(info.annotation, '__name__', 'number')}, got {str(value).lower()}"
+                    )
         return data

@@ -36,7 +36,11 @@ def _state(
         tensors |= {f"average.{k}": v for k, v in average.values.items()}
     if best is not None:
         tensors |= {f"best.{k}": v for k, v in best[1].items()}
-    return tensors, {"history": history, "best": None if best is None else best[0], "scaler": scaler.state_dict()}
+    return tensors, {
+        "history": history,
+        "best": None if best is None else best[0],
+        "scaler": scaler.state_dict(),
+    }
 
 
 def _restore(

@@ -57,7 +57,9 @@ def write_folder(root: Path, classes: tuple[str, ...] = ("auk", "owl"), n: int =
         for c in classes:
             (root / part / c).mkdir(parents=True, exist_ok=True)
             for i in range(n):
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(root / part / c / f"{i}.png")
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                    root / part / c / f"{i}.png"
+                )
     return root
 
 
@@ -159,7 +161,9 @@ def lsun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
         def log_message(self, *args: object) -> None:
             asked.append(self.path)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(served))) as httpd:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(served))
+    ) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{httpd.server_address[1]}/LSUN_resize.tar.gz"
         md5 = hashlib.md5((served / "LSUN_resize.tar.gz").read_bytes()).hexdigest()
@@ -287,7 +291,9 @@ def test_verify_names_lists_that_are_not_openoods(tmp_path: Path) -> None:
         tmp_path / "data" / "images_classic" / "tin" / "val" / "images" / "a.JPEG"
     )
     need = Need(
-        "OOD validation", registry.resolve("dataset", {"openood": {"benchmark": "cifar10", "name": "tin"}}), "val"
+        "OOD validation",
+        registry.resolve("dataset", {"openood": {"benchmark": "cifar10", "name": "tin"}}),
+        "val",
     )
     with pytest.warns(UserWarning, match="is not OpenOOD v1.5's list"):
         (verdict,) = verify([need])
@@ -310,14 +316,18 @@ def _pictures(n: int, seed: int, size: int = 32) -> torch.Tensor:
     """Smooth random pictures, no two alike."""
     rng = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 6, 6, generator=rng)
-    return (torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)
+    return (torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1) * 255).to(
+        torch.uint8
+    )
 
 
 def _samples(images: torch.Tensor) -> TensorSamples:
     return TensorSamples(images, torch.zeros(len(images)))
 
 
-def _found(a: torch.Tensor, b: torch.Tensor, bits: int = 6, limit: float = 0.005) -> list[tuple[int, int, bool]]:
+def _found(
+    a: torch.Tensor, b: torch.Tensor, bits: int = 6, limit: float = 0.005
+) -> list[tuple[int, int, bool]]:
     geometry = Geometry((3, 32, 32))
     pair = [looks(_samples(x), geometry, "x") for x in (a, b)]
     return [(i, j, exact) for i, j, exact, _ in twins(*pair, bits, limit)]

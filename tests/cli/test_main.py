@@ -57,7 +57,9 @@ def test_a_plugin_appears_in_the_list_in_the_run_and_in_the_leaderboard(
     assert _call("list", "scorers", "--plugin", plugin) == 0
     assert "neg-max" in capsys.readouterr().out
     tiny.write_text(TINY.replace("[msp,", "[msp, neg-max,"))
-    assert _call("run", tiny, "--results", tmp_path / "r", "--device", "cpu", "--plugin", plugin, "--quiet") == 0
+    assert (
+        _call("run", tiny, "--results", tmp_path / "r", "--device", "cpu", "--plugin", plugin, "--quiet") == 0
+    )
     assert "neg-max" in (tmp_path / "r" / "tiny" / "leaderboard.csv").read_text()
 
 
@@ -89,14 +91,17 @@ def test_a_users_mistake_is_one_line_and_exit_1(
     assert not (tmp_path / "r" / "tiny").exists()
 
 
-def test_results_that_cannot_be_written(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_that_cannot_be_written(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     assert _call("run", tiny, "--results", tmp_path / "file") == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "args", [["run"], ["run", "x.yaml", "--seeds", "a"], ["nothing"], ["list", "nothing"], ["run", "none.yaml"]]
+    "args",
+    [["run"], ["run", "x.yaml", "--seeds", "a"], ["nothing"], ["list", "nothing"], ["run", "none.yaml"]],
 )
 def test_argument_errors_exit_1_with_a_message(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _call(*args) == 1
@@ -136,13 +141,17 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["title"] == "oodbench suite"
 
 
-def test_check_runs_the_contract_on_an_outsiders_component(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_runs_the_contract_on_an_outsiders_component(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(SCORER)
     assert _call("check", plugin) == 0
     assert "keeps the contract" in capsys.readouterr().out
     plugin.write_text(
-        SCORER.replace("-outputs.logits.amax(dim=1)", "outputs.logits.amax(dim=1)").replace("neg-max", "wrong-way")
+        SCORER.replace("-outputs.logits.amax(dim=1)", "outputs.logits.amax(dim=1)").replace(
+            "neg-max", "wrong-way"
+        )
     )
     assert _call("check", plugin) == 1
     assert "breaks the contract" in capsys.readouterr().out

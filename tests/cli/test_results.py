@@ -58,7 +58,9 @@ def test_leaderboard_selects_ranks_and_renders(made: Path) -> None:
     assert {r["method"] for r in rows} == {"label-smoothing"}
     assert float(rows[0]["far_fpr95_in"]) <= float(rows[1]["far_fpr95_in"])
     assert "| AURC |" in ok("leaderboard", made, "--show", "aurc", "--format", "md").splitlines()[0]
-    nll = read_rows(made / "results.csv").query("method == 'label-smoothing' and scorer == 'msp' and ood == ''")["nll"]
+    nll = read_rows(made / "results.csv").query(
+        "method == 'label-smoothing' and scorer == 'msp' and ood == ''"
+    )["nll"]
     assert f"{nll.mean():.3f} ± {nll.std():.3f}" in ok("leaderboard", made, "--show", "nll")  # no percentage
     assert ok("leaderboard", made, "--by", "near_oscr").splitlines()[0].split()[5] == "near_oscr"
     for wrong, why in ((["--by", "auroc"], "cannot rank by 'auroc'"), (["--where", "scorer=mps"], "nothing has that scorer"),
@@ -75,13 +77,17 @@ def test_costs_stand_beside_the_values(made: Path, tmp_path: Path) -> None:
         mine = timing[(timing["method"] == row["method"]) & (timing["scorer"] == row["scorer"])]
         scored = mine[mine["stage"] == "score"].astype({"n": float, "seconds": float}).groupby("run_key")
         per_run = [1000 * g["seconds"].sum() / g["n"].sum() for _, g in scored]
-        assert float(row["score_seconds_per_1000"]) == pytest.approx(float(pd.Series(per_run).median()), rel=1e-4)
+        assert float(row["score_seconds_per_1000"]) == pytest.approx(
+            float(pd.Series(per_run).median()), rel=1e-4
+        )
         assert row["reads"] == ("train" if row["scorer"] == "knn(k=5)" else "")
         assert float(row["passes"]) == 1
         size = timing[(timing["method"] == row["method"])].astype({"bytes": str})
         wanted = size[(size["stage"] == "train")]["bytes"].astype(float).median()
         if row["reads"]:
-            wanted += size[(size["stage"] == "extract") & (size["ood"] == "train")]["bytes"].astype(float).median()
+            wanted += (
+                size[(size["stage"] == "extract") & (size["ood"] == "train")]["bytes"].astype(float).median()
+            )
         assert float(row["bytes_stored"]) == pytest.approx(wanted, rel=1e-5)
     (tmp_path / "bare").mkdir()
     shutil.copy(made / "results.csv", tmp_path / "bare")
@@ -104,14 +110,20 @@ def test_merge_of_two_halves_is_the_whole(made: Path, tmp_path: Path) -> None:
     whole = read_rows(made / "results.csv")
     for split in ("0", "1"):
         shutil.copytree(made, tmp_path / split)
-        whole[whole["split"] == split].to_csv(tmp_path / split / "results.csv", index=False, float_format="%.10g")
+        whole[whole["split"] == split].to_csv(
+            tmp_path / split / "results.csv", index=False, float_format="%.10g"
+        )
     assert "2 folders" in ok("merge", tmp_path / "0", tmp_path / "1", "-o", tmp_path / "both")
-    assert sorted((tmp_path / "both/results.csv").read_text().splitlines()) == sorted((made / "results.csv").read_text().splitlines())
+    assert sorted((tmp_path / "both/results.csv").read_text().splitlines()) == sorted(
+        (made / "results.csv").read_text().splitlines()
+    )
     ours, theirs = (pd.read_csv(f / "leaderboard.csv") for f in (tmp_path / "both", made))
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-7)
 
 
-def test_report_with_the_store_has_what_the_run_wrote_and_without_says_what_is_missing(copied: Path, tmp_path: Path) -> None:
+def test_report_with_the_store_has_what_the_run_wrote_and_without_says_what_is_missing(
+    copied: Path, tmp_path: Path
+) -> None:
     out = ok("report", copied, "-o", tmp_path / "a.html")
     assert "MB" in out
     assert "per-sample" not in out

@@ -193,7 +193,11 @@ def test_a_plugin_registers_and_its_source_is_identity(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("1/0", "ZeroDivisionError"), ("def", "line 1"), (PLUGIN.replace('"plug"', '"t-near"'), "already registered")],
+    [
+        ("1/0", "ZeroDivisionError"),
+        ("def", "line 1"),
+        (PLUGIN.replace('"plug"', '"t-near"'), "already registered"),
+    ],
 )
 def test_a_plugin_that_raises_changes_nothing(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "bad.py"

@@ -15,7 +15,9 @@ from oodbench.data.images import fit, statistics, to_float
 from oodbench.data.samples import Joined, Subset, TensorSamples, carve, of_classes, select
 
 
-def samples(n: int = 40, classes: int = 4, shape: tuple[int, int, int] = (3, 6, 5), seed: int = 0) -> TensorSamples:
+def samples(
+    n: int = 40, classes: int = 4, shape: tuple[int, int, int] = (3, 6, 5), seed: int = 0
+) -> TensorSamples:
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, *shape), generator=rng, dtype=torch.uint8)
     return TensorSamples(images, torch.arange(n) % classes, [f"img/{i}" for i in range(n)])
@@ -74,7 +76,9 @@ def test_joined_sets_read_across_their_border() -> None:
     a, b = samples(10), samples(7, seed=1)
     both = Joined([a, b])
     order = [16, 0, 9, 10, 3]
-    assert torch.equal(both.read(order), torch.cat([b.images[[6]], a.images[[0, 9]], b.images[[0]], a.images[[3]]]))
+    assert torch.equal(
+        both.read(order), torch.cat([b.images[[6]], a.images[[0, 9]], b.images[[0]], a.images[[3]]])
+    )
     assert both.labels.tolist() == a.labels.tolist() + b.labels.tolist()
 
 
@@ -105,7 +109,9 @@ def test_carving_draws_what_a_search_per_class_would() -> None:
     rng, expected = torch.Generator().manual_seed(20_260_000), set()
     for label in range(7):
         mine = torch.nonzero(shuffled.labels == label).flatten()
-        expected |= set(mine[torch.randperm(len(mine), generator=rng)[: max(1, round(0.1 * len(mine)))]].tolist())
+        expected |= set(
+            mine[torch.randperm(len(mine), generator=rng)[: max(1, round(0.1 * len(mine)))]].tolist()
+        )
     assert set(carve(shuffled, 0.1)[1].indices.tolist()) == expected
 
 
@@ -156,8 +162,12 @@ def test_the_shorter_edge_is_resized_then_the_centre_cut(photo: np.ndarray) -> N
     expected = np.asarray(Compose([Resize(256), CenterCrop(224)])(Image.fromarray(photo))).astype(int)
     assert got.shape == (224, 224, 3)
     assert np.abs(got - expected).max() <= 1
-    wide = fit(torch.from_numpy(photo.transpose(1, 0, 2).copy()).permute(2, 0, 1)[None], Geometry((3, 31, 31), 37))[0]
-    other = np.asarray(Compose([Resize(37), CenterCrop(31)])(Image.fromarray(photo.transpose(1, 0, 2)))).astype(int)
+    wide = fit(
+        torch.from_numpy(photo.transpose(1, 0, 2).copy()).permute(2, 0, 1)[None], Geometry((3, 31, 31), 37)
+    )[0]
+    other = np.asarray(
+        Compose([Resize(37), CenterCrop(31)])(Image.fromarray(photo.transpose(1, 0, 2)))
+    ).astype(int)
     assert np.abs(wide.permute(1, 2, 0).numpy() - other).max() <= 1
 
 
@@ -167,7 +177,8 @@ def test_colours_both_ways(photo: np.ndarray) -> None:
     assert grey.dtype == torch.uint8
     assert (
         np.abs(
-            grey[0, 0].numpy().astype(int) - np.asarray(Image.fromarray(photo[:50, :60]).convert("L")).astype(int)
+            grey[0, 0].numpy().astype(int)
+            - np.asarray(Image.fromarray(photo[:50, :60]).convert("L")).astype(int)
         ).max()
         <= 1
     )

@@ -14,7 +14,11 @@ SETS = {"unknown": "near", "cousins": "near", "noise": "far"}
 
 
 def make_rows(
-    methods: tuple[str, ...] = ("ce", "als"), scorers: tuple[str, ...] = ("msp", "knn"), splits: int = 3, seeds: int = 2, pair: str = "p"
+    methods: tuple[str, ...] = ("ce", "als"),
+    scorers: tuple[str, ...] = ("msp", "knn"),
+    splits: int = 3,
+    seeds: int = 2,
+    pair: str = "p",
 ) -> pd.DataFrame:
     """Rows as a run writes them: one for the network, one per scorer on ID alone and one per OOD set."""
     r = np.random.default_rng(0)
@@ -28,7 +32,10 @@ def make_rows(
         for scorer in scorers:
             mine = common | {"scorer": scorer}
             rows.append(mine | {"id_accuracy": r.random(), "ece": r.random(), "n_id": 10})
-            rows += [mine | {"ood": o, "shift": s, "auroc": r.random(), "fpr95_in": r.random(), "n_ood": 5} for o, s in SETS.items()]
+            rows += [
+                mine | {"ood": o, "shift": s, "auroc": r.random(), "fpr95_in": r.random(), "n_ood": 5}
+                for o, s in SETS.items()
+            ]
     return pd.DataFrame(rows, columns=[*ROW_KEYS, *METRICS])
 
 
@@ -39,7 +46,12 @@ def make_samples(rows: pd.DataFrame, n: int = 60) -> pd.DataFrame:
     found = []
     for run in runs:
         for scorer in ("msp", "knn", "max_probability", "max_logit"):
-            for ood, shift, mean in (("", "id", 0.0), ("unknown", "near", 1.0), ("cousins", "near", 1.5), ("noise", "far", 3.0)):
+            for ood, shift, mean in (
+                ("", "id", 0.0),
+                ("unknown", "near", 1.0),
+                ("cousins", "near", 1.5),
+                ("noise", "far", 3.0),
+            ):
                 values = r.normal(mean, 1, n)
                 if scorer == "max_probability":
                     values = 1 / (1 + np.exp(values - 2))

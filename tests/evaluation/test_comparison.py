@@ -53,12 +53,18 @@ def test_names_match_without_case_punctuation_and_under_synonyms_but_never_other
     assert plain("MaxLogit") == plain("mls")
     assert plain("als(lam=10)") != plain("als(lam=1.0)")
     assert plain("als(lam=1e-1)") != plain("als(lam=1e1)")
-    assert comparison.plain_key("pair", "openood-imagenet200") == comparison.plain_key("pair", "imagenet200_ood")
-    assert comparison.plain_key("pair", "imagenet200_fsood") != comparison.plain_key("pair", "imagenet200_ood")
+    assert comparison.plain_key("pair", "openood-imagenet200") == comparison.plain_key(
+        "pair", "imagenet200_ood"
+    )
+    assert comparison.plain_key("pair", "imagenet200_fsood") != comparison.plain_key(
+        "pair", "imagenet200_ood"
+    )
 
 
 def test_two_groups_of_one_folder_are_paired_over_splits(digits: Path) -> None:
-    found = tidy(ok("compare", digits, "--where", "method=als", "--where-b", "method=cross-entropy", "--format", "csv"))
+    found = tidy(
+        ok("compare", digits, "--where", "method=als", "--where-b", "method=cross-entropy", "--format", "csv")
+    )
     near = [r for r in found if r["value"] == "near_auroc"]
     assert [r["scorer_a"] == r["scorer_b"] for r in near] == [True, True]
     t = trials(comparison.read([digits]))
@@ -69,7 +75,9 @@ def test_two_groups_of_one_folder_are_paired_over_splits(digits: Path) -> None:
         test = scipy_stats.ttest_rel(a, b)
         interval = test.confidence_interval()
         assert float(r["difference"]) == pytest.approx((a - b).mean(), rel=1e-4)
-        assert [float(r[c]) for c in ("low", "high", "p")] == pytest.approx([interval.low, interval.high, test.pvalue], rel=1e-4)
+        assert [float(r[c]) for c in ("low", "high", "p")] == pytest.approx(
+            [interval.low, interval.high, test.pvalue], rel=1e-4
+        )
         assert (r["n"], r["unit"], r["p_wilcoxon"]) == ("3", "split", "")
         assert float(r["wins"]) == (a > b).sum()
         p.append(float(r["p"]))
@@ -82,7 +90,9 @@ def test_what_belongs_to_the_network_is_one_comparison_however_many_scorers(tmp_
     rows["id_accuracy"] = rows.groupby(place)["id_accuracy"].transform("first")
     at = folder(tmp_path / "one", rows)
     sides = comparison.sides(at, None, ["method=a"], ["method=b"])
-    matches = comparison.between(*sides, ["near_auroc", "id_accuracy"], by=comparison.matched_by(None, ["method=b"]))
+    matches = comparison.between(
+        *sides, ["near_auroc", "id_accuracy"], by=comparison.matched_by(None, ["method=b"])
+    )
     assert len(matches) == 3
     assert len(comparison.once(matches, "near_auroc")) == 3
     (group,) = comparison.once(matches, "id_accuracy")
@@ -92,9 +102,35 @@ def test_what_belongs_to_the_network_is_one_comparison_however_many_scorers(tmp_
 def test_many_groups_meet_as_asked(digits: Path) -> None:
     with pytest.raises(UserError, match=r"--values: 'auroc' is no value"):
         comparison.known(["auroc"])
-    rest = tidy(ok("compare", digits, "--where-b", "scorer=msp", "--where-b", "method=als", "--values", "near_auroc", "--format", "csv"))
+    rest = tidy(
+        ok(
+            "compare",
+            digits,
+            "--where-b",
+            "scorer=msp",
+            "--where-b",
+            "method=als",
+            "--values",
+            "near_auroc",
+            "--format",
+            "csv",
+        )
+    )
     assert len(rest) == 3  # all rows of A but the one itself
-    by_method = tidy(ok("compare", digits, "--where-b", "scorer=msp", "--match", "method", "--values", "near_auroc", "--format", "csv"))
+    by_method = tidy(
+        ok(
+            "compare",
+            digits,
+            "--where-b",
+            "scorer=msp",
+            "--match",
+            "method",
+            "--values",
+            "near_auroc",
+            "--format",
+            "csv",
+        )
+    )
     assert {(r["method_a"], r["scorer_a"]) for r in by_method} == {("als", "knn"), ("cross-entropy", "knn")}
     assert all(r["method_a"] == r["method_b"] for r in by_method)
 
@@ -125,8 +161,19 @@ def test_a_published_table_is_matched_by_name_and_its_std_flagged(digits: Path, 
     assert latex.count(r"\\") == 4  # two lines of headings, two rows
     assert r"\multicolumn{4}{c}{near AUROC} & \multicolumn{4}{c}{far AUROC}" in latex
     assert r"\cmidrule(lr){2-5} \cmidrule(lr){6-9}" in latex
-    assert "[" not in latex.split(r"\midrule")[1].replace("{[}", "")  # LaTeX would take it for an option of the line break
-    assert len({line.count("|") for line in ok("compare", digits, table, "--format", "md").splitlines() if line.startswith("|")}) == 1
+    assert "[" not in latex.split(r"\midrule")[1].replace(
+        "{[}", ""
+    )  # LaTeX would take it for an option of the line break
+    assert (
+        len(
+            {
+                line.count("|")
+                for line in ok("compare", digits, table, "--format", "md").splitlines()
+                if line.startswith("|")
+            }
+        )
+        == 1
+    )
     other = folder(tmp_path / "other", make_rows(methods=("cross-entropy",), pair="digits"))
     done = call("compare", other, table)
     assert "choose with --where-b 'benchmark=...': cifar10, cifar100" in str(done.exception)
@@ -139,14 +186,18 @@ def test_the_accuracy_of_one_network_is_a_line_and_no_column(tmp_path: Path) -> 
     rows = make_rows(methods=("cross-entropy",), pair="cifar10")
     rows["id_accuracy"] = rows.groupby(["split", "seed"])["id_accuracy"].transform("first")
     table = tmp_path / "published.csv"
-    table.write_text("method,scorer,near_auroc,id_accuracy,id_accuracy_std\nce,msp,88,95.06,0.3\nce,knn,90,95.06,0.3\n")
+    table.write_text(
+        "method,scorer,near_auroc,id_accuracy,id_accuracy_std\nce,msp,88,95.06,0.3\nce,knn,90,95.06,0.3\n"
+    )
     at = folder(tmp_path / "one", rows)
     for style in ("table", "md", "latex", "html"):
         text = ok("compare", at, table, "--values", "near_auroc,id_accuracy", "--format", style)
         assert text.count("95.06") == 1
         assert "not within the published std (one comparison for all rows)" in text
     assert len(tidy(ok("compare", at, table, "--format", "csv"))) == 4
-    assert "95.06 ± 0.30" in ok("compare", at, table, "--values", "id_accuracy").splitlines()[2]  # alone it is a column
+    assert (
+        "95.06 ± 0.30" in ok("compare", at, table, "--values", "id_accuracy").splitlines()[2]
+    )  # alone it is a column
 
 
 def test_mistakes_are_one_line_that_names_the_option(digits: Path, tmp_path: Path) -> None:
@@ -163,7 +214,11 @@ def test_a_single_trial_has_a_difference_and_no_interval(tmp_path: Path) -> None
     table = tmp_path / "published.csv"
     table.write_text(PUBLISHED)
     one = folder(tmp_path / "one", make_rows(methods=("ce",), splits=1, seeds=1, pair="cifar10"))
-    (row,) = [r for r in tidy(ok("compare", one, table, "--format", "csv")) if r["value"] == "near_auroc" and r["scorer_b"] == "MSP"]
+    (row,) = [
+        r
+        for r in tidy(ok("compare", one, table, "--format", "csv"))
+        if r["value"] == "near_auroc" and r["scorer_b"] == "MSP"
+    ]
     assert row["difference"] != ""
     assert row["low"] == row["p"] == ""
 
@@ -191,9 +246,15 @@ def test_reference_figures_of_the_suite_stand_beside_ours(digits: Path) -> None:
 
 
 def test_a_suite_carries_figures_and_refuses_wrong_ones(copied: Path) -> None:
-    suite = SUITE | {"reference": [{"pair": "digits", "method": "cross-entropy", "scorer": "msp", "near_auroc": 90, "source": "mine"}]}
+    suite = SUITE | {
+        "reference": [
+            {"pair": "digits", "method": "cross-entropy", "scorer": "msp", "near_auroc": 90, "source": "mine"}
+        ]
+    }
     parsed = parse_suite(suite)
-    assert parse_suite(yaml.safe_load(parsed.dump())).reference == parsed.reference == tuple(suite["reference"])
+    assert (
+        parse_suite(yaml.safe_load(parsed.dump())).reference == parsed.reference == tuple(suite["reference"])
+    )
     (copied / "suite.yaml").write_text(parsed.dump())
     assert ok("verify", copied)  # no key depends on it
     wrong = [
@@ -224,10 +285,22 @@ def test_pairs_are_the_sample_of_the_sign_test(tmp_path: Path) -> None:
 
 
 def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
-    text = ok("compare", made, "--where", "scorer=knn*", "--where-b", "scorer=msp", "--tests", "--values", "near_auroc")
+    text = ok(
+        "compare",
+        made,
+        "--where",
+        "scorer=knn*",
+        "--where-b",
+        "scorer=msp",
+        "--tests",
+        "--values",
+        "near_auroc",
+    )
     assert text.count("  DeLong, unknown-digits, split ") == 4
     assert "On samples, near AUROC: " in text
-    a, b = comparison.sides(made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"])
+    a, b = comparison.sides(
+        made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"]
+    )
     from oodbench.runs import reopen
 
     whole = reopen.with_samples(a, made), reopen.with_samples(b, made)
@@ -251,7 +324,17 @@ def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied
 def test_wilcoxon_only_from_six_units(tmp_path: Path) -> None:
     for splits, said in ((6, "Wilcoxon p = "), (5, "no Wilcoxon test below 6 splits")):
         at = folder(tmp_path / str(splits), make_rows(splits=splits))
-        assert said in ok("compare", at, "--where", "method=als", "--where-b", "method=ce", "--tests", "--values", "near_auroc")
+        assert said in ok(
+            "compare",
+            at,
+            "--where",
+            "method=als",
+            "--where-b",
+            "method=ce",
+            "--tests",
+            "--values",
+            "near_auroc",
+        )
 
 
 def test_the_public_leaderboard_reads(shared: Path, digits: Path) -> None:

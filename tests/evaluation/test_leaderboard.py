@@ -44,7 +44,13 @@ def test_hierarchy_sets_then_trials_then_splits() -> None:
         assert got["near_auroc_split_std"] == pytest.approx(near.mean(1).std(ddof=1))
         low, high = stats.t.interval(0.95, 2, near.mean(), stats.sem(near.mean(1)))
         assert (got["near_auroc_low"], got["near_auroc_high"]) == pytest.approx((low, high))
-        assert (got["n_trials"], got["n_splits"], got["n_near"], got["n_far"], got["unit"]) == (6, 3, 6, 6, "split")
+        assert (got["n_trials"], got["n_splits"], got["n_near"], got["n_far"], got["unit"]) == (
+            6,
+            3,
+            6,
+            6,
+            "split",
+        )
         own = rows[(rows["method"] == method) & (rows["scorer"] == scorer) & (rows["ood"] == "")]
         assert got["id_accuracy"] == pytest.approx(own["id_accuracy"].mean())
     assert list(board["rank"]) == [1, 2, 3, 4]
@@ -76,18 +82,27 @@ def test_one_trial_has_no_spread_and_one_split_takes_seeds() -> None:
     got = cell(leaderboard.over_trials(rows), "ce", "msp")
     far = [value(rows, method="ce", scorer="msp", seed=str(i), ood="noise") for i in range(4)]
     assert got["unit"] == "seed"
-    assert (got["far_auroc_low"], got["far_auroc_high"]) == pytest.approx(stats.t.interval(0.95, 3, np.mean(far), stats.sem(far)))
+    assert (got["far_auroc_low"], got["far_auroc_high"]) == pytest.approx(
+        stats.t.interval(0.95, 3, np.mean(far), stats.sem(far))
+    )
     assert np.isnan(got["far_auroc_split_std"])
 
 
 def test_failed_and_skipped_rows_are_counted_and_never_averaged() -> None:
     rows = make_rows()
-    at = (rows["method"] == "ce") & (rows["scorer"] == "msp") & (rows["ood"] == "cousins") & (rows["split"] == "1")
+    at = (
+        (rows["method"] == "ce")
+        & (rows["scorer"] == "msp")
+        & (rows["ood"] == "cousins")
+        & (rows["split"] == "1")
+    )
     rows.loc[at, ["status", "reason", "auroc"]] = ["failed", "msp: 3 of 5 are not finite", 0.0]
     got = cell(leaderboard.over_trials(rows), "ce", "msp")
     assert (got["n_failed"], got["n_near"], got["n_far"], got["n_trials"]) == (2, 4, 6, 6)
     kept = [
-        np.mean([value(rows, method="ce", scorer="msp", split=s, seed=i, ood=o) for o in ("unknown", "cousins")])
+        np.mean(
+            [value(rows, method="ce", scorer="msp", split=s, seed=i, ood=o) for o in ("unknown", "cousins")]
+        )
         for s, i in itertools.product("02", "01")
     ]
     assert got["near_auroc"] == pytest.approx(np.mean(kept))
@@ -100,7 +115,12 @@ def test_a_set_missing_everywhere_leaves_its_means_empty() -> None:
     assert board["near_auroc"].isna().all()
     assert board["far_auroc"].notna().all()
     assert set(board["n_skipped"]) == {6}
-    assert board["rank"].isna().all() or list(board["rank"]) == [1, 2, 3, 4]  # ranked by far where no near mean exists
+    assert board["rank"].isna().all() or list(board["rank"]) == [
+        1,
+        2,
+        3,
+        4,
+    ]  # ranked by far where no near mean exists
     assert list(board["far_auroc"]) == sorted(board["far_auroc"], reverse=True)
 
 
@@ -119,7 +139,10 @@ def test_a_cell_without_any_ok_row_stays_on_the_board() -> None:
 def test_duplicate_rows_of_a_trial_count_once() -> None:
     rows = make_rows()
     doubled = pd.concat([rows, rows])
-    pd.testing.assert_frame_equal(leaderboard.over_trials(rows).drop(columns=["n_failed"]), leaderboard.over_trials(doubled).drop(columns=["n_failed"]))
+    pd.testing.assert_frame_equal(
+        leaderboard.over_trials(rows).drop(columns=["n_failed"]),
+        leaderboard.over_trials(doubled).drop(columns=["n_failed"]),
+    )
 
 
 def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path: Path) -> None:

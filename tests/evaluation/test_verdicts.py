@@ -47,7 +47,9 @@ def _rows(differences: np.ndarray, noise: np.ndarray | None = None, **keys: Any)
         for method, value in (("a", level + d), ("b", level)):
             trial = {"split": str(split), "seed": str(seed), "scorer": f"s{scorer}", "method": method}
             found.append(common | trial | {"auroc": value})
-            found.append(common | trial | {"ood": "", "shift": "none", "id_accuracy": value, "val_accuracy": value})
+            found.append(
+                common | trial | {"ood": "", "shift": "none", "id_accuracy": value, "val_accuracy": value}
+            )
     return pd.DataFrame(found, columns=[*ROW_KEYS, *METRICS])
 
 
@@ -86,9 +88,13 @@ def test_no_true_difference_wrong_verdicts_at_most_at_the_stated_rate(expect: st
         wrong += min(t.p for t in p) * 4 < 0.05  # Holm's first step decides whether there is any verdict
     # 5 % of 400 is 20; more than 32 has a chance below 0.5 %
     assert wrong <= 32
-    if expect == "lower":  # taking the 15 trials for 15 independent ones errs far more often, which is why they are not
+    if (
+        expect == "lower"
+    ):  # taking the 15 trials for 15 independent ones errs far more often, which is why they are not
         naive = sum(
-            scipy_stats.ttest_1samp((rng.normal(0, 0.01, (5, 1)) + rng.normal(0, 0.005, (5, 3))).ravel(), 0).pvalue
+            scipy_stats.ttest_1samp(
+                (rng.normal(0, 0.01, (5, 1)) + rng.normal(0, 0.005, (5, 3))).ravel(), 0
+            ).pvalue
             < 0.05
             for _ in range(400)
         )
@@ -162,7 +168,10 @@ def test_a_missing_side_or_trial_is_undecided_and_says_so() -> None:
 
 def test_a_variant_is_selected_per_split_on_validation_alone() -> None:
     base = _rows(np.zeros((3, 2, 1)))
-    better = {"weak": [0.9, 0.1, 0.5], "strong": [0.1, 0.9, 0.5]}  # validation accuracy by split; a tie in the last
+    better = {
+        "weak": [0.9, 0.1, 0.5],
+        "strong": [0.1, 0.9, 0.5],
+    }  # validation accuracy by split; a tie in the last
     parts = [base[base.method == "b"]]
     for label, quality in better.items():
         mine = base[base.method == "a"].assign(method=label)
@@ -177,7 +186,11 @@ def test_a_variant_is_selected_per_split_on_validation_alone() -> None:
         scorers=("s0",),
     )
     cell = judge(pd.concat(parts), [claim], {"weak": "als", "strong": "als", "b": "b"}).iloc[0]
-    assert json.loads(cell["selected"]) == {"als split 0": "weak", "als split 1": "strong", "als split 2": "weak"}
+    assert json.loads(cell["selected"]) == {
+        "als split 0": "weak",
+        "als split 1": "strong",
+        "als split 2": "weak",
+    }
     assert cell["mean_a"] == pytest.approx((0.8 + 0.6 + 0.8) / 3)
 
 
@@ -205,7 +218,9 @@ def test_a_pair_without_far_sets_has_no_far_cell() -> None:
 
 def test_id_metrics_have_one_cell_for_each_pair() -> None:
     d = np.random.default_rng(0).normal(0.05, 0.001, (4, 1, 2))
-    verdicts = judge(_rows(d), [_claim("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES)
+    verdicts = judge(
+        _rows(d), [_claim("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES
+    )
     assert verdicts["level"].tolist() == ["cell", "overall"]
     assert verdicts.iloc[0]["verdict"] == "supported"
     assert (verdicts.iloc[0]["scorer"], verdicts.iloc[0]["shift"]) == ("", "")
@@ -280,4 +295,7 @@ def test_the_page_shows_verdicts_and_escapes_what_a_suite_says(tmp_path: Path) -
     assert "It is &lt;b&gt;lower&lt;/b&gt;." in page
     assert page.count('<details class="claim">') == 2
     file.write_text(SUITE.split("claims:")[0])
-    assert '<section id="claims"' not in (run(file, results=tmp_path, device="cpu").folder / "report.html").read_text()
+    assert (
+        '<section id="claims"'
+        not in (run(file, results=tmp_path, device="cpu").folder / "report.html").read_text()
+    )

@@ -37,19 +37,28 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
     written = merge.folders(folders, tmp_path / "both")
     assert len(written) == len(whole)
     assert pd.read_csv(tmp_path / "both" / "history.csv").epoch.tolist() == [0, 1, 2]
-    assert {f.name for f in (tmp_path / "both").iterdir()} >= {"results.csv", "leaderboard.csv", "report.html", "plots"}
+    assert {f.name for f in (tmp_path / "both").iterdir()} >= {
+        "results.csv",
+        "leaderboard.csv",
+        "report.html",
+        "plots",
+    }
 
 
 def test_results_that_disagree_are_refused_by_name(tmp_path: Path) -> None:
     a, b = make_rows(), make_rows()
     at = b.index[(b["scorer"] == "knn") & (b["ood"] == "noise")][0]
     b.loc[at, "auroc"] += 1e-3
-    with pytest.raises(UserError, match=r"a and b disagree on auroc of p / 0 / mlp / ce / 0 / knn / noise: 0\.\d+ and 0\.\d+"):
+    with pytest.raises(
+        UserError, match=r"a and b disagree on auroc of p / 0 / mlp / ce / 0 / knn / noise: 0\.\d+ and 0\.\d+"
+    ):
         combine([a, b], ["a", "b"])
     b.loc[at, "auroc"] = a.loc[at, "auroc"] + 1e-12  # another machine's last digit
     assert len(combine([a, b], ["a", "b"])) == len(a)
     with pytest.raises(UserError, match="different suites: s, other"):
-        merge.folders([folder(tmp_path / "a", a), folder(tmp_path / "o", a.assign(suite="other"))], tmp_path / "x")
+        merge.folders(
+            [folder(tmp_path / "a", a), folder(tmp_path / "o", a.assign(suite="other"))], tmp_path / "x"
+        )
     with pytest.raises(UserError, match=r"holds a results\.csv already"):
         merge.folders([tmp_path / "a"], tmp_path / "a")
 
@@ -58,13 +67,18 @@ def test_other_suites_files_are_refused_and_the_same_ones_kept(tmp_path: Path) -
     rows = make_rows(splits=2)
     parts = [folder(tmp_path / str(i), rows[rows["split"] == str(i)]) for i in range(2)]
     for i, at in enumerate(parts):
-        (at / "suite.yaml").write_text(f"name: s\npairs: [{{digits: {{split: {i}}}}}]\nmethods: [ce]\nseeds: [{i}, 7]\n")
+        (at / "suite.yaml").write_text(
+            f"name: s\npairs: [{{digits: {{split: {i}}}}}]\nmethods: [ce]\nseeds: [{i}, 7]\n"
+        )
     merge.folders(parts, tmp_path / "both")
     suite = yaml.safe_load((tmp_path / "both" / "suite.yaml").read_text())
     assert suite["pairs"] == [{"digits": {"split": 0}}, {"digits": {"split": 1}}]
     assert suite["seeds"] == [0, 1, 7]
     (parts[1] / "suite.yaml").write_text("name: s\nmethods: [als]\nseeds: [1]\npairs: [digits]\n")
-    with pytest.raises(UserError, match=r"suite\.yaml: methods differs from the other folders' suites; only seeds and pairs may"):
+    with pytest.raises(
+        UserError,
+        match=r"suite\.yaml: methods differs from the other folders' suites; only seeds and pairs may",
+    ):
         merge.folders(parts, tmp_path / "again")
 
 
@@ -81,6 +95,10 @@ def test_where_selects_with_wildcards_and_refuses_nonsense() -> None:
     rows = make_rows()
     assert set(where(rows, ["method=a*", "scorer!=knn"])["method"]) == {"als"}
     assert set(where(rows, ["scorer!=knn"])["scorer"]) == {"", "msp"}
-    for wrong, why in (("method", "should be KEY=VALUE"), ("aurc=1", "KEY one of suite, pair"), ("method=cee", "nothing has that method")):
+    for wrong, why in (
+        ("method", "should be KEY=VALUE"),
+        ("aurc=1", "KEY one of suite, pair"),
+        ("method=cee", "nothing has that method"),
+    ):
         with pytest.raises(UserError, match=why):
             where(rows, [wrong])

@@ -53,7 +53,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_every_file_is_written_and_the_header_is_golden(done: tuple[Path, Path]) -> None:
     folder = done[1] / "tiny"
-    for name in ("results.csv", "timing.csv", "history.csv", "leaderboard.csv", "suite.yaml", "environment.json"):
+    for name in (
+        "results.csv",
+        "timing.csv",
+        "history.csv",
+        "leaderboard.csv",
+        "suite.yaml",
+        "environment.json",
+    ):
         assert (folder / name).is_file()
     assert list((folder / "plots").glob("*.png"))
     header = (folder / "results.csv").read_text().splitlines()[0].split(",")
@@ -90,7 +97,9 @@ def test_a_second_run_makes_nothing_and_writes_the_same_bytes(done: tuple[Path, 
 
 def test_the_resolved_suite_asks_for_the_same_artefacts(done: tuple[Path, Path]) -> None:
     file, folder = done
-    first, second = (list(artefacts(make_plan(load_suite(f)))) for f in (file, folder / "tiny" / "suite.yaml"))
+    first, second = (
+        list(artefacts(make_plan(load_suite(f)))) for f in (file, folder / "tiny" / "suite.yaml")
+    )
     assert [a[:2] for a in first] == [a[:2] for a in second]
 
 
@@ -117,10 +126,14 @@ def test_a_person_sees_loss_accuracy_images_per_second_and_time_left(
     monkeypatch.setattr("oodbench.core.progress.Progress", Eager)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=200)
-    tiny.write_text(TINY.replace("batch_size: 128", "batch_size: 8"))  # more than 64 batches: the loop looks up within the epoch
+    tiny.write_text(
+        TINY.replace("batch_size: 128", "batch_size: 8")
+    )  # more than 64 batches: the loop looks up within the epoch
     _run(tiny, tmp_path, reporter=Reporter(console=console))
     text = screen.getvalue()
-    assert re.search(r"train digits.*/2.*\d:\d\d:\d\d.*loss [\d.]+.*val_accuracy 0\.\d+.*images_per_second \d", text)
+    assert re.search(
+        r"train digits.*/2.*\d:\d\d:\d\d.*loss [\d.]+.*val_accuracy 0\.\d+.*images_per_second \d", text
+    )
 
 
 def test_a_deleted_or_damaged_artefact_alone_is_made_again(tiny: Path, tmp_path: Path) -> None:
@@ -176,7 +189,9 @@ def test_a_spelled_out_default_is_the_same_key() -> None:
         ({"scorers": ["msp", {"knn": {"k": 3}}]}, {"scores"}),
     ],
 )
-def test_what_an_artefact_depends_on_changes_its_key_and_no_other(change: dict[str, Any], kinds: set[str]) -> None:
+def test_what_an_artefact_depends_on_changes_its_key_and_no_other(
+    change: dict[str, Any], kinds: set[str]
+) -> None:
     base, changed = _keys(BASE), _keys(BASE | change)
     assert {kind for kind, _ in base - changed} == kinds
 
@@ -200,7 +215,12 @@ def test_a_plugin_scorer_runs_and_an_edit_rescores_it_and_nothing_else(tiny: Pat
     assert "norm" in set(first.rows.scorer)
     sets = first.made["scores"] // 3
     plugin.write_text(PLUGIN.replace("-outputs.features.norm(dim=1)", "-2 * outputs.features.norm(dim=1)"))
-    assert _run(tiny, tmp_path, plugins=[plugin]).made == {"weights": 0, "outputs": 0, "choices": 0, "scores": sets}
+    assert _run(tiny, tmp_path, plugins=[plugin]).made == {
+        "weights": 0,
+        "outputs": 0,
+        "choices": 0,
+        "scores": sets,
+    }
 
 
 BROKEN = """
@@ -315,15 +335,16 @@ def test_the_reference_scores_run_as_a_suite(tmp_path: Path, shared: Path) -> No
     (tmp_path / "out").mkdir()
     for name, ours in (("train", "train"), ("val", "val"), ("id_test", "test"), ("ood_test", "strange")):
         tensors = {
-            k: torch.from_numpy(np.ascontiguousarray(data[f"{name}.{k}"])) for k in ("logits", "features", "labels")
+            k: torch.from_numpy(np.ascontiguousarray(data[f"{name}.{k}"]))
+            for k in ("logits", "features", "labels")
         }
         tensors |= {k: torch.from_numpy(np.ascontiguousarray(data[k])) for k in ("head.weight", "head.bias")}
         save_file(tensors, tmp_path / "out" / f"{ours}.safetensors")
     rows = _run(_arrays_suite(tmp_path, "[mls, {energy: {temperature: 2}}, mds]"), tmp_path).rows
     for label, name in (("mls", "mls"), ("energy(temperature=2)", "ebo_t2"), ("mds", "mds")):
-        expected = metrics.detection_metrics(-data[f"openood.{name}.id_test"], -data[f"openood.{name}.ood_test"])[
-            "auroc"
-        ]
+        expected = metrics.detection_metrics(
+            -data[f"openood.{name}.id_test"], -data[f"openood.{name}.ood_test"]
+        )["auroc"]
         got = rows[(rows.scorer == label) & (rows.ood == "strange")].auroc.iloc[0]
         assert got == pytest.approx(expected, abs=1e-3)
 
@@ -334,7 +355,9 @@ def test_a_users_checkpoint_is_scored_and_its_content_is_identity(tiny: Path, tm
     file = tmp_path / "mine.safetensors"
     file.write_bytes(weights.read_bytes())
     tiny.write_text(
-        TINY.replace("name: tiny", "name: own").replace("[cross-entropy]", "[{checkpoint: {file: mine.safetensors}}]")
+        TINY.replace("name: tiny", "name: own").replace(
+            "[cross-entropy]", "[{checkpoint: {file: mine.safetensors}}]"
+        )
     )
     own = _run(tiny, tmp_path)
     assert own.made["weights"] == 1
@@ -371,7 +394,9 @@ def cosine_mlp(task: Task) -> Network:
 """
 
 
-def test_a_scorer_that_needs_a_linear_head_is_refused_or_skipped_as_the_suite_says(tiny: Path, tmp_path: Path) -> None:
+def test_a_scorer_that_needs_a_linear_head_is_refused_or_skipped_as_the_suite_says(
+    tiny: Path, tmp_path: Path
+) -> None:
     plugin = tmp_path / "cosine.py"
     plugin.write_text(HEADLESS)
     text = TINY.replace("{mlp: {hidden: [16]}}", "cosine-mlp").replace("[msp,", "[msp, react,")
@@ -435,7 +460,10 @@ def test_an_ood_set_equal_to_the_id_set_image_for_image_is_refused(tmp_path: Pat
     ("outliers", "message"),
     [
         ({"noise": {"size": 8, "channels": 1}}, "the outliers for training are the OOD set 'noise'"),
-        ({"joined": {"of": [{"noise": {"size": 8, "channels": 1}}]}}, "hold images of the OOD test set 'twice'"),
+        (
+            {"joined": {"of": [{"noise": {"size": 8, "channels": 1}}]}},
+            "hold images of the OOD test set 'twice'",
+        ),
     ],
 )
 def test_outliers_that_are_an_ood_set_are_refused(outliers: dict[str, Any], message: str) -> None:
@@ -468,7 +496,9 @@ def test_a_network_is_needed_to_train() -> None:
 def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: Path, moment: str) -> None:
     """SIGKILL in a subprocess as soon as the first (training) or the second (extraction) kind of artefact is being made."""
     file = tmp_path / "kill.yaml"
-    text = TINY.replace("name: tiny", "name: kill").replace("[cross-entropy]", "[cross-entropy, {label-smoothing: {}}]")
+    text = TINY.replace("name: tiny", "name: kill").replace(
+        "[cross-entropy]", "[cross-entropy, {label-smoothing: {}}]"
+    )
     file.write_text(text.replace("epochs: 2", "epochs: 12"))
     command = [
         sys.executable,
@@ -490,7 +520,9 @@ def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: P
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "r" / "kill" / "results.csv").exists(), "the run was over before it could be killed"
+    assert not (tmp_path / "r" / "kill" / "results.csv").exists(), (
+        "the run was over before it could be killed"
+    )
     stored = {f.parent.name: f.stat().st_mtime_ns for f in store.glob("*/*/*/manifest.json")}
     assert stored
     again = _run(file, tmp_path / "r")
@@ -530,9 +562,13 @@ def weights_of(suite: Path, root: Path, dies_at: int = -1) -> int:
     return saves
 
 
-def test_a_training_killed_between_two_epochs_goes_on_and_ends_in_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+def test_a_training_killed_between_two_epochs_goes_on_and_ends_in_the_same_bytes(
+    tiny: Path, tmp_path: Path
+) -> None:
     tiny.write_text(TINY.replace("epochs: 2", "epochs: 5, ema: 0.9"))
-    killed = subprocess.run([sys.executable, "-c", DIES, str(tiny), str(tmp_path / "killed")], cwd=ROOT, timeout=240)
+    killed = subprocess.run(
+        [sys.executable, "-c", DIES, str(tiny), str(tmp_path / "killed")], cwd=ROOT, timeout=240
+    )
     assert killed.returncode == -signal.SIGKILL
     assert not list((tmp_path / "killed").glob("weights/*/*/manifest.json"))
     assert weights_of(tiny, tmp_path / "killed") == 1, "it went on after the third of five epochs"

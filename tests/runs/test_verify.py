@@ -53,12 +53,21 @@ def rewrite(folder: Path, scorer: str, metric: str, change: float) -> str:
 def test_what_a_run_left_behind_holds(made: Path) -> None:
     done = call("verify", made)
     assert done.exit_code == 0, done.output
-    expected = {"results.csv", "leaderboard.csv", "report.html", "suite", "keys", "checksums", "metrics", "versions"}
+    expected = {
+        "results.csv",
+        "leaderboard.csv",
+        "report.html",
+        "suite",
+        "keys",
+        "checksums",
+        "metrics",
+        "versions",
+    }
     found = states(made)
     assert set(found) == expected
     assert {s for w, s in found.items() if w != "versions"} == {HOLDS}
     before = sorted(p for p in made.parent.rglob("*"))
-    folder(made)
+    verify.folder(made)
     assert sorted(p for p in made.parent.rglob("*")) == before
 
 
@@ -71,7 +80,10 @@ def test_without_the_store_the_files_alone_are_checked(copied: Path) -> None:
     rewrite(copied, "msp", "auroc", -0.01)
     done = call("verify", copied)
     assert done.exit_code == 1
-    assert re.search(r"contradicted: leaderboard\.csv: (near|far)_auroc of digits / .* is 0\.\d+, the rows give", done.output)
+    assert re.search(
+        r"contradicted: leaderboard\.csv: (near|far)_auroc of digits / .* is 0\.\d+, the rows give",
+        done.output,
+    )
 
 
 def test_an_ensemble_is_read_through_its_members_and_a_failed_scorer_left_nothing_to_read(
@@ -83,7 +95,11 @@ def test_an_ensemble_is_read_through_its_members_and_a_failed_scorer_left_nothin
     methods, scorers = [{"ensemble": {"members": 2}}], ["msp", "mutual-information"]
     with monkeypatch.context() as broken:
         broken.setattr(MSP, "score", fails)
-        done = run(parse_suite(PARENTS | {"methods": methods, "scorers": scorers, "seeds": [0]}), results=tmp_path, device="cpu")
+        done = run(
+            parse_suite(PARENTS | {"methods": methods, "scorers": scorers, "seeds": [0]}),
+            results=tmp_path,
+            device="cpu",
+        )
     assert set(done.rows.loc[done.rows["scorer"] == "msp", "status"]) == {"failed"}
     assert states(done.folder)["metrics"] == HOLDS
 
@@ -112,7 +128,11 @@ def test_scores_forged_together_with_their_checksum_contradict_the_metrics(copie
     from oodbench.core.identity import file_sha256
 
     scored = list((copied.parent / ".store" / "scores").rglob("scores.safetensors"))
-    file = next(f for f in scored if json.loads((f.parent / "meta.json").read_text())["set"] not in ("train", "val", "test"))
+    file = next(
+        f
+        for f in scored
+        if json.loads((f.parent / "meta.json").read_text())["set"] not in ("train", "val", "test")
+    )
     save_file({k: t * 0 for k, t in load_file(file).items()}, file)
     manifest = json.loads((file.parent / "manifest.json").read_text())
     manifest[file.name] = {"sha256": file_sha256(file), "bytes": file.stat().st_size}
@@ -127,7 +147,9 @@ def test_one_metric_in_the_csv_changed(copied: Path) -> None:
     wrong = {line.split(": ")[1]: line for line in done.output.splitlines() if line.startswith(CONTRADICTED)}
     assert set(wrong) == {"leaderboard.csv", "report.html", "metrics"}
     assert "metrics: ks of digits / mlp(hidden=[16]) / cross-entropy / msp / " in wrong["metrics"]
-    assert re.search(rf"/ {ood} / split 0 / seed 0 is \S+ in results\.csv, the store gives ", wrong["metrics"])
+    assert re.search(
+        rf"/ {ood} / split 0 / seed 0 is \S+ in results\.csv, the store gives ", wrong["metrics"]
+    )
 
 
 def test_the_suite_changed(copied: Path) -> None:
@@ -135,7 +157,10 @@ def test_the_suite_changed(copied: Path) -> None:
     text = file.read_text()
     file.write_text(text.replace("lr: 0.05", "lr: 0.06"))
     why = call("verify", copied).output
-    assert re.search(r"contradicted: keys: digits / .*: rows carry [0-9a-f]{12}, suite, data and code here give [0-9a-f]{12}", why)
+    assert re.search(
+        r"contradicted: keys: digits / .*: rows carry [0-9a-f]{12}, suite, data and code here give [0-9a-f]{12}",
+        why,
+    )
     file.write_text(text.replace("k: 5", "k: 6"))
     assert "contradicted: suite: results.csv has digits / " in call("verify", copied).output
     file.write_text(text.replace("seeds: [0]", "seeds: [0, 1]"))
@@ -155,7 +180,10 @@ def test_a_parameter_behind_a_name_changed_in_the_suite(copied: Path) -> None:
     assert states(copied)["suite"] == HOLDS
     (copied / "suite.yaml").write_text(suite.replace("k: 5", "k: 6"))
     found = call("verify", copied).output
-    assert re.search(r'contradicted: suite: scorer_params of .* is \{"k": 5\} in results.csv, suite.yaml asks for \{"k": 6\}', found)
+    assert re.search(
+        r'contradicted: suite: scorer_params of .* is \{"k": 5\} in results.csv, suite.yaml asks for \{"k": 6\}',
+        found,
+    )
 
 
 def test_a_row_missing_doubled_or_impossible(copied: Path) -> None:
@@ -167,7 +195,9 @@ def test_a_row_missing_doubled_or_impossible(copied: Path) -> None:
     assert "contradicted: results.csv: digits / " in call("verify", copied).output
     file.write_text("\n".join(lines) + "\n")
     rewrite(copied, "knn(k=5)", "auroc", 1.0)
-    assert re.search(r"contradicted: results.csv: .*: auroc is 1\.\d+, which it cannot be", call("verify", copied).output)
+    assert re.search(
+        r"contradicted: results.csv: .*: auroc is 1\.\d+, which it cannot be", call("verify", copied).output
+    )
 
 
 def test_the_page_changed(copied: Path) -> None:
@@ -179,7 +209,13 @@ def test_the_page_changed(copied: Path) -> None:
 
 
 def test_a_verdict_changed(tmp_path: Path) -> None:
-    claim = {"id": "up", "says": "More is more.", "compare": ["label-smoothing", "cross-entropy"], "scorers": ["msp"], "expect": "higher"}
+    claim = {
+        "id": "up",
+        "says": "More is more.",
+        "compare": ["label-smoothing", "cross-entropy"],
+        "scorers": ["msp"],
+        "expect": "higher",
+    }
     run(parse_suite(SUITE | {"claims": [claim]}), results=tmp_path, device="cpu")
     folder = tmp_path / "two"
     assert states(folder)["claims.csv"] == HOLDS

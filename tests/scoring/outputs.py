@@ -42,12 +42,18 @@ def blobs(
 def with_features(outputs: Outputs, features: Tensor, labels: Tensor | None = None) -> Outputs:
     """Other features through the same head."""
     assert outputs.head is not None
-    return Outputs(outputs.head(features), features, outputs.labels if labels is None else labels, outputs.head)
+    return Outputs(
+        outputs.head(features), features, outputs.labels if labels is None else labels, outputs.head
+    )
 
 
 def world() -> tuple[Outputs, Outputs, Outputs]:
     """Training, validation and test outputs with a few wrong predictions and OOD samples among the test ones."""
-    train, val, test = blobs(300, seed=1, spread=0.9), blobs(120, seed=2, spread=0.9), blobs(40, seed=3, spread=0.9)
+    train, val, test = (
+        blobs(300, seed=1, spread=0.9),
+        blobs(120, seed=2, spread=0.9),
+        blobs(40, seed=3, spread=0.9),
+    )
     ood = blobs(20, seed=4, ood=True)
     both = torch.cat([test.features, ood.features]), torch.cat([test.labels, ood.labels])
     return train, val, with_features(test, *both)
@@ -57,7 +63,9 @@ def with_extras(outputs: Outputs) -> Outputs:
     """With what every view and every head would add, each sample's made from its own logits and features."""
     z, f = outputs.logits.float(), outputs.features.float()
     p, q = torch.softmax(z, dim=1), torch.softmax(z / 2, dim=1)
-    turned = torch.stack([torch.stack([f.mean(dim=1) * (1 + t == s) - s for s in range(4)], dim=1) for t in range(4)], dim=1)
+    turned = torch.stack(
+        [torch.stack([f.mean(dim=1) * (1 + t == s) - s for s in range(4)], dim=1) for t in range(4)], dim=1
+    )
     odd = torch.sin(50 * f.mean(dim=1, keepdim=True) / f.abs().mean() * torch.arange(z.shape[1]))
     another = z + 2 * z.std(dim=1, keepdim=True) * odd
     extras = {

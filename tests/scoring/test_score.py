@@ -34,7 +34,11 @@ def plain_scorers() -> list[str]:
 def test_any_chunk_size_gives_the_same_scores() -> None:
     """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range. Extras are made: every scorer takes part."""
     built = [{name: by_default(name) for name in registry.scorers} for _ in range(2)]
-    train, val, sets = with_extras(TRAIN), with_extras(VAL), {name: with_extras(o) for name, o in SETS.items()}
+    train, val, sets = (
+        with_extras(TRAIN),
+        with_extras(VAL),
+        {name: with_extras(o) for name, o in SETS.items()},
+    )
     whole = score_sets(built[0], train, val, sets, chunk=1000)
     parts = score_sets(built[1], train, val, sets, chunk=17)
     for name, result in whole.items():
@@ -42,7 +46,9 @@ def test_any_chunk_size_gives_the_same_scores() -> None:
             assert scored.reason == "", scored.reason
             assert scored.scores is not None
             spread = float(scored.scores.max() - scored.scores.min())
-            torch.testing.assert_close(parts[name].sets[where].scores, scored.scores, rtol=0, atol=1e-4 * spread, msg=name)
+            torch.testing.assert_close(
+                parts[name].sets[where].scores, scored.scores, rtol=0, atol=1e-4 * spread, msg=name
+            )
 
 
 def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:

@@ -90,7 +90,9 @@ def test_errors_guide_where_there_are_enough_else_held_out_classes() -> None:
     wrong = Outputs(val.logits, val.features, (val.labels + (torch.arange(80) < 20).long()) % 4, val.head)
     assert choose(specs, [None] * len(specs), [wrong] * len(specs), None).objective == "errors"
     few = toy_outputs(40, classes=3)
-    assert choose(specs, [None] * len(specs), [few] * len(specs), None).objective.startswith("none: 0 errors and 3 classes")
+    assert choose(specs, [None] * len(specs), [few] * len(specs), None).objective.startswith(
+        "none: 0 errors and 3 classes"
+    )
 
 
 def test_permuted_keeps_every_pixel_and_mixed_averages_two_classes() -> None:
@@ -145,9 +147,14 @@ def test_views_of_candidates_are_extracted_for_validation_sets_only(tmp_path: Pa
 
 
 def test_tuning_on_test_images_is_refused() -> None:
-    pair = {**SUITE["pairs"][0], "near": [{"noise": {"kind": "rademacher", "size": 8, "channels": 1, "count": 40}}]}
+    pair = {
+        **SUITE["pairs"][0],
+        "near": [{"noise": {"kind": "rademacher", "size": 8, "channels": 1, "count": 40}}],
+    }
     pair["ood_val"] = {"noise": {"kind": "rademacher", "size": 8, "channels": 1, "count": 40}}
-    assert make_plan(parse_suite(SUITE | {"pairs": [pair], "tune": "ood-val"})).runs  # its val split is not its test split
+    assert make_plan(
+        parse_suite(SUITE | {"pairs": [pair], "tune": "ood-val"})
+    ).runs  # its val split is not its test split
     clash = {**SUITE["pairs"][0], "near": [{"digits": {"classes": [6, 7]}}], "ood_val": {"overlap": {}}}
 
     @oodbench.dataset("overlap", source="this test")
@@ -160,7 +167,9 @@ def test_tuning_on_test_images_is_refused() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="tune: should be one or several of none, id, noise, ood-val, got 'test'"):
+    with pytest.raises(
+        UserError, match="tune: should be one or several of none, id, noise, ood-val, got 'test'"
+    ):
         parse_suite(SUITE | {"tune": "test"})
     pair = {k: v for k, v in SUITE["pairs"][0].items() if k != "ood_val"}
     with pytest.raises(UserError, match="names no OOD validation set"):

@@ -36,7 +36,13 @@ def test_logits_of_an_ensemble_are_the_log_of_its_mean_probability() -> None:
 def test_members_are_shared_with_single_runs_of_their_seeds(tmp_path: Path) -> None:
     scorers = ["msp", "mutual-information", "disagreement", "knn"]
     suite = parse_suite(
-        SUITE | {"methods": [{"ensemble": {"members": 3}}, "cross-entropy"], "scorers": scorers, "seeds": [0, 1], "inapplicable": "skip"}
+        SUITE
+        | {
+            "methods": [{"ensemble": {"members": 3}}, "cross-entropy"],
+            "scorers": scorers,
+            "seeds": [0, 1],
+            "inapplicable": "skip",
+        }
     )
     done = run(suite, results=tmp_path, device="cpu")
     assert done.made["weights"] == 6  # seeds 0..2 and 3..5; the single runs are two of them
@@ -54,7 +60,11 @@ def test_members_are_shared_with_single_runs_of_their_seeds(tmp_path: Path) -> N
 def test_training_goes_on_from_another_methods_weights(tmp_path: Path) -> None:
     """With a learning rate of (nearly) nothing the run that starts from another ends where that one ended."""
     still = {"recipe": {"lr": 1e-12, "weight_decay": 0, "epochs": 1}}
-    methods = [{"als": {}, "start": "cross-entropy", **still}, {"label-smoothing": {}, **still}, "cross-entropy"]
+    methods = [
+        {"als": {}, "start": "cross-entropy", **still},
+        {"label-smoothing": {}, **still},
+        "cross-entropy",
+    ]
     suite = parse_suite(SUITE | {"methods": methods})
     done = run(suite, results=tmp_path, device="cpu")
     assert done.made["weights"] == 3
@@ -77,8 +87,13 @@ def test_a_resolved_suite_keeps_the_start(tmp_path: Path) -> None:
     suite = parse_suite(SUITE | {"methods": [{"als": {"lam": {"grid": [1, 2]}}, "start": "cross-entropy"}]})
     file = tmp_path / "family.yaml"
     file.write_text(suite.dump())
-    assert [m.label for m in load_suite(file).methods] == ["als from cross-entropy", "als(lam=2) from cross-entropy"]
-    assert [k for _, k, _ in artefacts(make_plan(load_suite(file)))] == [k for _, k, _ in artefacts(make_plan(suite))]
+    assert [m.label for m in load_suite(file).methods] == [
+        "als from cross-entropy",
+        "als(lam=2) from cross-entropy",
+    ]
+    assert [k for _, k, _ in artefacts(make_plan(load_suite(file)))] == [
+        k for _, k, _ in artefacts(make_plan(suite))
+    ]
 
 
 def test_mistakes_are_named() -> None:

@@ -26,7 +26,9 @@ def _mistakes(raw: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("file", sorted(SUITES.rglob("*.yaml")), ids=lambda f: str(f.relative_to(SUITES)))
-def test_every_committed_suite_loads_and_loads_again_from_its_resolved_form(file: Path, tmp_path: Path) -> None:
+def test_every_committed_suite_loads_and_loads_again_from_its_resolved_form(
+    file: Path, tmp_path: Path
+) -> None:
     suite = load_suite(file)
     again = tmp_path / file.name
     again.write_text(suite.dump())
@@ -70,7 +72,10 @@ def test_every_committed_suite_loads_and_loads_again_from_its_resolved_form(file
             ["pairs[0].near.digits", "the OOD set is the ID set"],
         ),
         ({"pairs": [{"name": "p", "id": "digits"}]}, ["pairs[0].near", "at least one"]),
-        ({"pairs": [{"name": "p", "id": "digitz", "far": ["nois"]}]}, ["pairs[0].id", "did you mean 'digits'"]),
+        (
+            {"pairs": [{"name": "p", "id": "digitz", "far": ["nois"]}]},
+            ["pairs[0].id", "did you mean 'digits'"],
+        ),
         ({"pairs": [{"name": "a/b", "id": "digits", "far": ["noise"]}]}, ["pairs[0].name", "'a/b'"]),
         ({"plugins": ["none.py"]}, ["plugins[0]", "none.py", "no such file"]),
     ],
@@ -115,7 +120,10 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_grids_become_variants_with_labels() -> None:
     suite = parse_suite(
         _suite(
-            methods=[{"als": {"lam": {"grid": [0.1, 10]}}}, {"label-smoothing": {"epsilon": 0.2}, "as": "ls"}],
+            methods=[
+                {"als": {"lam": {"grid": [0.1, 10]}}},
+                {"label-smoothing": {"epsilon": 0.2}, "as": "ls"},
+            ],
             pairs=[{"digits": {"split": {"grid": [0, 3]}}}],
         )
     )
@@ -134,8 +142,16 @@ def test_recipe_keys_of_pair_and_method_override_the_suites() -> None:
         methods=["cross-entropy", {"als": {}, "recipe": {"lr": 0.3}}],
     ))  # fmt: skip
     pair, (plain, als) = suite.pairs[0], suite.methods
-    assert [suite.recipe_of(pair, plain).model_dump()[k] for k in ("epochs", "lr", "batch_size")] == [6, 0.2, 32]
-    assert [suite.recipe_of(pair, als).model_dump()[k] for k in ("epochs", "lr", "batch_size")] == [6, 0.3, 32]
+    assert [suite.recipe_of(pair, plain).model_dump()[k] for k in ("epochs", "lr", "batch_size")] == [
+        6,
+        0.2,
+        32,
+    ]
+    assert [suite.recipe_of(pair, als).model_dump()[k] for k in ("epochs", "lr", "batch_size")] == [
+        6,
+        0.3,
+        32,
+    ]
 
 
 def test_inline_pairs_name_their_sets() -> None:

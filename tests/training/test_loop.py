@@ -126,7 +126,10 @@ def test_a_training_resumed_from_its_saved_state_ends_in_the_same_weights_bit_fo
 
     def save(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         states.append(
-            ({k: v.detach().clone() for k, v in tensors.items()}, {**scalars, "history": list(scalars["history"])})
+            (
+                {k: v.detach().clone() for k, v in tensors.items()},
+                {**scalars, "history": list(scalars["history"])},
+            )
         )
 
     whole, history = run(recipe, save=save)
@@ -196,7 +199,9 @@ def test_best_val_keeps_the_last_of_the_best_epochs() -> None:
     def remember(record: Any) -> None:
         seen.append({k: v.detach().clone() for k, v in network.state_dict().items()})
 
-    _, history = run(recipe_of(epochs=6, lr=0.4, select="best-val", schedule="constant"), network, on_epoch=remember)
+    _, history = run(
+        recipe_of(epochs=6, lr=0.4, select="best-val", schedule="constant"), network, on_epoch=remember
+    )
     accuracies = [r["val_accuracy"] for r in history]
     best = max(i for i, a in enumerate(accuracies) if a == max(accuracies))
     assert best < 5, "the test needs a training whose last epoch is not its best"
@@ -216,7 +221,9 @@ class Broken(Plain):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_one_clear_error(value: float) -> None:
-    with pytest.raises(UserError, match=r"^training: the loss is not finite in epoch 1.*learning rate") as found:
+    with pytest.raises(
+        UserError, match=r"^training: the loss is not finite in epoch 1.*learning rate"
+    ) as found:
         run(recipe_of(), method=Broken(value, 0.3))
     assert "\n" not in str(found.value)
 
@@ -236,7 +243,9 @@ def tanh_network() -> Network:
 
 
 def close(a: Network, b: Network, atol: float = 1e-6) -> bool:
-    return all(torch.allclose(p, q, rtol=0, atol=atol) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    return all(
+        torch.allclose(p, q, rtol=0, atol=atol) for p, q in zip(a.parameters(), b.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("n", [48, 54, 23])
@@ -255,7 +264,8 @@ def test_clipping_limits_the_step() -> None:
         before, after = tanh_network(), tanh_network()
         run(recipe.model_copy(update={"clip": limit}), after)
         step = sum(
-            float((p - q).detach().square().sum()) for p, q in zip(before.parameters(), after.parameters(), strict=True)
+            float((p - q).detach().square().sum())
+            for p, q in zip(before.parameters(), after.parameters(), strict=True)
         )
         assert math.sqrt(step) == pytest.approx(limit, rel=1e-3)
     free, loose = tanh_network(), tanh_network()
@@ -302,7 +312,9 @@ def test_low_precision_is_in_the_body_alone_and_near_the_same(precision: str) ->
         def loss(self, network: Network, batch: Batch) -> Tensor:
             hooks = [
                 network.body[1].register_forward_hook(lambda m, i, o: seen.update(inside=o.dtype)),
-                network.head.register_forward_hook(lambda m, i, o: seen.update(features=i[0].dtype, logits=o.dtype)),
+                network.head.register_forward_hook(
+                    lambda m, i, o: seen.update(features=i[0].dtype, logits=o.dtype)
+                ),
             ]
             loss = super().loss(network, batch)
             for hook in hooks:
@@ -321,7 +333,8 @@ def test_low_precision_is_in_the_body_alone_and_near_the_same(precision: str) ->
     assert all(p.dtype == torch.float32 for p in low.parameters())
     assert low.features(make_samples().images / 255).dtype == torch.float32
     assert torch.equal(
-        low.body[1](torch.ones(1, 64)), nn.functional.linear(torch.ones(1, 64), low.body[1].weight, low.body[1].bias)
+        low.body[1](torch.ones(1, 64)),
+        nn.functional.linear(torch.ones(1, 64), low.body[1].weight, low.body[1].bias),
     )
 
 
@@ -365,7 +378,9 @@ def test_a_loss_that_breaks_is_noticed_within_the_epoch(monkeypatch: pytest.Monk
     monkeypatch.setattr(loop, "_LOOK", 2)
     method = Nosy()
     monkeypatch.setattr(Nosy, "needs", frozenset())
-    monkeypatch.setattr(Nosy, "loss", lambda self, n, b: self.batches.append(b) or Plain.loss(self, n, b) * math.nan)
+    monkeypatch.setattr(
+        Nosy, "loss", lambda self, n, b: self.batches.append(b) or Plain.loss(self, n, b) * math.nan
+    )
     with pytest.raises(UserError, match="not finite in epoch 0"):
         run(recipe_of(batch_size=4), method=method)
     assert len(method.batches) == 2

@@ -90,7 +90,9 @@ def test_cosine_ends_at_its_minimum() -> None:
         ({"optimizer": "adamw", "lr": 0.01}, torch.optim.AdamW, {"lr": 0.01, "weight_decay": 5e-4}),
     ],
 )
-def test_the_optimiser_is_what_the_recipe_says(changes: dict[str, Any], kind: type, group: dict[str, Any]) -> None:
+def test_the_optimiser_is_what_the_recipe_says(
+    changes: dict[str, Any], kind: type, group: dict[str, Any]
+) -> None:
     network = nn.Linear(2, 2)
     network.bias.requires_grad_(False)
     optimizer = make_optimizer(network, Recipe(**changes))

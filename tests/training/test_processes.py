@@ -57,7 +57,9 @@ def work(folder: Path) -> None:
     )
 
     states: list[Any] = []
-    keep = lambda t, s: states.append(({k: v.clone() for k, v in t.items()}, {**s, "history": list(s["history"])}))  # noqa: E731
+    keep = lambda t, s: states.append(
+        ({k: v.clone() for k, v in t.items()}, {**s, "history": list(s["history"])})
+    )  # noqa: E731
     noisy = recipe_of(world_size=2, augment=["flip"])
     whole, _ = run(noisy, fresh(), save=keep)
     resumed, _ = run(noisy, fresh(seed=5 + team.rank), resume=states[1])
@@ -82,7 +84,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     root = ROOT
     ranks = [{"RANK": str(i), "LOCAL_RANK": str(i)} for i in range(2)]
     started = [
-        subprocess.Popen([sys.executable, "-c", code], env=common | r, cwd=root, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=common | r, cwd=root, stderr=subprocess.PIPE, text=True
+        )
         for r in ranks
     ]
     for process in started:
@@ -142,7 +146,8 @@ def test_alone_nothing_is_exchanged() -> None:
 
 def test_a_recipe_for_several_processes_says_how_to_start_them() -> None:
     with pytest.raises(
-        UserError, match=r"world_size 4 needs 4 processes, here is 1; start them by `torchrun --nproc-per-node 4"
+        UserError,
+        match=r"world_size 4 needs 4 processes, here is 1; start them by `torchrun --nproc-per-node 4",
     ):
         run(recipe_of(world_size=4))
     with pytest.raises(ValueError, match="at least 2 for each of 4 processes, got 7"):
@@ -164,19 +169,37 @@ recipe: {epochs: 2, batch_size: 128, lr: 0.05}
 def test_torchrun_runs_a_suite_whose_recipe_asks_for_it(tmp_path: Path) -> None:
     """Both processes train the first method, one alone the second; one writes the results, which a run without torchrun finds stored."""
     (tmp_path / "team.yaml").write_text(SUITE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "oodbench"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "oodbench",
+    ]
     command += ["run", "team.yaml", "--results", "results", "--device", "cpu"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "results" / "team" / "results.csv")
     assert set(table.status) == {"ok"}
     assert set(table.method) == {"cross-entropy", "label-smoothing"}
     again = load_suite(tmp_path / "team.yaml")
-    plain = oodbench_run(again, results=tmp_path / "results", device="cpu")  # stored weights need no second process
+    plain = oodbench_run(
+        again, results=tmp_path / "results", device="cpu"
+    )  # stored weights need no second process
     assert plain.made["weights"] == 0
-    (tmp_path / "new.yaml").write_text(SUITE.replace("name: team", "name: new").replace("epochs: 2", "epochs: 3"))
+    (tmp_path / "new.yaml").write_text(
+        SUITE.replace("name: team", "name: new").replace("epochs: 2", "epochs: 3")
+    )
     failed = oodbench_run(load_suite(tmp_path / "new.yaml"), results=tmp_path / "results", device="cpu")
     reasons = set(failed.rows[failed.rows.status == "failed"].reason)
     assert len(reasons) == 1

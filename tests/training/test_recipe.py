@@ -53,7 +53,9 @@ def test_a_name_is_its_keys_and_changes_go_inside() -> None:
 
 
 def test_a_named_recipe_of_a_method_replaces_the_suites_whole() -> None:
-    mixed = suite(recipe={"epochs": 3, "clip": 1.0}, methods=["cross-entropy", {"als": {}, "recipe": "osr-arpl"}])
+    mixed = suite(
+        recipe={"epochs": 3, "clip": 1.0}, methods=["cross-entropy", {"als": {}, "recipe": "osr-arpl"}]
+    )
     plain, als = (mixed.recipe_of(mixed.pairs[0], m) for m in mixed.methods)
     assert (plain.epochs, plain.clip) == (3, 1.0)
     assert (als.epochs, als.clip, als.batch_size, als.nesterov) == (100, 0.0, 64, False)
@@ -66,7 +68,9 @@ def test_a_resolved_suite_with_named_recipes_loads_again(tmp_path: Any) -> None:
     (tmp_path / "again.yaml").write_text(first.dump())
     again = load_suite(tmp_path / "again.yaml")
     assert again.recipe == first.recipe
-    assert again.recipe_of(again.pairs[0], again.methods[0]) == first.recipe_of(first.pairs[0], first.methods[0])
+    assert again.recipe_of(again.pairs[0], again.methods[0]) == first.recipe_of(
+        first.pairs[0], first.methods[0]
+    )
 
 
 def test_the_schema_knows_the_names() -> None:

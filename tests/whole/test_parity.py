@@ -38,7 +38,11 @@ class Row(NamedTuple):
     convert: Callable[[Tensor], Tensor] = lambda ours: ours
 
     def line(self, name: str) -> str:
-        spec = self.ours if isinstance(self.ours, str) else yaml.safe_dump(self.ours, default_flow_style=True, width=999).strip()
+        spec = (
+            self.ours
+            if isinstance(self.ours, str)
+            else yaml.safe_dump(self.ours, default_flow_style=True, width=999).strip()
+        )
         within = "differs" if self.within is None else f"{self.within:g}"
         return f"| {name} | `{spec}` | {self.theirs} | {within} | {self.reason} |"
 
@@ -62,12 +66,22 @@ OPENOOD: dict[str, Row] = {
     "mls": Row("mls"),
     "ebo": Row("energy"),
     "ebo_t2": Row({"energy": {"temperature": 2}}),
-    "temp_scaling": Row("temperature-scaling", None, "MSP at another T", "their optimiser stops short; ours has the lower NLL"),
-    "gen": Row({"gen": {"gamma": 0.1, "top": 5}}, 5e-3, reason="theirs rounds 1 - p in float32; 1e-5 where every p < 0.999"),
+    "temp_scaling": Row(
+        "temperature-scaling", None, "MSP at another T", "their optimiser stops short; ours has the lower NLL"
+    ),
+    "gen": Row(
+        {"gen": {"gamma": 0.1, "top": 5}},
+        5e-3,
+        reason="theirs rounds 1 - p in float32; 1e-5 where every p < 0.999",
+    ),
     "klm": Row({"klm": {"fit_on": "val"}}),
     "gradnorm": Row("gradnorm"),
-    "knn": Row({"knn": {"k": 50}}, theirs="ours^2", reason="theirs is the squared distance", convert=torch.square),
-    "knn_k1": Row({"knn": {"k": 1}}, theirs="ours^2", reason="theirs is the squared distance", convert=torch.square),
+    "knn": Row(
+        {"knn": {"k": 50}}, theirs="ours^2", reason="theirs is the squared distance", convert=torch.square
+    ),
+    "knn_k1": Row(
+        {"knn": {"k": 1}}, theirs="ours^2", reason="theirs is the squared distance", convert=torch.square
+    ),
     "nnguide": Row({"nnguide": {"k": 20}}),
     "relation": Row({"relation": {"power": 1}}),
     "mds": Row("mds"),
@@ -75,7 +89,11 @@ OPENOOD: dict[str, Row] = {
     "she": Row("she"),
     "fdbd": Row("fdbd"),
     "nci": Row({"nci": {"alpha": 0.001}}),
-    "vim": Row({"vim": {"dim": 32}}, 1e-3, reason="theirs takes the covariance in float32; from such a one our formula gives it to 1e-5"),
+    "vim": Row(
+        {"vim": {"dim": 32}},
+        1e-3,
+        reason="theirs takes the covariance in float32; from such a one our formula gives it to 1e-5",
+    ),
     "residual": Row({"residual": {"dim": 32, "fit_on": "val"}}, 1e-3, reason="as vim"),
     "react": Row({"react": {"percentile": 90, "fit_on": "val"}}),
     "vra": Row({"vra": {"high": 90, "low": 10, "fit_on": "val"}}),
@@ -95,10 +113,14 @@ def test_openood(reference: str, shared: Path) -> None:
         row.check(ours, theirs)
         if row.within is not None and row.within <= 1e-4:
             converted = row.convert(ours.double())
-            torch.testing.assert_close(converted, theirs.double(), rtol=1e-4, atol=row.within * float(theirs.max() - theirs.min()))
+            torch.testing.assert_close(
+                converted, theirs.double(), rtol=1e-4, atol=row.within * float(theirs.max() - theirs.min())
+            )
         if reference == "gen":
             unsure = torch.from_numpy(file[f"{part}.logits"]).softmax(dim=1).amax(dim=1) < 0.999
-            assert float((ours[unsure] - theirs[unsure]).abs().max()) <= 1e-5 * float(theirs.max() - theirs.min())
+            assert float((ours[unsure] - theirs[unsure]).abs().max()) <= 1e-5 * float(
+                theirs.max() - theirs.min()
+            )
 
 
 def test_every_reference_has_its_row(shared: Path) -> None:
@@ -204,10 +226,14 @@ def _of_arrays(detector: Any) -> dict[str, Callable[[], Tensor]]:
         "GEN": lambda: of_logits(detector.GEN(None, gamma=0.1, M=4)),
         "TemperatureScaling": lambda: of_logits(detector.TemperatureScaling(None), val),
         "KLMatching": lambda: of_logits(detector.KLMatching(None), val),
-        "OpenMax": lambda: detector.OpenMax(None, tailsize=20, alpha=3)
-        .fit_logits(right.logits, right.labels)
-        .predict_logits(torch.cat([test.logits, 10 * torch.eye(4)]))[: len(test)],
-        "GradNorm": lambda: detector.GradNorm(fc, param_filter=lambda name: name == "weight").predict(test.features.clone()),
+        "OpenMax": lambda: (
+            detector.OpenMax(None, tailsize=20, alpha=3)
+            .fit_logits(right.logits, right.labels)
+            .predict_logits(torch.cat([test.logits, 10 * torch.eye(4)]))[: len(test)]
+        ),
+        "GradNorm": lambda: detector.GradNorm(fc, param_filter=lambda name: name == "weight").predict(
+            test.features.clone()
+        ),
         "KNN": lambda: of_features(detector.KNN(None, k=7)),
         "NNGuide": lambda: of_features(detector.NNGuide(None, fc)),
         "Mahalanobis": lambda: of_features(detector.Mahalanobis(None)),
@@ -218,9 +244,11 @@ def _of_arrays(detector: Any) -> dict[str, Callable[[], Tensor]]:
         "NCI": lambda: of_features(detector.NCI(None, fc, alpha=0.01)),
         "ViM": lambda: of_features(detector.ViM(None, 6, fc.weight, fc.bias)),
         "PNML": lambda: of_features(detector.PNML(None, fc)),
-        "NACUE": lambda: detector.NACUE(model, layers=[model.features], m_bins=50, alpha=100.0, o_star=5)
-        .fit([train.features.clone()])
-        .predict(test.features.clone()),
+        "NACUE": lambda: (
+            detector.NACUE(model, layers=[model.features], m_bins=50, alpha=100.0, o_star=5)
+            .fit([train.features.clone()])
+            .predict(test.features.clone())
+        ),
         "ReAct": lambda: of_maps(detector.ReAct(None, head, percentile=0.9)),
         "ASH": lambda: of_maps(detector.ASH(None, head, variant="ash-s", percentile=0.65)),
         "SCALE": lambda: of_maps(detector.SCALE(None, head, percentile=0.65)),
@@ -271,7 +299,9 @@ def _looked(spec: Any) -> Looked:
     view.prepare(network, plain[0], plain[1])
     train, val, test = (contract._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
     scorer.fit(train, val)
-    return Looked(network, scorer, train, val, test, tuple((i.images - network.mean) / network.std for i in sets))  # type: ignore[arg-type]
+    return Looked(
+        network, scorer, train, val, test, tuple((i.images - network.mean) / network.std for i in sets)
+    )  # type: ignore[arg-type]
 
 
 def _odin(detector: Any, seen: Looked) -> Tensor:
@@ -280,7 +310,9 @@ def _odin(detector: Any, seen: Looked) -> Tensor:
 
 
 def _mds_odin(detector: Any, seen: Looked) -> Tensor:
-    made = detector.MahalanobisODIN(seen.network.body, eps=0.01).fit_features(seen.train.features, seen.train.labels)
+    made = detector.MahalanobisODIN(seen.network.body, eps=0.01).fit_features(
+        seen.train.features, seen.train.labels
+    )
     return made.predict(seen.images[2])
 
 
@@ -342,7 +374,9 @@ def test_pytorch_ood_with_dropout() -> None:
 def test_every_detector_has_its_row() -> None:
     detector = pytest.importorskip("pytorch_ood.detector")
     assert set(POOD) == {*ARRAYS, *LOOKED, "MCD"}
-    assert set(POOD) | set(NOT_OURS) == {name for name in dir(detector) if isinstance(getattr(detector, name), type)}
+    assert set(POOD) | set(NOT_OURS) == {
+        name for name in dir(detector) if isinstance(getattr(detector, name), type)
+    }
 
 
 # ---------------------------------------------------------------- the documentation
@@ -354,7 +388,9 @@ def _lines_below(heading: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("|")][2:]
 
 
-@pytest.mark.parametrize(("heading", "rows"), [("### OpenOOD v1.5", OPENOOD), ("### pytorch-ood 0.4.0", POOD)])
+@pytest.mark.parametrize(
+    ("heading", "rows"), [("### OpenOOD v1.5", OPENOOD), ("### pytorch-ood 0.4.0", POOD)]
+)
 def test_the_documentation_has_this_table(heading: str, rows: dict[str, Row]) -> None:
     due = [row.line(name) for name, row in rows.items()]
     assert _lines_below(heading) == due, "docs/scorers.md should read\n" + "\n".join(due)

@@ -23,7 +23,10 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize(("file", "kind", "name"), [("norm.py", "scorer", "feature-norm"), ("confident.py", "method", "confidence-bonus")])
+@pytest.mark.parametrize(
+    ("file", "kind", "name"),
+    [("norm.py", "scorer", "feature-norm"), ("confident.py", "method", "confidence-bonus")],
+)
 def test_the_example_components_keep_the_contract(file: str, kind: str, name: str, tmp_path: Path) -> None:
     (block,) = [b for b in _blocks("python") if b.startswith(f"# {file}")]
     (tmp_path / file).write_text(block)
@@ -34,8 +37,19 @@ def test_the_example_components_keep_the_contract(file: str, kind: str, name: st
 def test_the_example_suite_plans() -> None:
     (block,) = [b for b in _blocks("yaml") if b.startswith("name: mine")]
     plan = make_plan(parse_suite(yaml.safe_load(block)))
-    assert {r.method.label for r in plan.runs} == {"cross-entropy", "als", "als(lam=0.1)", "als(lam=10)", "ls-long"}
-    assert {(r.pair.label, r.pair.split) for r in plan.runs} == {("digits", 0), ("digits", 1), ("digits", 2), ("two-against-rest", None)}
+    assert {r.method.label for r in plan.runs} == {
+        "cross-entropy",
+        "als",
+        "als(lam=0.1)",
+        "als(lam=10)",
+        "ls-long",
+    }
+    assert {(r.pair.label, r.pair.split) for r in plan.runs} == {
+        ("digits", 0),
+        ("digits", 1),
+        ("digits", 2),
+        ("two-against-rest", None),
+    }
 
 
 def test_files_and_commands_that_it_names_are_there() -> None:
@@ -48,7 +62,9 @@ def test_files_and_commands_that_it_names_are_there() -> None:
 def test_its_table_is_the_committed_one(capsys: pytest.CaptureFixture[str]) -> None:
     main(["leaderboard", str(ROOT / "results" / "digits"), "--format", "md"])
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")][:12]
-    assert "\n".join(table) in README, "README's table should be the first ten rows of `oodbench leaderboard results/digits --format md`"
+    assert "\n".join(table) in README, (
+        "README's table should be the first ten rows of `oodbench leaderboard results/digits --format md`"
+    )
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -59,7 +75,9 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 def test_the_suites_of_everything_name_everything() -> None:
     scores = {s.name for s in load_suite(ROOT / "suites" / "digits-all-scores.yaml").scorers}
-    assert scores == set(registry.scorers) - {"attacked"}, "a new score belongs into suites/digits-all-scores.yaml"
+    assert scores == set(registry.scorers) - {"attacked"}, (
+        "a new score belongs into suites/digits-all-scores.yaml"
+    )
     given = {"checkpoint", "outputs", "pretrained"}  # what these start from is a user's
     for name in ("digits-all-methods", "fashion-mnist-methods", "fashion-mnist-methods-small"):
         suite = load_suite(ROOT / "suites" / f"{name}.yaml")

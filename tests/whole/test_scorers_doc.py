@@ -36,9 +36,14 @@ def line(name: str, made: Scorer) -> str:
     reads = [w for w in ("features", "head") if w in made.needs] + sorted(f"extra {e}" for e in made.extras)
     reads += [f"view {view.spec.name}"] if view is not None else []  # type: ignore[attr-defined]
     sets = [s for s in ("train", "val") if s in made.needs]
-    search = "; ".join(f"{k}: {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in vs)}" for k, vs in made.search.items())
+    search = "; ".join(
+        f"{k}: {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in vs)}"
+        for k, vs in made.search.items()
+    )
     component = registry.scorers[name]
-    return f"| `{name}` | {', '.join(sets)} | {', '.join(reads) or 'logits'} | {search} | {component.source} |"
+    return (
+        f"| `{name}` | {', '.join(sets)} | {', '.join(reads) or 'logits'} | {search} | {component.source} |"
+    )
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -46,4 +51,6 @@ def test_the_documentation_has_every_scorer(name: str) -> None:
     built = {n: by_default(n) for n in registry.scorers}
     due = [line(n, made) for n, made in sorted(built.items()) if group(n, made) == name]
     text = DOC.split(f"\n### {name}\n", 1)[1].split("\n#", 1)[0]
-    assert [row for row in text.splitlines() if row.startswith("|")][2:] == due, "docs/scorers.md should read\n" + "\n".join(due)
+    assert [row for row in text.splitlines() if row.startswith("|")][2:] == due, (
+        "docs/scorers.md should read\n" + "\n".join(due)
+    )

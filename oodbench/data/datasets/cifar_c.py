@@ -23,9 +23,7 @@ Corruption = Literal[
     "zoom_blur",
 ]  # fmt: skip
 Severity = Annotated[int, Field(ge=1, le=5)]
-_SOURCE = (
-    "the archive's layout, as pytorch-ood 0.4.0 dataset/img/cifar.py reads it (Hendrycks and Dietterich, ICLR 2019)"
-)
+_SOURCE = "the archive's layout, as pytorch-ood 0.4.0 dataset/img/cifar.py reads it (Hendrycks and Dietterich, ICLR 2019)"
 
 
 def _test(name: str, archive: str, corruption: str, severity: int, root: Path | None) -> Dataset:
@@ -44,7 +42,9 @@ def _test(name: str, archive: str, corruption: str, severity: int, root: Path | 
         part = slice((severity - 1) * n, severity * n)
         x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images[part], 3, 1)))
         return TensorSamples(
-            x, torch.from_numpy(labels[part].astype(np.int64)), [f"{corruption}/{severity}/{i}" for i in range(n)]
+            x,
+            torch.from_numpy(labels[part].astype(np.int64)),
+            [f"{corruption}/{severity}/{i}" for i in range(n)],
         )
 
     return Dataset({"test": read})

@@ -19,7 +19,9 @@ from oodbench.data.samples import Joined, Subset, by_class, of_classes
 ClassId = Annotated[int, Field(ge=0)]
 
 
-def _map(of: Dataset, change: Callable[[str, Samples], Samples], classes: tuple[str, ...] | None = None) -> Dataset:
+def _map(
+    of: Dataset, change: Callable[[str, Samples], Samples], classes: tuple[str, ...] | None = None
+) -> Dataset:
     """`of` with every split changed when it is read."""
 
     def part(split: str) -> Callable[[], Samples]:
@@ -35,16 +37,22 @@ def subset(*, of: Dataset, classes: list[ClassId], relabel: bool = True) -> Data
     Known classes of an open-set trial are relabelled; unknown ones keep their labels.
     """
     if not classes or len(set(classes)) < len(classes):
-        raise SpecError([("subset.classes", f"should be different class numbers, at least one, got {classes}")])
+        raise SpecError(
+            [("subset.classes", f"should be different class numbers, at least one, got {classes}")]
+        )
     if of.classes and max(classes) >= len(of.classes):
-        raise SpecError([("subset.classes", f"the set has classes 0 to {len(of.classes) - 1}, got {max(classes)}")])
+        raise SpecError(
+            [("subset.classes", f"the set has classes 0 to {len(of.classes) - 1}, got {max(classes)}")]
+        )
 
     def change(split: str, samples: Samples) -> Samples:
         chosen = of_classes(samples, classes, relabel)
         present = set(samples.labels.unique().tolist())
         empty = [c for c in classes if c not in present]
         if empty and (relabel or len(empty) == len(classes)):
-            raise UserError(f"subset: class {empty[0]} has no sample in the {split} split; it has {sorted(present)}")
+            raise UserError(
+                f"subset: class {empty[0]} has no sample in the {split} split; it has {sorted(present)}"
+            )
         return chosen
 
     names = tuple(of.classes[c] for c in classes) if of.classes else tuple(str(c) for c in classes)
@@ -71,7 +79,10 @@ def sampled(
     source="github.com/kaidic/LDAM-DRW, imbalance_cifar.py (Cao et al., NeurIPS 2019): its exponential profile",
 )
 def long_tailed(
-    *, of: Dataset, imbalance: Annotated[float, Field(gt=0, le=1)] = 0.01, seed: Annotated[int, Field(ge=0)] = 0
+    *,
+    of: Dataset,
+    imbalance: Annotated[float, Field(gt=0, le=1)] = 0.01,
+    seed: Annotated[int, Field(ge=0)] = 0,
 ) -> Dataset:
     """A set whose training classes thin out: of class i of C, the share imbalance^(i / (C-1)) of the largest class's size is kept.
 
@@ -144,7 +155,14 @@ def corrupted(
     glass-blur, motion-blur, snow, frost, spatter and elastic-transform are large only and need the extra ``corruptions``.
     """
     if kind in LIBRARY_KINDS and scale == "small":
-        raise SpecError([("corrupted.scale", f"should be large for {kind}: CIFAR-C's constants are in no library; there is cifar10-c")])
+        raise SpecError(
+            [
+                (
+                    "corrupted.scale",
+                    f"should be large for {kind}: CIFAR-C's constants are in no library; there is cifar10-c",
+                )
+            ]
+        )
 
     def change(split: str, samples: Samples) -> Samples:
         if kind in LIBRARY_KINDS:
@@ -193,5 +211,7 @@ def joined(*, of: list[Dataset], distinct: bool = False) -> Dataset:
 
         return read
 
-    names = tuple(n for o in of for n in o.classes) if distinct and all(o.classes for o in of) else of[0].classes
+    names = (
+        tuple(n for o in of for n in o.classes) if distinct and all(o.classes for o in of) else of[0].classes
+    )
     return Dataset({s: part(s) for s in splits}, names)

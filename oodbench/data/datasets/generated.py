@@ -43,7 +43,8 @@ def julia(count: int, size: int, seed: int) -> Tensor:
     cx = (beyond * (turn.cos() / 2 - (2 * turn).cos() / 4)).view(-1, 1, 1)
     cy = (beyond * (turn.sin() / 2 - (2 * turn).sin() / 4)).view(-1, 1, 1)
     zoom, angle, left, top = (
-        v.view(-1, 1, 1) for v in (uniform(0.4, 1.4), uniform(0, 2 * math.pi), uniform(-0.5, 0.5), uniform(-0.5, 0.5))
+        v.view(-1, 1, 1)
+        for v in (uniform(0.4, 1.4), uniform(0, 2 * math.pi), uniform(-0.5, 0.5), uniform(-0.5, 0.5))
     )
     line = torch.linspace(-1, 1, size, dtype=torch.float64)
     column, row = line.view(1, 1, -1), line.view(1, -1, 1)
@@ -64,7 +65,8 @@ def julia(count: int, size: int, seed: int) -> Tensor:
 
 
 @dataset(
-    "noise", source="oodbench's own generator; kinds as in Hendrycks et al., ICLR 2019 (outlier exposure), section 4.2"
+    "noise",
+    source="oodbench's own generator; kinds as in Hendrycks et al., ICLR 2019 (outlier exposure), section 4.2",
 )
 def noise(
     *,
@@ -93,7 +95,9 @@ def noise(
             if kind == "blobs":
                 values = _blobs(values, size / 16)
             images = (values * 255).round().to(torch.uint8)
-            return TensorSamples(images, torch.zeros(count, dtype=torch.int64), [f"{kind}/{i}" for i in range(count)])
+            return TensorSamples(
+                images, torch.zeros(count, dtype=torch.int64), [f"{kind}/{i}" for i in range(count)]
+            )
 
         return read
 
@@ -106,9 +110,9 @@ def _blobs(values: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / max(sigma, 0.3)) ** 2)
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
     flat = torch.nn.functional.pad(values.flatten(0, 1).unsqueeze(1), [reach] * 4, mode="circular")
-    blurred = torch.nn.functional.conv2d(torch.nn.functional.conv2d(flat, kernel), kernel.transpose(2, 3)).view_as(
-        values
-    )
+    blurred = torch.nn.functional.conv2d(
+        torch.nn.functional.conv2d(flat, kernel), kernel.transpose(2, 3)
+    ).view_as(values)
     cut = blurred.flatten(1).quantile(0.75, dim=1).view(-1, 1, 1, 1)
     top = blurred.amax(dim=(1, 2, 3), keepdim=True)
     return ((blurred - cut) / (top - cut).clamp(min=1e-6)).clamp(0, 1)

@@ -36,7 +36,9 @@ def _carved(
 _TINY = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de")
 
 
-@dataset("tiny-imagenet", source="the archive's layout, as pytorch-ood 0.4.0 dataset/img/tinyimagenet.py reads it")
+@dataset(
+    "tiny-imagenet", source="the archive's layout, as pytorch-ood 0.4.0 dataset/img/tinyimagenet.py reads it"
+)
 def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail") -> Dataset:
     """Tiny-ImageNet, 110,000 64x64 RGB images of 200 classes, numbered in the order of their sorted WordNet ids.
 
@@ -52,7 +54,9 @@ def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnErr
 
     def train() -> Samples:
         top = place() / "train"
-        return folder("tiny-imagenet train", top, classes=class_folders(top), below="images", on_error=on_error)
+        return folder(
+            "tiny-imagenet train", top, classes=class_folders(top), below="images", on_error=on_error
+        )
 
     def test() -> Samples:
         top = place() / "val"
@@ -72,22 +76,33 @@ def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnErr
                 where = f"{annotations}:{line}"
                 if len(fields) < 2 or fields[1] not in number:
                     yield Item(
-                        fields[0], -1, where, f"should be `file<tab>class...` with a class of train, is {text!r}"
+                        fields[0],
+                        -1,
+                        where,
+                        f"should be `file<tab>class...` with a class of train, is {text!r}",
                     )
                 else:
                     yield Item(f"images/{fields[0]}", number[fields[1]], where)
 
-        return from_items("tiny-imagenet test", top, f"{file_sha256(annotations)}{names}", items, on_error=on_error)
+        return from_items(
+            "tiny-imagenet test", top, f"{file_sha256(annotations)}{names}", items, on_error=on_error
+        )
 
     return _carved(train, test, val)
 
 
 # ---------------------------------------------------------------- CUB-200-2011
 
-_CUB = ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", "97eceeb196236b17998738112f37df78")
+_CUB = (
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+    "97eceeb196236b17998738112f37df78",
+)
 
 
-@dataset("cub", source="the archive's layout, as github.com/sgvaze/osr_closed_set_all_you_need data/cub.py reads it")
+@dataset(
+    "cub",
+    source="the archive's layout, as github.com/sgvaze/osr_closed_set_all_you_need data/cub.py reads it",
+)
 def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail") -> Dataset:
     """CUB-200-2011, 11,788 photographs of 200 birds, numbered from 0; validation is the share `val` of each class of train."""
 
@@ -110,7 +125,10 @@ def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail
                         yield Item(path, -1, where, f"image {number} is not in {absent.name}")
                     elif splits[number] not in ("0", "1"):
                         yield Item(
-                            path, -1, where, f"{files[2].name} should say 1 (train) or 0, says {splits[number]!r}"
+                            path,
+                            -1,
+                            where,
+                            f"{files[2].name} should say 1 (train) or 0, says {splits[number]!r}",
                         )
                     elif not (labels[number].isdecimal() and 1 <= int(labels[number]) <= 200):
                         yield Item(
@@ -173,7 +191,10 @@ def imagenet(*, root: Path | None = None, val: Share = 0.01, on_error: OnError =
 _CORRUPTION = re.compile(r"[a-z_]+")
 
 
-@dataset("imagenet-c", source="the archives' layout, zenodo.org/records/2235448 (Hendrycks and Dietterich, ICLR 2019)")
+@dataset(
+    "imagenet-c",
+    source="the archives' layout, zenodo.org/records/2235448 (Hendrycks and Dietterich, ICLR 2019)",
+)
 def imagenet_c(
     *, corruption: str = "gaussian_noise", severity: Annotated[int, Field(ge=1, le=5)] = 3, root: Path | None = None,
     on_error: OnError = "fail",
@@ -196,7 +217,9 @@ def imagenet_c(
             get="https://zenodo.org/records/2235448 (blur.tar, digital.tar, extra.tar, noise.tar, weather.tar)",
             is_it=lambda p: p.is_dir() and p.parts[-2:] == (corruption, str(severity)),
         )  # fmt: skip
-        return folder(f"imagenet-c {corruption} {severity}", place, classes=class_folders(place), on_error=on_error)
+        return folder(
+            f"imagenet-c {corruption} {severity}", place, classes=class_folders(place), on_error=on_error
+        )
 
     return Dataset({"test": read})
 

@@ -25,7 +25,9 @@ class _Tree(NamedTuple):
     page: str = ""
 
 
-_ODIN = "the archives of github.com/facebookresearch/odin, as pytorch-ood 0.4.0 dataset/img/odin.py reads them"
+_ODIN = (
+    "the archives of github.com/facebookresearch/odin, as pytorch-ood 0.4.0 dataset/img/odin.py reads them"
+)
 _DROPBOX = "https://www.dropbox.com/s/raw/"
 _OPENOOD = "OpenOOD's download: github.com/Jingkang50/OpenOOD, scripts/download"
 _TREES = {

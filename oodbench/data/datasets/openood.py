@@ -39,7 +39,8 @@ Benchmark = Literal["cifar10", "cifar100", "imagenet200", "imagenet", "mnist"]
 
 
 @dataset(
-    "openood", source="github.com/Jingkang50/OpenOOD, evaluation_api/datasets.py and datasets/imglist_dataset.py (v1.5)"
+    "openood",
+    source="github.com/Jingkang50/OpenOOD, evaluation_api/datasets.py and datasets/imglist_dataset.py (v1.5)",
 )
 def openood(
     *, benchmark: Benchmark, name: str, folder: Literal["classic", "largescale"] = "classic", known: bool = False,

@@ -57,15 +57,21 @@ def _of_parts(read: Callable[[str], Samples], has_val: bool, val: float, classes
     if has_val:
         return Dataset({s: (lambda s=s: read(s)) for s in ("train", "val", "test")}, classes)  # type: ignore[misc]
     parts = lru_cache(1)(lambda: carve(read("train"), val))
-    return Dataset({"train": lambda: parts()[0], "val": lambda: parts()[1], "test": lambda: read("test")}, classes)
+    return Dataset(
+        {"train": lambda: parts()[0], "val": lambda: parts()[1], "test": lambda: read("test")}, classes
+    )
 
 
 def _there(kind: str, path: Path, folder: bool) -> None:
     if not (path.is_dir() if folder else path.is_file()):
-        raise MissingData(f"data set {kind!r}: there is no {'folder' if folder else 'file'} {path}; correct its path")
+        raise MissingData(
+            f"data set {kind!r}: there is no {'folder' if folder else 'file'} {path}; correct its path"
+        )
 
 
-@dataset("folder", source="oodbench's own; class-per-folder trees as torchvision.datasets.ImageFolder reads them")
+@dataset(
+    "folder", source="oodbench's own; class-per-folder trees as torchvision.datasets.ImageFolder reads them"
+)
 def image_folder(
     *, root: Path, split: Split = "given", val: Share = 0.1, color: Color = "rgb", on_error: OnError = "fail"
 ) -> Dataset:  # fmt: skip
@@ -78,7 +84,9 @@ def image_folder(
     _there("folder", root, folder=True)
 
     def read(place: Path, names: list[str]) -> FileSamples:
-        return folder(f"folder {place.name}", place, classes=names, flat=not names, color=color, on_error=on_error)
+        return folder(
+            f"folder {place.name}", place, classes=names, flat=not names, color=color, on_error=on_error
+        )
 
     if split != "given":
         names = _classes(root)
@@ -94,7 +102,9 @@ def image_folder(
         mine = _classes(root / part)
         strange = sorted(set(mine) - set(names))
         if strange:
-            raise UserError(f"data set 'folder': {root / part} has the class {strange[0]!r}, which train does not have")
+            raise UserError(
+                f"data set 'folder': {root / part} has the class {strange[0]!r}, which train does not have"
+            )
         return read(root / part, names)
 
     return _of_parts(part_of, (root / "val").is_dir(), val, tuple(names))
@@ -138,7 +148,11 @@ def csv_images(
         return _of_whole(lambda: read(""), split, val, classes)
     there = set(csv_column(file, column)) if csv_has(file, column) else set()
     if not {"train", "test"} <= there:
-        what = f"its column {column!r} says {', '.join(sorted(there))}" if there else f"it has no column {column!r}"
+        what = (
+            f"its column {column!r} says {', '.join(sorted(there))}"
+            if there
+            else f"it has no column {column!r}"
+        )
         raise UserError(
             f"data set 'csv': {file} should say train and test, but {what}; write `split: random` to have it split, or"
             " `split: none` for an OOD set"
@@ -203,11 +217,15 @@ def _arrays(file: Path, layout: str) -> TensorSamples:
     except Exception as error:  # each of the three libraries has its own
         raise UserError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
     if "images" not in found:
-        raise UserError(f"{file}: should hold an array 'images', holds {', '.join(map(repr, found)) or 'none'}")
+        raise UserError(
+            f"{file}: should hold an array 'images', holds {', '.join(map(repr, found)) or 'none'}"
+        )
     images = _images(file, found["images"], layout)
     labels = found.get("labels", np.zeros(len(images), np.int64))
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{file}: 'labels' should be {len(images)} whole numbers, is {labels.dtype} {labels.shape}")
+        raise UserError(
+            f"{file}: 'labels' should be {len(images)} whole numbers, is {labels.dtype} {labels.shape}"
+        )
     low = int(labels.min()) if len(labels) else 0
     if low < -1:
         raise UserError(f"{file}: 'labels' should be -1 (unknown) or more, holds {low}")

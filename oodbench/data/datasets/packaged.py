@@ -43,7 +43,9 @@ def _by_class(labels: Tensor, test: range, val: range, every: int) -> dict[str, 
     for label in labels.unique().tolist():
         mine = torch.nonzero(labels == label).flatten()
         place = torch.arange(len(mine)) % every
-        split[mine] = torch.isin(place, torch.tensor(val)).long() + 2 * torch.isin(place, torch.tensor(test)).long()
+        split[mine] = (
+            torch.isin(place, torch.tensor(val)).long() + 2 * torch.isin(place, torch.tensor(test)).long()
+        )
     return {name: torch.nonzero(split == i).flatten() for i, name in enumerate(_SPLITS)}
 
 
@@ -56,7 +58,9 @@ def _dataset(
         def pick() -> TensorSamples:
             samples = whole()
             keep = _by_class(samples.labels, test, val, every)[split]
-            return TensorSamples(samples.images[keep], samples.labels[keep], [samples.ids[i] for i in keep.tolist()])
+            return TensorSamples(
+                samples.images[keep], samples.labels[keep], [samples.ids[i] for i in keep.tolist()]
+            )
 
         return pick
 
@@ -67,7 +71,9 @@ def _dataset(
 def _digits(file: Path) -> TensorSamples:
     table = np.loadtxt(file, delimiter=",", dtype=np.int64)  # gzip by its suffix
     images = torch.from_numpy(table[:, :-1].astype(np.uint8)).view(-1, 1, 28, 28)
-    return TensorSamples(images, torch.from_numpy(table[:, -1].copy()), [f"mnist-5k/{i}" for i in range(len(table))])
+    return TensorSamples(
+        images, torch.from_numpy(table[:, -1].copy()), [f"mnist-5k/{i}" for i in range(len(table))]
+    )
 
 
 @dataset(
@@ -90,7 +96,8 @@ _TEXTURES = ("brick", "grass", "gravel")
 
 
 @dataset(
-    "skimage-textures", source="scikit-image, skimage.data.brick, grass and gravel (CC0 photographs, 512x512, grey)"
+    "skimage-textures",
+    source="scikit-image, skimage.data.brick, grass and gravel (CC0 photographs, 512x512, grey)",
 )
 def skimage_textures(*, size: PositiveInt = 32) -> Dataset:
     """Patches of scikit-image's three photographed textures, `size` x `size` pixels, grey, on a regular grid without overlap.
@@ -98,7 +105,9 @@ def skimage_textures(*, size: PositiveInt = 32) -> Dataset:
     Of every ten patches of a texture, along rows, the first four are train, the fifth is validation, the rest test.
     """
     if size > 128:
-        raise SpecError([("skimage-textures.size", f"should be at most 128, a quarter of the photographs, got {size}")])
+        raise SpecError(
+            [("skimage-textures.size", f"should be at most 128, a quarter of the photographs, got {size}")]
+        )
 
     def read() -> TensorSamples:
         from PIL import Image
@@ -132,7 +141,9 @@ def skimage_faces() -> Dataset:
         (file,) = _carried("skimage-faces", "skimage", "scikit-image", "data/lfw_subset.npy")
         values = np.load(file)
         images = torch.from_numpy((values * 255).round().astype(np.uint8)).unsqueeze(1)
-        labels = (torch.arange(len(images)) >= 100).long()  # "the first 100 ... are faces, the last 100 are not"
+        labels = (
+            torch.arange(len(images)) >= 100
+        ).long()  # "the first 100 ... are faces, the last 100 are not"
         return TensorSamples(images, labels, [f"lfw_subset/{i}" for i in range(len(images))])
 
     return _dataset("skimage-faces", ["face", "non-face"], range(5, 10), range(4, 5), 10, read)

@@ -13,7 +13,9 @@ from oodbench.core.errors import SpecError
 from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples, select
 
-_DIGITS_SOURCE = "scikit-learn, sklearn.datasets.load_digits (UCI optical recognition of handwritten digits, test part)"
+_DIGITS_SOURCE = (
+    "scikit-learn, sklearn.datasets.load_digits (UCI optical recognition of handwritten digits, test part)"
+)
 
 
 @dataset("digits", source=_DIGITS_SOURCE)
@@ -38,14 +40,18 @@ def digits(*, classes: list[Annotated[int, Field(ge=0, le=9)]] = list(range(10))
                 val = torch.arange(len(rest)) % 8 == 7
                 keep[{"test": mine[test], "val": rest[val], "train": rest[~val]}[name]] = True
             index = torch.nonzero(keep).flatten()
-            return select(TensorSamples(images[index], labels[index], [f"digits/{i}" for i in index.tolist()]), classes)
+            return select(
+                TensorSamples(images[index], labels[index], [f"digits/{i}" for i in index.tolist()]), classes
+            )
 
         return read
 
     return Dataset({name: part(name) for name in ("train", "val", "test")}, [str(c) for c in classes])
 
 
-@dataset("photo-patches", source="scikit-learn, sklearn.datasets.load_sample_images (two photographs, 427x640)")
+@dataset(
+    "photo-patches", source="scikit-learn, sklearn.datasets.load_sample_images (two photographs, 427x640)"
+)
 def photo_patches(*, size: PositiveInt = 32) -> Dataset:
     """Texture: patches of scikit-learn's two photographs, `size` x `size` pixels in RGB, on a regular grid without overlap.
 
@@ -65,7 +71,12 @@ def photo_patches(*, size: PositiveInt = 32) -> Dataset:
                         ids.append(f"photo-{number}/{top},{left}")
             if not patches:
                 raise SpecError(
-                    [("photo-patches.size", f"should be at most 427, the height of the photographs, got {size}")]
+                    [
+                        (
+                            "photo-patches.size",
+                            f"should be at most 427, the height of the photographs, got {size}",
+                        )
+                    ]
                 )
             place = torch.arange(len(patches))
             test, val = place % 4 == 3, (place % 4 != 3) & (place % 16 == 0)
@@ -76,7 +87,3 @@ def photo_patches(*, size: PositiveInt = 32) -> Dataset:
         return read
 
     return Dataset({name: part(name) for name in ("train", "val", "test")}, ("photo-0", "photo-1"))
-
-
-
-

@@ -131,7 +131,9 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
         try:
             opened.append(_open(about, place, keywords))
         except (RuntimeError, FileNotFoundError) as error:
-            if place not in data_roots():  # a data root as such may hold anything, so that its lack of this set says nothing
+            if (
+                place not in data_roots()
+            ):  # a data root as such may hold anything, so that its lack of this set says nothing
                 problem = problem or str(error)
             return False
         except Exception as error:
@@ -146,13 +148,18 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
     got = opened[-1]
     if about.arrays:
         return _arrays(got)
-    items = [Item(os.path.relpath(path, place), label, f"{name}[{i}]") for i, (path, label) in enumerate(_listed(got))]
+    items = [
+        Item(os.path.relpath(path, place), label, f"{name}[{i}]")
+        for i, (path, label) in enumerate(_listed(got))
+    ]
     return from_items(name, place, fingerprint([[i.path, i.label] for i in items]), lambda: iter(items))
 
 
 def _arrays(got: Any) -> TensorSamples:
     images = torch.as_tensor(np.ascontiguousarray(got.data))
-    labels = torch.as_tensor(np.asarray(got.targets if hasattr(got, "targets") else got.labels)).to(torch.int64)
+    labels = torch.as_tensor(np.asarray(got.targets if hasattr(got, "targets") else got.labels)).to(
+        torch.int64
+    )
     if hasattr(got, "split") and got.split == "letters":
         labels = labels - 1  # EMNIST numbers its letters from 1
     if type(got).__name__ == "EMNIST":
@@ -187,7 +194,12 @@ def _register_idx(name: str, cls: str, about: str, also: tuple[Path, ...]) -> No
         def part(split: str) -> TensorSamples:
             folders = [f"{name}/{cls}/raw", name, f"{cls}/raw"]
             place = find(
-                name, folders, get=get, is_it=lambda p: find_idx(p, PARTS[split]) is not None, root=root, also=also
+                name,
+                folders,
+                get=get,
+                is_it=lambda p: find_idx(p, PARTS[split]) is not None,
+                root=root,
+                also=also,
             )
             files = find_idx(place, PARTS[split])
             assert files is not None
@@ -200,9 +212,7 @@ def _register_idx(name: str, cls: str, about: str, also: tuple[Path, ...]) -> No
         return Dataset({"train": lambda: parts()[0], "val": lambda: parts()[1], "test": lambda: part("test")})
 
     where = "; Debian's package is found by itself" if also else ""
-    component.__doc__ = (
-        f"{about}, from IDX files, plain or gzip{where}; validation is the share `val` of each class of train."
-    )
+    component.__doc__ = f"{about}, from IDX files, plain or gzip{where}; validation is the share `val` of each class of train."
     component.__name__ = component.__qualname__ = name.replace("-", "_")
     dataset(name, source=f"IDX files as torchvision.datasets.{cls} and Debian lay them out")(component)
 

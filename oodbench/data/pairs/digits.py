@@ -15,8 +15,12 @@ _KNOWN = ([2, 4, 5, 9, 8, 3], [3, 2, 6, 9, 4, 0], [5, 8, 3, 2, 4, 6], [3, 7, 8, 
 _NOISE = {"size": 8, "channels": 1}
 
 
-@pair("digits", source="oodbench's own; class splits of github.com/sgvaze/osr_closed_set_all_you_need for MNIST")
-def digits(*, split: Annotated[int, Field(ge=0, lt=5)] = 0, imbalance: Annotated[float, Field(gt=0, le=1)] = 1.0) -> Pair:
+@pair(
+    "digits", source="oodbench's own; class splits of github.com/sgvaze/osr_closed_set_all_you_need for MNIST"
+)
+def digits(
+    *, split: Annotated[int, Field(ge=0, lt=5)] = 0, imbalance: Annotated[float, Field(gt=0, le=1)] = 1.0
+) -> Pair:
     """Six known of scikit-learn's ten digits by `split`; near: the other four; far: photograph patches and noises.
 
     `imbalance`: training images of the last known class over those of the first, falling exponentially between; test sets stay balanced.

@@ -11,7 +11,9 @@ from oodbench.core.registry import pair
 
 _GEOMETRY = Geometry((1, 28, 28))
 _NOISE = {"size": 28, "channels": 1, "count": 2000}
-_NOISES: dict[str, Any] = {kind: {"noise": _NOISE | {"kind": kind}} for kind in ("gaussian", "uniform", "blobs")}
+_NOISES: dict[str, Any] = {
+    kind: {"noise": _NOISE | {"kind": kind}} for kind in ("gaussian", "uniform", "blobs")
+}
 _RADEMACHER = {"noise": _NOISE | {"kind": "rademacher"}}
 _TEXTURES = {"skimage-textures": {"size": 28}}
 

@@ -78,7 +78,9 @@ def _pair(name: str, known: list[int], classes: int, geometry: Geometry, note: s
     return _between(name, known, name, unknown, geometry, note)
 
 
-def _between(name: str, known: list[int], other: str, unknown: list[int], geometry: Geometry, note: str = "") -> Pair:
+def _between(
+    name: str, known: list[int], other: str, unknown: list[int], geometry: Geometry, note: str = ""
+) -> Pair:
     noise = {"noise": {"kind": "rademacher", "size": geometry.shape[1], "count": 2000}}
     return Pair(
         id={"subset": {"of": name, "classes": known}},

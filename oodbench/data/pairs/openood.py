@@ -45,7 +45,9 @@ _SMALL, _LARGE = Geometry((3, 32, 32), 32), Geometry((3, 224, 224), 256)
 
 
 @pair("openood-cifar10", source=_SOURCE)
-def openood_cifar10(*, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test") -> Pair:
+def openood_cifar10(
+    *, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test"
+) -> Pair:
     """OpenOOD v1.5 CIFAR-10: near cifar100, tin; far mnist, svhn, texture, places365; outliers tin597."""
     return _pair(
         "cifar10",
@@ -66,7 +68,17 @@ def openood_cifar10(*, root: Path | None = None, full_spectrum: bool = False, va
 def openood_cifar100(*, root: Path | None = None, validation: Validation = "test") -> Pair:
     """OpenOOD v1.5 CIFAR-100: near cifar10, tin; far mnist, svhn, texture, places365; outliers tin597."""
     return _pair(
-        "cifar100", "cifar100", "classic", ("cifar10", "tin"), _SMALL_FAR, {}, "tin", "tin597", _SMALL, root, validation
+        "cifar100",
+        "cifar100",
+        "classic",
+        ("cifar10", "tin"),
+        _SMALL_FAR,
+        {},
+        "tin",
+        "tin597",
+        _SMALL,
+        root,
+        validation,
     )
 
 
@@ -116,7 +128,9 @@ def openood_imagenet1k(
 
 
 @pair("openood-mnist", source=_SOURCE + "mnist (not part of v1.5)")
-def openood_mnist(*, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test") -> Pair:
+def openood_mnist(
+    *, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test"
+) -> Pair:
     """OpenOOD MNIST: near notmnist, fashionmnist; far texture, cifar10, tin, places365."""
     far = ("texture", "cifar10", "tin", "places365")
     geometry = Geometry((3, 28, 28), 28)

@@ -18,7 +18,9 @@ def unpack(archive: Path, folder: Path) -> None:
             with zipfile.ZipFile(archive) as z:
                 outside = [n for n in z.namelist() if n.startswith(("/", "\\")) or ".." in Path(n).parts]
                 if outside:
-                    raise UserError(f"{archive}: member {outside[0]!r} lies outside the folder; nothing was unpacked")
+                    raise UserError(
+                        f"{archive}: member {outside[0]!r} lies outside the folder; nothing was unpacked"
+                    )
                 z.extractall(folder)
         else:
             with tarfile.open(archive) as t:

@@ -57,10 +57,16 @@ class FileSamples:
     kind = "image"
 
     def __init__(
-        self, found: Index, root: Path, color: Color = "rgb", items: Callable[[], Iterator[Item]] | None = None
+        self,
+        found: Index,
+        root: Path,
+        color: Color = "rgb",
+        items: Callable[[], Iterator[Item]] | None = None,
     ) -> None:
         self.root = root
-        self._items = items  # the list that names the files, read again only to say which line a damaged one stands in
+        self._items = (
+            items  # the list that names the files, read again only to say which line a damaged one stands in
+        )
         self.color: Color = color
         self.ids: Sequence[str] = found.paths
         self.labels = torch.from_numpy(found.labels)
@@ -82,7 +88,9 @@ class FileSamples:
             def fill(part: range) -> None:
                 for i in part:
                     image = self._one(wanted[i])
-                    out[i] = image if image.shape == geometry.shape else fit(_tensor(image[None]), geometry)[0]
+                    out[i] = (
+                        image if image.shape == geometry.shape else fit(_tensor(image[None]), geometry)[0]
+                    )
 
             list(_pool().map(fill, parts))
             return torch.from_numpy(out)
@@ -185,9 +193,14 @@ def folder(
                 raise UserError(f"{root}: class {top!r} has no image ({', '.join(SUFFIXES)})")
 
     stamp = fingerprint(
-        [[os.path.relpath(d, root), d.stat().st_mtime_ns] for d in _folders(root, [root / t / below for t in tops])]
+        [
+            [os.path.relpath(d, root), d.stat().st_mtime_ns]
+            for d in _folders(root, [root / t / below for t in tops])
+        ]
     )
-    found = index_of(name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection)
+    found = index_of(
+        name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection
+    )
     if len(found.labels) == 0:
         raise UserError(f"{root}: there is no image in it ({', '.join(SUFFIXES)})")
     return FileSamples(found, root, color)

@@ -39,7 +39,9 @@ class HubSamples:
             try:
                 pixels = np.asarray(self._table[i][self._image].convert("RGB"))
             except Exception as error:
-                raise UserError(f"{self._name}: image {i} cannot be decoded ({str(error).splitlines()[0]})") from None
+                raise UserError(
+                    f"{self._name}: image {i} cannot be decoded ({str(error).splitlines()[0]})"
+                ) from None
             tensor = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
             made.append(tensor if geometry is None else fit(tensor.unsqueeze(0), geometry)[0])
         if len({m.shape for m in made}) > 1:
@@ -66,7 +68,9 @@ def content(table: Any, image: str) -> str:
 @contextmanager
 def _unconnected() -> Iterator[None]:
     """Inside, the library uses its cache alone. Its own argument for that, ``local_files_only``, still asks the hub."""
-    switches: list[Any] = [importlib.import_module(m) for m in ("datasets.config", "huggingface_hub.constants")]
+    switches: list[Any] = [
+        importlib.import_module(m) for m in ("datasets.config", "huggingface_hub.constants")
+    ]
     before = [s.HF_HUB_OFFLINE for s in switches]
     for s in switches:
         s.HF_HUB_OFFLINE = True

@@ -87,7 +87,9 @@ def index_of(
     """
     note(root)
     place = (
-        cache_folder() / "index" / f"{fingerprint([_VERSION, str(root.resolve()), name, stamp, skip])[:32]}.safetensors"
+        cache_folder()
+        / "index"
+        / f"{fingerprint([_VERSION, str(root.resolve()), name, stamp, skip])[:32]}.safetensors"
     )
     cached = _cached(place, root) if trust.get() != "nothing" else None
     if cached is None and trust.get() == "presence":
@@ -95,7 +97,8 @@ def index_of(
     found = cached or _made(name, root, items, skip, check, place)
     if found.skipped:  # said at every start, not only at the one that found out
         warnings.warn(
-            f"data set {name!r}: {len(found.skipped)} samples skipped, the first: {found.skipped[0]}", stacklevel=2
+            f"data set {name!r}: {len(found.skipped)} samples skipped, the first: {found.skipped[0]}",
+            stacklevel=2,
         )
     return found
 
@@ -117,7 +120,9 @@ def _cached(place: Path, root: Path) -> Index | None:
             about = json.loads(f.metadata()["about"])
     except (SafetensorError, OSError, KeyError, ValueError):
         return None
-    found = Index(Lines(data["block"], data["ends"]), data["labels"], about["digest"], tuple(about["skipped"]))
+    found = Index(
+        Lines(data["block"], data["ends"]), data["labels"], about["digest"], tuple(about["skipped"])
+    )
     n = len(found.labels)
     places = range(n) if n <= _ALL_CHECKED else range(0, n, n // _SOME_CHECKED)
     base = str(root)
@@ -152,12 +157,19 @@ def _made(
             stat = os.stat(file)
             content = file_sha256(file)
         except OSError as error:
-            return item, "", None, f"no such file: {file}" if isinstance(error, FileNotFoundError) else str(error)
+            return (
+                item,
+                "",
+                None,
+                f"no such file: {file}" if isinstance(error, FileNotFoundError) else str(error),
+            )
         return item, content, stat, check(file) if skip and check else ""
 
     listed = iter(items())
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        while block := list(islice(listed, 4096)):  # in blocks, so that a million lines never wait in the pool's queue
+        while block := list(
+            islice(listed, 4096)
+        ):  # in blocks, so that a million lines never wait in the pool's queue
             for item, content, stat, reason in pool.map(read, block):
                 if reason or stat is None:
                     if not skip:

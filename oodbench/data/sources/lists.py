@@ -37,7 +37,9 @@ def csv_list(
     `names` maps the texts of the label column to numbers (``None``: there is no label column, and every label is 0).
     """
     seen: dict[str, int] = {}
-    for number, row in _rows(file, [path, *([label] if names is not None else []), *([split] if only else [])]):
+    for number, row in _rows(
+        file, [path, *([label] if names is not None else []), *([split] if only else [])]
+    ):
         if isinstance(row, str):
             yield Item("", -1, f"{file}:{number}", row)
             continue
@@ -82,7 +84,9 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, s
     header = _header(file)
     absent = [c for c in columns if c not in header]
     if absent:
-        raise UserError(f"{file}:1: there is no column {absent[0]!r}; it has {', '.join(map(repr, header)) or 'none'}")
+        raise UserError(
+            f"{file}:1: there is no column {absent[0]!r}; it has {', '.join(map(repr, header)) or 'none'}"
+        )
     reader = csv.reader(_lines(file))
     next(reader)
     for row in reader:

@@ -26,9 +26,13 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
     """
     _check_logits(logits)
     if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels: should have the shape ({len(logits)},) of the logits, got {tuple(labels.shape)}")
+        raise ValueError(
+            f"labels: should have the shape ({len(logits)},) of the logits, got {tuple(labels.shape)}"
+        )
     if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        raise ValueError(f"labels: should lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}..{int(labels.max())}")
+        raise ValueError(
+            f"labels: should lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}..{int(labels.max())}"
+        )
     n = len(logits)
     nll = brier = 0.0
     confidence, correct = np.empty(n), np.empty(n, dtype=bool)
@@ -39,10 +43,18 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
         at = torch.arange(len(y), device=y.device)
         nll -= float(torch.log_softmax(z.to(torch.float64), dim=1)[at, y].sum())
         brier += float((p.square().sum(dim=1) - 2 * p[at, y] + 1).sum())
-        confidence[start : start + chunk], correct[start : start + chunk] = top.cpu().numpy(), (predicted == y).cpu().numpy()
+        confidence[start : start + chunk], correct[start : start + chunk] = (
+            top.cpu().numpy(),
+            (predicted == y).cpu().numpy(),
+        )
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gap = np.bincount(bin_of, weights=correct.astype(float) - confidence, minlength=bins)
-    return {"id_accuracy": float(correct.mean()), "ece": float(np.abs(gap).sum() / n), "nll": nll / n, "brier": brier / n}
+    return {
+        "id_accuracy": float(correct.mean()),
+        "ece": float(np.abs(gap).sum() / n),
+        "nll": nll / n,
+        "brier": brier / n,
+    }
 
 
 def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
@@ -54,7 +66,10 @@ def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
     """
     _check_logits(logits)
     n, classes = logits.shape
-    totals = dict.fromkeys(("max_prob", "max_logit", "logit_norm") + (("non_max_std", "non_max_ratio") if classes > 2 else ()), 0.0)
+    totals = dict.fromkeys(
+        ("max_prob", "max_logit", "logit_norm") + (("non_max_std", "non_max_ratio") if classes > 2 else ()),
+        0.0,
+    )
     for start in range(0, n, chunk):
         z = logits[start : start + chunk].to(torch.float64)
         p = torch.softmax(z, dim=1).sort(dim=1).values

@@ -16,7 +16,9 @@ LOWER_IS_BETTER = frozenset({
     "fpr95_in", "fpr95_out", "fpr95_in_val", "autc", "overlap", "scod_aurc", "scod_augrc", "aurc", "augrc", "ece", "nll", "brier",
     "val_nll",
 })  # fmt: skip
-ANALYSIS = frozenset(name for name in METRICS if name.startswith(("max_prob", "max_logit", "logit_norm", "non_max")))
+ANALYSIS = frozenset(
+    name for name in METRICS if name.startswith(("max_prob", "max_logit", "logit_norm", "non_max"))
+)
 """Metrics that describe the network and rank nothing: neither direction is better."""
 ID_ONLY = frozenset({
     "id_accuracy", "edited_accuracy", "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier", "tpr95_in_val",
@@ -46,9 +48,16 @@ LABELS = {
     "n_tied": "tied scores",
 }  # fmt: skip
 """What people read for a metric."""
-NO_PERCENT = frozenset({"nll", "brier", "val_nll", "n_tied", *(m for m in ANALYSIS if m.startswith(("max_logit", "logit_norm")))})
+NO_PERCENT = frozenset(
+    {"nll", "brier", "val_nll", "n_tied", *(m for m in ANALYSIS if m.startswith(("max_logit", "logit_norm")))}
+)
 """Metrics that are no fraction: people read them as they are."""
-FRACTIONS = frozenset(METRICS) - COUNTS - {"nll", "brier", "val_nll"} - {m for m in METRICS if m.startswith(("max_logit", "logit_norm"))}
+FRACTIONS = (
+    frozenset(METRICS)
+    - COUNTS
+    - {"nll", "brier", "val_nll"}
+    - {m for m in METRICS if m.startswith(("max_logit", "logit_norm"))}
+)
 
 
 def label(value: str) -> str:

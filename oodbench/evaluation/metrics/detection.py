@@ -18,17 +18,6 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-
-
-
-
-
-
-
-
-
-
-
 class Counts(NamedTuple):
     """Cumulative counts at the distinct scores, ascending: how many ID and OOD samples score at most `thresholds[i]`."""
 
@@ -45,7 +34,9 @@ def counts(id_scores: Array, ood_scores: Array) -> Counts:
     is_ood[place] = True
     merged = np.empty(len(is_ood))
     merged[is_ood], merged[~is_ood] = outside, inside
-    last = np.append(np.flatnonzero(merged[1:] != merged[:-1]), len(merged) - 1)  # the last of each run of ties
+    last = np.append(
+        np.flatnonzero(merged[1:] != merged[:-1]), len(merged) - 1
+    )  # the last of each run of ties
     ood = np.cumsum(is_ood)[last]
     return Counts(merged[last], last + 1 - ood, ood)
 
@@ -107,7 +98,9 @@ def _ranks(inside: Array, outside: Array) -> tuple[_Ranks, _Ranks]:
         return below, bool(np.any(outside[np.minimum(below, len(outside) - 1)] == part))
 
     half = len(inside) // 2
-    (first, first_tied), (second, second_tied) = _both(search, inside[:half], inside[half:], len(inside) + len(outside))
+    (first, first_tied), (second, second_tied) = _both(
+        search, inside[:half], inside[half:], len(inside) + len(outside)
+    )
     below = upto = np.concatenate([first, second])
     # an ID sample is at most as high as an OOD one just where no more OOD samples lie below it than below that one
     at_most = less = _cumulated(below, len(outside))
@@ -196,7 +189,12 @@ def _curve(r: _Ranks, others: int, ood: bool) -> _Curve:
     for p in r.parts():
         hits, false, hits_before, false_before = p.own, p.other, p.own_below, p.other_below
         if ood:
-            hits, false, hits_before, false_before = positives - hits_before, others - false_before, positives - hits, others - false
+            hits, false, hits_before, false_before = (
+                positives - hits_before,
+                others - false_before,
+                positives - hits,
+                others - false,
+            )
         precision += float((hits / (hits + false)).sum())
         before = hits_before + false_before
         stricter += float((hits_before / np.maximum(before, 1)).sum()) + np.count_nonzero(before == 0)
@@ -234,27 +232,7 @@ def _overlap(i: _Ranks, o: _Ranks) -> float:
         return np.where(at < own, r.values[np.minimum(at, own - 1)], np.inf)
 
     edges = np.unique(np.minimum(pooled(i, n, m), pooled(o, m, n)))
-    below = (np.concatenate([[0], np.searchsorted(r.values, edges, side="right"), [len(r.values)]]) for r in (i, o))
+    below = (
+        np.concatenate([[0], np.searchsorted(r.values, edges, side="right"), [len(r.values)]]) for r in (i, o)
+    )
     return float(np.minimum(*(np.diff(x) / x[-1] for x in below)).sum())
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

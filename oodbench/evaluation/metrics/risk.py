@@ -31,7 +31,9 @@ def risk_coverage(scores: ArrayLike, losses: ArrayLike) -> tuple[float, float]:
     """
     values, loss = scores_array(scores), scores_array(losses, "losses")
     if len(values) != len(loss):
-        raise ValueError(f"losses: should have the shape ({len(values)},) of the scores, got {tuple(loss.shape)}")
+        raise ValueError(
+            f"losses: should have the shape ({len(values)},) of the scores, got {tuple(loss.shape)}"
+        )
     order = np.argsort(values, kind="stable")
     values, total = values[order], np.cumsum(loss[order])
     n = len(values)

@@ -34,11 +34,15 @@ def row_metrics(
     """
     inside = scores_array(id_scores, "ID scores")
     row: dict[str, float] = {}
-    correct = None if id_correct is None else _correct_array(id_correct, len(inside), "correct ID predictions")
+    correct = (
+        None if id_correct is None else _correct_array(id_correct, len(inside), "correct ID predictions")
+    )
     if correct is not None:
         row["id_accuracy"] = float(correct.mean())
     if edited_correct is not None:
-        row["edited_accuracy"] = float(_correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean())
+        row["edited_accuracy"] = float(
+            _correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean()
+        )
     threshold = None
     if val_scores is not None:
         val = np.sort(scores_array(val_scores, "ID validation scores"))
@@ -46,7 +50,12 @@ def row_metrics(
         row["tpr95_in_val"] = float(np.mean(inside <= threshold))
     row |= {f"{name}_id": value for name, value in (id_analysis or {}).items()}
     if ood_scores is None:
-        row |= {"n_id": len(inside), "n_ood": 0, "n_tied": int(len(inside) - _singles(inside)), **(id_quality or {})}
+        row |= {
+            "n_id": len(inside),
+            "n_ood": 0,
+            "n_tied": int(len(inside) - _singles(inside)),
+            **(id_quality or {}),
+        }
         if correct is not None:
             row["aurc"], row["augrc"] = risk_coverage(inside, (~correct).astype(float))
             if 0 < correct.sum() < len(correct):

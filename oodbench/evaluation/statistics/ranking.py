@@ -46,7 +46,9 @@ class Ranking(NamedTuple):
         found: list[tuple[int, int]] = []
         for start in range(len(order)):
             end = start
-            while end + 1 < len(order) and all(p[order[i], order[end + 1]] >= self.alpha for i in range(start, end + 1)):
+            while end + 1 < len(order) and all(
+                p[order[i], order[end + 1]] >= self.alpha for i in range(start, end + 1)
+            ):
                 end += 1
             if end > start and not any(s <= start and end <= e for s, e in found):
                 found.append((start, end))
@@ -73,7 +75,9 @@ def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: fl
     nothing = np.full((k, k), NAN)
     if n < 2 or k < 2:
         return Ranking(names, mean, n, NAN, NAN, NAN, NAN, NAN, nothing, nothing, alpha)
-    spread = float((ranks**2).sum()) - n * k * (k + 1) ** 2 / 4  # of the ranks about their mean, less than n k (k^2 - 1) / 12 under ties
+    spread = (
+        float((ranks**2).sum()) - n * k * (k + 1) ** 2 / 4
+    )  # of the ranks about their mean, less than n k (k^2 - 1) / 12 under ties
     q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
     scale = math.sqrt(k * (k + 1) / (6 * n))
     gap = np.abs(mean[:, None] - mean[None, :])

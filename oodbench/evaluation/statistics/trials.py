@@ -42,24 +42,6 @@ def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Int
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 class Paired(NamedTuple):
     """A paired comparison over trials: mean difference a - b with its t interval and p, Wilcoxon's p (NaN below six units), the sign
     test's p, units won, tied and lost by a, how many units there are and what they are (split or seed)."""
@@ -84,7 +66,11 @@ def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_bett
     split. Wilcoxon's signed-rank test is given from six units on: with fewer it cannot reach p < 0.05. The sign of the difference
     is a - b whatever is better; wins count for the better.
     """
-    both = a[["split", "seed", value]].merge(b[["split", "seed", value]], on=["split", "seed"], suffixes=("_a", "_b")).dropna()
+    both = (
+        a[["split", "seed", value]]
+        .merge(b[["split", "seed", value]], on=["split", "seed"], suffixes=("_a", "_b"))
+        .dropna()
+    )
     both = both.assign(d=both[f"{value}_a"] - both[f"{value}_b"])
     unit = "split" if both["split"].nunique() > 1 else "seed"
     d = both.groupby(unit, sort=False)["d"].mean().to_numpy(dtype=float)
@@ -103,10 +89,16 @@ def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = Fals
     if n > 1:
         spread = float(d.std(ddof=1))
         # differences that are all the same have no spread to test against: nothing to find if they are 0, no doubt if not
-        p = (1.0 if mean == 0 else 0.0) if spread == 0 else float(2 * t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1))
+        p = (
+            (1.0 if mean == 0 else 0.0)
+            if spread == 0
+            else float(2 * t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1))
+        )
     if n >= 6:
         p_wilcoxon = float(wilcoxon(d).pvalue) if np.any(d != 0) else 1.0
-    return Paired(mean, low, high, p, p_wilcoxon, sign_test(wins, losses), wins, n - wins - losses, losses, n, unit)
+    return Paired(
+        mean, low, high, p, p_wilcoxon, sign_test(wins, losses), wins, n - wins - losses, losses, n, unit
+    )
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -127,16 +119,6 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     return adjusted
 
 
-
-
-
-
-
-
-
-
-
-
 def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.DataFrame:
     """Every row of a table (names down, independent units across) against one of its rows: columns difference, low, high, p, p_holm, n.
 
@@ -155,12 +137,17 @@ def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.D
         p = np.where(error > 0, 2 * t.sf(np.abs(mean) / error, enough - 1), np.where(mean == 0, 1.0, 0.0))
     half = t.ppf(1 - alpha / 2, enough - 1) * error
     p = np.where((n > 1) & (table.index != reference), p, NAN)
-    found = {"difference": np.where(n > 0, mean, NAN), "low": mean - half, "high": mean + half, "p": p, "p_holm": holm(p), "n": n}
+    found = {
+        "difference": np.where(n > 0, mean, NAN),
+        "low": mean - half,
+        "high": mean + half,
+        "p": p,
+        "p_holm": holm(p),
+        "n": n,
+    }
     result = pd.DataFrame(found, index=table.index)
     result.loc[n < 2, ["low", "high"]] = NAN
     return result
-
-
 
 
 class Welch(NamedTuple):
@@ -185,4 +172,6 @@ def welch(a: tuple[float, float, int], b: tuple[float, float, int], confidence: 
         return Welch(difference, difference, difference, n, 1.0 if difference == 0 else 0.0)
     freedom, error = (va + vb) ** 2 / (va**2 / (a[2] - 1) + vb**2 / (b[2] - 1)), math.sqrt(va + vb)
     half = float(t.ppf((1 + confidence) / 2, freedom)) * error
-    return Welch(difference, difference - half, difference + half, n, float(2 * t.sf(abs(difference) / error, freedom)))
+    return Welch(
+        difference, difference - half, difference + half, n, float(2 * t.sf(abs(difference) / error, freedom))
+    )

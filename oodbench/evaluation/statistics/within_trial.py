@@ -33,7 +33,9 @@ def _placements(inside: Array, outside: Array) -> tuple[Array, Array]:
     return below, above
 
 
-def delong(id_a: ArrayLike, ood_a: ArrayLike, id_b: ArrayLike, ood_b: ArrayLike, confidence: float = 0.95) -> DeLong:
+def delong(
+    id_a: ArrayLike, ood_a: ArrayLike, id_b: ArrayLike, ood_b: ArrayLike, confidence: float = 0.95
+) -> DeLong:
     """DeLong's test of two AUROCs on the same samples (DeLong et al., Biometrics 1988; placements by sorting as in Sun and Xu, 2014).
 
     `id_a` and `id_b` (N,) score the same ID samples in the same order, `ood_a` and `ood_b` (M,) the same OOD samples. Where both
@@ -47,7 +49,10 @@ def delong(id_a: ArrayLike, ood_a: ArrayLike, id_b: ArrayLike, ood_b: ArrayLike,
         raise ValueError("DeLong compares two scores of the same samples; the numbers of samples differ")
     below_a, above_a = _placements(sets[0], sets[1])
     below_b, above_b = _placements(sets[2], sets[3])
-    variance = sum(float(np.var(d, ddof=1)) / len(d) if len(d) > 1 else 0.0 for d in (below_a - below_b, above_a - above_b))
+    variance = sum(
+        float(np.var(d, ddof=1)) / len(d) if len(d) > 1 else 0.0
+        for d in (below_a - below_b, above_a - above_b)
+    )
     a, b = float(below_a.mean()), float(below_b.mean())
     difference, se = a - b, math.sqrt(variance)
     if se == 0:
@@ -58,7 +63,11 @@ def delong(id_a: ArrayLike, ood_a: ArrayLike, id_b: ArrayLike, ood_b: ArrayLike,
 
 
 def bootstrap(
-    pairs: Sequence[tuple[ArrayLike, ArrayLike]], *, metrics: Sequence[str] = ("auroc", "fpr95_in"), n: int = 1000, seed: int = 0
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    metrics: Sequence[str] = ("auroc", "fpr95_in"),
+    n: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Array]:
     """Stratified bootstrap over samples: {metric: (n, len(pairs))} replicates of auroc, fpr95_in and fpr95_out.
 
@@ -72,15 +81,20 @@ def bootstrap(
     sets = [(scores_array(i, "ID scores"), scores_array(o, "OOD scores")) for i, o in pairs]
     sizes = {(len(i), len(o)) for i, o in sets}
     if len(sizes) > 1:
-        raise ValueError("a paired bootstrap needs the same samples for every scorer; the numbers of samples differ")
-    (size_in, size_out), = sizes
+        raise ValueError(
+            "a paired bootstrap needs the same samples for every scorer; the numbers of samples differ"
+        )
+    ((size_in, size_out),) = sizes
     sorted_sets = [_Sorted(i, o) for i, o in sets]
     out = {metric: np.empty((n, len(sets))) for metric in metrics}
     rng = np.random.default_rng(seed)
     block = max(1, 100_000 // (size_in + size_out))
     for start in range(0, n, block):
         count = min(block, n - start)
-        drawn_in, drawn_out = resampling_weights(rng, count, size_in), resampling_weights(rng, count, size_out)
+        drawn_in, drawn_out = (
+            resampling_weights(rng, count, size_in),
+            resampling_weights(rng, count, size_out),
+        )
         for j, one in enumerate(sorted_sets):
             for metric, values in one.replicates(drawn_in, drawn_out, metrics).items():
                 out[metric][start : start + count, j] = values
@@ -100,7 +114,10 @@ class _Sorted:
     def __init__(self, inside: Array, outside: Array) -> None:
         self.order_in, self.order_out = np.argsort(inside, kind="stable"), np.argsort(outside, kind="stable")
         a, b = inside[self.order_in], outside[self.order_out]
-        self.low, self.high = np.searchsorted(a, b, "left"), np.searchsorted(a, b, "right")  # ID below, ID at most each OOD score
+        self.low, self.high = (
+            np.searchsorted(a, b, "left"),
+            np.searchsorted(a, b, "right"),
+        )  # ID below, ID at most each OOD score
         self.accepted = np.searchsorted(b, a, "right")  # OOD at most each ID score
         self.tied = not np.array_equal(self.low, self.high)
 
@@ -122,7 +139,9 @@ class _Sorted:
             found["fpr95_in"] = np.take_along_axis(below_out, self.accepted[at][:, None], axis=1)[:, 0] / m
         if "fpr95_out" in metrics:
             caught = np.cumsum(w_out[:, ::-1], axis=1)
-            at = m - 1 - (caught * 20 >= 19 * m).argmax(axis=1)  # the OOD sample whose score catches 95 % of OOD
+            at = (
+                m - 1 - (caught * 20 >= 19 * m).argmax(axis=1)
+            )  # the OOD sample whose score catches 95 % of OOD
             found["fpr95_out"] = 1 - np.take_along_axis(below_in, self.low[at][:, None], axis=1)[:, 0] / n
         return found
 

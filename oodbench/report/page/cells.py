@@ -36,7 +36,11 @@ MOST_BYTES = 4_300_000
 
 
 def text(
-    rows: pd.DataFrame, board: pd.DataFrame, samples: pd.DataFrame | None, timing: pd.DataFrame | None, pictures: Pictures | None
+    rows: pd.DataFrame,
+    board: pd.DataFrame,
+    samples: pd.DataFrame | None,
+    timing: pd.DataFrame | None,
+    pictures: Pictures | None,
 ) -> str:
     """The data as JSON that may stand inside a script element; `samples` in the compact form of `plots`."""
     per_trial = trials(rows)
@@ -62,7 +66,9 @@ def text(
     head = _dumps(rest)
     cells = [_dumps(c) for c in base]
     budget = MOST_BYTES - len(head) - sum(map(len, cells))
-    for i, (record, detail) in enumerate(zip(board[list(KEYS)].itertuples(index=False), details, strict=True)):
+    for i, (record, detail) in enumerate(
+        zip(board[list(KEYS)].itertuples(index=False), details, strict=True)
+    ):
         if budget < 0:  # best ranks come first, as the board is sorted
             break
         pair, network, method, scorer, tune, condition, id_set = map(str, record)
@@ -92,7 +98,9 @@ def cells_of(page: str) -> list[dict[str, Any]]:
     data = json.loads(found[1]) if found else {"cells": []}
     for cell in data["cells"]:
         cell["k"] = dict(zip(KEYS, (data["names"][i] for i in cell["k"]), strict=True))
-        values = dict(zip(data["main"], cell["v"], strict=True)) | {c: [v] for c, v in zip(data["more"], cell["m"], strict=True)}
+        values = dict(zip(data["main"], cell["v"], strict=True)) | {
+            c: [v] for c, v in zip(data["more"], cell["m"], strict=True)
+        }
         cell["v"] = {c: v for c, v in values.items() if v and v[0] is not None}
     return list(data["cells"])
 
@@ -111,8 +119,6 @@ class _Numbered:
         return self._place[name]
 
 
-
-
 def _columns(board: pd.DataFrame, per_shift: Sequence[str], per_trial: Sequence[str]) -> list[str]:
     """The value columns of a leaderboard that hold anything."""
     every = [*(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial]
@@ -122,12 +128,14 @@ def _columns(board: pd.DataFrame, per_shift: Sequence[str], per_trial: Sequence[
 def _present(board: pd.DataFrame, of_shift: bool) -> list[str]:
     if not of_shift:
         return _columns(board, (), (*PER_TRIAL, *MORE_PER_TRIAL))
-    return list(dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ())))
+    return list(
+        dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ()))
+    )
 
 
-
-
-def _cells(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered) -> list[dict[str, Any]]:
+def _cells(
+    rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered
+) -> list[dict[str, Any]]:
     """What every cell has: keys, rank, counts, and its values (those of `main` with std and interval)."""
     main, more = _columns(board, PER_SHIFT, PER_TRIAL), _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL)
     wide = shortened(board[[m + suffix for m in main for suffix in ("", "_std", "_low", "_high")]])
@@ -140,8 +148,17 @@ def _cells(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, nam
         named = dict(zip(CELL, map(str, key), strict=True))
         n, splits, failed, skipped = counted[i]
         rank = ranks[i][0]
-        cell: dict[str, Any] = {"k": [names(named[k]) for k in KEYS], "r": None if rank is None else int(rank), "n": n, "s": splits}
-        cell |= {name: value for name, value in (("f", failed), ("x", skipped), ("why", str(why.get(key, ""))[:300])) if value}
+        cell: dict[str, Any] = {
+            "k": [names(named[k]) for k in KEYS],
+            "r": None if rank is None else int(rank),
+            "n": n,
+            "s": splits,
+        }
+        cell |= {
+            name: value
+            for name, value in (("f", failed), ("x", skipped), ("why", str(why.get(key, ""))[:300]))
+            if value
+        }
         cell["p"] = [names(_described(named[kind], named[f"{kind}_params"])) for kind in ("method", "scorer")]
         cell["v"] = [None if (v := wide[i][4 * j : 4 * j + 4])[0] is None else v for j in range(len(main))]
         cells.append(cell | {"m": means[i]})
@@ -163,19 +180,26 @@ def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -
     by_set = ok.groupby([*CELL, "ood", "shift"], sort=False)[["auroc", "fpr95_in"]].mean().reset_index()
     sets: dict[Any, list[Any]] = {}
     numbers = shortened(by_set[["auroc", "fpr95_in"]])
-    for key, place, pair in zip(_tuples(by_set, CELL), _tuples(by_set, ("ood", "shift")), numbers, strict=True):
+    for key, place, pair in zip(
+        _tuples(by_set, CELL), _tuples(by_set, ("ood", "shift")), numbers, strict=True
+    ):
         sets.setdefault(key, []).append([*place, *pair])
-    keyed = rows[rows["scorer"] != ""].drop_duplicates([*CELL, "split", "seed"])[[*CELL, "split", "seed", "run_key"]]
+    keyed = rows[rows["scorer"] != ""].drop_duplicates([*CELL, "split", "seed"])[
+        [*CELL, "split", "seed", "run_key"]
+    ]
     three = ["near_auroc", "far_auroc", "id_accuracy"]
     merged = per_trial[[*CELL, "split", "seed", *three]].merge(keyed, on=[*CELL, "split", "seed"], how="left")
     each: dict[Any, list[Any]] = {}
     places = _tuples(merged, ("split", "seed", "run_key"))
-    for key, (split, seed, run), of_trial in zip(_tuples(merged, CELL), places, shortened(merged[three]), strict=True):
+    for key, (split, seed, run), of_trial in zip(
+        _tuples(merged, CELL), places, shortened(merged[three]), strict=True
+    ):
         each.setdefault(key, []).append([str(split), str(seed), *of_trial, str(run)[:12]])
     versus = _versus(board, per_trial)
-    return [{"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)} for key in _tuples(board, CELL)]
-
-
+    return [
+        {"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)}
+        for key in _tuples(board, CELL)
+    ]
 
 
 def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]]:
@@ -208,14 +232,3 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
                     line += f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g}, Holm)"
                 found[names[i]] = [label, line]
     return found
-
-
-
-
-
-
-
-
-
-
-

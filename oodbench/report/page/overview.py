@@ -33,7 +33,9 @@ def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
             order = ranking.order
             spans = [[order.index(clique[0]), order.index(clique[-1])] for clique in ranking.cliques()]
             pairs = np.triu_indices(len(ranking.names), 1)
-            nemenyi, conover = (int((p[pairs] < ranking.alpha).sum()) for p in (ranking.p_nemenyi, ranking.p_conover))
+            nemenyi, conover = (
+                int((p[pairs] < ranking.alpha).sum()) for p in (ranking.p_nemenyi, ranking.p_conover)
+            )
             line = f"Friedman χ² = {ranking.chi2:.2f}, p = {ranking.p:.2g} over {ranking.n} blocks; "
             line += f"of {len(pairs[0])} pairs {nemenyi} differ by Nemenyi's test"
             # of few blocks Conover's test takes agreement for certainty
@@ -41,7 +43,12 @@ def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
             if ranking.n < 10:
                 line += " With fewer than ten blocks the test is rough and can hardly find a difference."
             one: dict[str, Any] = {"what": what, "shift": shift, "n": ranking.n, "names": list(ranking.names)}
-            one |= {"ranks": [number(r, 3) for r in ranking.ranks], "cd": number(ranking.cd, 3), "cliques": spans, "text": line}
+            one |= {
+                "ranks": [number(r, 3) for r in ranking.ranks],
+                "cd": number(ranking.cd, 3),
+                "cliques": spans,
+                "text": line,
+            }
             if len(order) <= 24:
                 one["wtl"] = statistics.win_tie_loss(table.dropna()[order]).to_numpy().tolist()
             found.append(one)
@@ -63,17 +70,45 @@ def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
     table, training = [], []
     for (network, scorer, tune), g in spent.groupby(["network", "scorer", "tune"], sort=False):
         numbers = g[["fit_seconds", "score_seconds_per_1000", "passes", "bytes_stored"]].median()
-        reads = ", ".join(dict.fromkeys(r for text in g["reads"] for r in text.split(", ") if r and r != "outliers"))
-        shown = [digits(numbers.iloc[0]), digits(numbers.iloc[1]), digits(numbers.iloc[2]), digits(numbers.iloc[3] / 1e6)]
-        table.append([str(network), str(scorer) if tune == "none" else f"{scorer} [{tune}]", *shown, reads or "nothing"])
+        reads = ", ".join(
+            dict.fromkeys(r for text in g["reads"] for r in text.split(", ") if r and r != "outliers")
+        )
+        shown = [
+            digits(numbers.iloc[0]),
+            digits(numbers.iloc[1]),
+            digits(numbers.iloc[2]),
+            digits(numbers.iloc[3] / 1e6),
+        ]
+        table.append(
+            [
+                str(network),
+                str(scorer) if tune == "none" else f"{scorer} [{tune}]",
+                *shown,
+                reads or "nothing",
+            ]
+        )
     for (network, method), g in spent.groupby(["network", "method"], sort=False):
         outliers = any("outliers" in text for text in g["reads"])
-        training.append([str(network), str(method), digits(g["train_seconds"].median()), "outliers" if outliers else "nothing"])
+        training.append(
+            [
+                str(network),
+                str(method),
+                digits(g["train_seconds"].median()),
+                "outliers" if outliers else "nothing",
+            ]
+        )
     return {"head": head, "rows": table, "training": training}
 
 
 def _facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
     runs = rows["run_key"].nunique()
-    facts = [[f"{runs:,}", "trained networks" if runs != 1 else "trained network"], [f"{len(board):,}", "cells: method × scorer on a pair"]]
+    facts = [
+        [f"{runs:,}", "trained networks" if runs != 1 else "trained network"],
+        [f"{len(board):,}", "cells: method × scorer on a pair"],
+    ]
     failed, skipped = ((rows["status"] == s).sum() for s in ("failed", "skipped"))
-    return facts + ([[f"{failed:,} / {skipped:,}", "rows failed / skipped: counted, never averaged"]] if failed or skipped else [])
+    return facts + (
+        [[f"{failed:,} / {skipped:,}", "rows failed / skipped: counted, never averaged"]]
+        if failed or skipped
+        else []
+    )

@@ -45,7 +45,13 @@ def render(
 
     import oodbench
 
-    data = pagedata.text(rows, board, distributions.compact(samples) if samples is not None and len(samples) else None, timing, pictures)
+    data = pagedata.text(
+        rows,
+        board,
+        distributions.compact(samples) if samples is not None and len(samples) else None,
+        timing,
+        pictures,
+    )
     environment = dict(environment or {})
     command = str(environment.pop("command", ""))
     blocks = [
@@ -83,7 +89,10 @@ def _count(n: int, what: str) -> str:
 def _lede(rows: pd.DataFrame, board: pd.DataFrame) -> str:
     named = [(board[c].replace("", np.nan).nunique(), c) for c in ("pair", "network", "method", "scorer")]
     failed = int((rows["status"] == "failed").sum())
-    return ", ".join(_count(n, what) for n, what in named if n) + f"; {_count(len(rows), 'row')}, {failed} failed."
+    return (
+        ", ".join(_count(n, what) for n, what in named if n)
+        + f"; {_count(len(rows), 'row')}, {failed} failed."
+    )
 
 
 def _claims(verdicts: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -107,4 +116,7 @@ def _claims(verdicts: pd.DataFrame | None) -> list[dict[str, Any]]:
 
 def _keys(rows: pd.DataFrame) -> str:
     runs = rows[["run_key", "pair", "split", "network", "method", "seed"]].drop_duplicates()
-    return "\n".join(f"{r.run_key}  {r.pair} split={r.split} {r.network} {r.method} seed={r.seed}" for r in runs.itertuples())
+    return "\n".join(
+        f"{r.run_key}  {r.pair} split={r.split} {r.network} {r.method} seed={r.seed}"
+        for r in runs.itertuples()
+    )

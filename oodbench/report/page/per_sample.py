@@ -26,8 +26,6 @@ MOST_PICTURE_BYTES = 1_200_000
 RATES = [round((i / 24) ** 2, 5) for i in range(25)]
 
 
-
-
 def by_cell(samples: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
     """The samples of each (pair, network, method, scorer)."""
     keys = ["pair", "network", "method", "scorer"]
@@ -42,12 +40,23 @@ def drill_down(mine: pd.DataFrame) -> dict[str, Any]:
     if "id" not in kinds or len(kinds) == 1:
         return {}
     edges = distributions.bin_edges(np.concatenate(list(kinds.values())), 32)
-    shares = {k: [number(v, 4) for v in np.histogram(values, edges)[0] / len(values)] for k, values in kinds.items()}
+    shares = {
+        k: [number(v, 4) for v in np.histogram(values, edges)[0] / len(values)] for k, values in kinds.items()
+    }
     curves = [
-        [shift, ood, [number(v, 3) for v in np.mean([t for t, _ in each], axis=0)], number(np.mean([a for _, a in each]))]
+        [
+            shift,
+            ood,
+            [number(v, 3) for v in np.mean([t for t, _ in each], axis=0)],
+            number(np.mean([a for _, a in each])),
+        ]
         for (shift, ood), each in distributions.rocs(mine, np.array(RATES)).items()
     ]
-    return {"h": {"edges": [number(edges[0]), number(edges[-1])], **shares}, "c": curves, "b": _sample_intervals(mine)}
+    return {
+        "h": {"edges": [number(edges[0]), number(edges[-1])], **shares},
+        "c": curves,
+        "b": _sample_intervals(mine),
+    }
 
 
 def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
@@ -55,11 +64,17 @@ def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
     found = {}
     for shift in ("near", "far"):
         trials_of: dict[str, dict[str, dict[str, Array]]] = {}
-        for split, seed, kind, ood, value in zip(*(mine[c] for c in ("split", "seed", "shift", "ood", "value")), strict=True):
+        for split, seed, kind, ood, value in zip(
+            *(mine[c] for c in ("split", "seed", "shift", "ood", "value")), strict=True
+        ):
             if kind in ("id", shift):
                 trials_of.setdefault(split, {}).setdefault(seed, {})[ood] = np.asarray(value, dtype=float)
         splits = [list(seeds.values()) for seeds in trials_of.values()]
-        whole = all(trial.keys() == split[0].keys() and "" in trial and len(trial) > 1 for split in splits for trial in split)
+        whole = all(
+            trial.keys() == split[0].keys() and "" in trial and len(trial) > 1
+            for split in splits
+            for trial in split
+        )
         if splits and whole:
             interval = statistics.percentile_interval(0.0, statistics.bootstrap_mean(splits, n=REPLICATES))
             found[shift] = [number(interval.low), number(interval.high)]
@@ -69,7 +84,9 @@ def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
 def known_unknown(samples: pd.DataFrame) -> list[dict[str, Any]]:
     """Histograms of maximal probability and logit per pair, network and method, all trials pooled, rows on one scale."""
     found = []
-    for (pair, network), group in samples[samples["scorer"].isin(list(distributions.QUANTITY))].groupby(["pair", "network"], sort=False):
+    for (pair, network), group in samples[samples["scorer"].isin(list(distributions.QUANTITY))].groupby(
+        ["pair", "network"], sort=False
+    ):
         lines = []
         for quantity, of in group.groupby("scorer", sort=False):
             values = np.concatenate([distributions.pooled(of, shift) for shift in KIND])
@@ -77,11 +94,22 @@ def known_unknown(samples: pd.DataFrame) -> list[dict[str, Any]]:
             methods: list[dict[str, Any]] = []
             for method, mine in of.groupby("method", sort=False):
                 kinds = {s: v for s in KIND if len(v := distributions.pooled(mine, s))}
-                shares = {s: [number(x, 4) for x in np.histogram(v, edges)[0] / len(v)] for s, v in kinds.items()}
-                methods.append({"name": str(method), **shares, "means": {s: number(v.mean()) for s, v in kinds.items()}})
+                shares = {
+                    s: [number(x, 4) for x in np.histogram(v, edges)[0] / len(v)] for s, v in kinds.items()
+                }
+                methods.append(
+                    {"name": str(method), **shares, "means": {s: number(v.mean()) for s, v in kinds.items()}}
+                )
             top = max(max(m[s]) for m in methods for s in KIND if s in m)
             label = distributions.QUANTITY[str(quantity)]
-            lines.append({"label": label, "edges": [number(edges[0]), number(edges[-1])], "ymax": number(1.05 * top), "methods": methods})
+            lines.append(
+                {
+                    "label": label,
+                    "edges": [number(edges[0]), number(edges[-1])],
+                    "ymax": number(1.05 * top),
+                    "methods": methods,
+                }
+            )
         found.append({"pair": str(pair), "network": str(network), "rows": lines})
     return found
 
@@ -99,19 +127,36 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
             indices = np.asarray(group["index"].iloc[0], dtype=int)
             # where each sample falls among ID test (share of ID that looks less OOD), comparable between scorers
             runs = ["network", "method", "seed", "scorer"]
-            inside = of_pair[(of_pair["split"] == split) & (of_pair["ood"] == "")].set_index(runs)["value"].to_dict()
+            inside = (
+                of_pair[(of_pair["split"] == split) & (of_pair["ood"] == "")]
+                .set_index(runs)["value"]
+                .to_dict()
+            )
             places = []
             for row in group.itertuples():
-                reference = np.sort(np.asarray(inside[row.network, row.method, row.seed, row.scorer], dtype=float))
+                reference = np.sort(
+                    np.asarray(inside[row.network, row.method, row.seed, row.scorer], dtype=float)
+                )
                 places.append(np.searchsorted(reference, np.asarray(row.value, dtype=float)) / len(reference))
             place = np.mean(places, axis=0)
             worst = np.argsort(place if ood else -place, kind="stable")[:most]
             images = pictures(str(pair), str(split), str(ood), [int(indices[i]) for i in worst])
             sources = [_png(image) for image in images]  # none of arrays
             fits = int(np.searchsorted(np.cumsum([len(s) for s in sources]), share, side="right"))
-            shown = [{"src": s, "id": str(indices[i]), "at": number(place[i], 3)} for i, s in zip(worst, sources[:fits], strict=False)]
+            shown = [
+                {"src": s, "id": str(indices[i]), "at": number(place[i], 3)}
+                for i, s in zip(worst, sources[:fits], strict=False)
+            ]
             if shown:
-                found.append({"pair": str(pair), "split": str(split), "ood": str(ood), "shift": str(shift), "images": shown})
+                found.append(
+                    {
+                        "pair": str(pair),
+                        "split": str(split),
+                        "ood": str(ood),
+                        "shift": str(shift),
+                        "images": shown,
+                    }
+                )
     return found
 
 

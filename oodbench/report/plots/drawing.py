@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, *, scorers: Sequence[str]) -> Mapping[str, Figure]:
+def draw(
+    board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, *, scorers: Sequence[str]
+) -> Mapping[str, Figure]:
     """Every picture that the leaderboard of one pair and network (all conditions) has something to show in, by name."""
     clean = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
     found: dict[str, Figure] = {}
@@ -34,14 +36,18 @@ def draw(board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, 
     for (name, parameter), _ in swept(clean).items():
         # the board is sorted by what was found; the rows still stand in the suite's order, whose first method is what one compares with
         other = next((str(n) for n in trials["method"] if str(n).partition("(")[0] != name), None)
-        found[f"sweep-{name}-{parameter}"] = sweep_curves(clean, name, parameter, scorers=scorers, baseline=other)
+        found[f"sweep-{name}-{parameter}"] = sweep_curves(
+            clean, name, parameter, scorers=scorers, baseline=other
+        )
     if len({severity_of(str(c)) for c in board["condition"]} - {None}) > 1:
         found["severity"] = severity_curves(board, scorers=scorers)
     mine = trials[(trials["condition"] == "clean") & (trials["id_set"] == "id")]
     for of in ("method", "scorer"):
         table = statistics.blocks(mine, value, of=of, within=[]).dropna(axis=1, how="all")
         if len(table.dropna()) > 1 and 1 < table.shape[1] <= 40:
-            found[f"ranks-{of}s"] = cd_diagram(table, title=f"Ranks of {of}s by {label(value)}, {where(clean)}")
+            found[f"ranks-{of}s"] = cd_diagram(
+                table, title=f"Ranks of {of}s by {label(value)}, {where(clean)}"
+            )
     return found
 
 
@@ -52,7 +58,9 @@ def representative(board: pd.DataFrame, most: int) -> list[str]:
     return first([*(["msp"] if "msp" in set(best) else []), *best], most)
 
 
-def draw_all(rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None) -> list[Path]:
+def draw_all(
+    rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None
+) -> list[Path]:
     """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files written."""
     from oodbench.evaluation import costs
     from oodbench.evaluation.leaderboard import over_trials, trials
@@ -66,9 +74,13 @@ def draw_all(rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd
         name = _file_name(f"{pair}-{network}" if network else str(pair))
         if cells[["near_auroc", "far_auroc"]].notna().any(axis=None):
             written += save(heat_map(cells), folder / f"heatmap-{name}")
-        mine = samples[(samples["pair"] == pair) & (samples["network"] == network)] if len(samples) else samples
+        mine = (
+            samples[(samples["pair"] == pair) & (samples["network"] == network)] if len(samples) else samples
+        )
         if len(mine):
-            written += save(score_histograms(mine, scorers=representative(cells, 5)), folder / f"scores-{name}")
+            written += save(
+                score_histograms(mine, scorers=representative(cells, 5)), folder / f"scores-{name}"
+            )
             written += save(roc_curves(mine, scorers=representative(cells, 6)), folder / f"roc-{name}")
             if mine["scorer"].isin(list(QUANTITY)).any():
                 written += save(known_unknown(mine), folder / f"known-unknown-{name}")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 @styled
-def rank_heat_map(board: pd.DataFrame, *, of: str = "scorer", value: str = "near_auroc", most: int = 40) -> Figure:
+def rank_heat_map(
+    board: pd.DataFrame, *, of: str = "scorer", value: str = "near_auroc", most: int = 40
+) -> Figure:
     """Average rank of each name (down; 1 is best) within each board and network (across), over everything else; best names first."""
     import pandas as pd
 
@@ -43,18 +45,31 @@ def rank_heat_map(board: pd.DataFrame, *, of: str = "scorer", value: str = "near
 @styled
 def heat_map(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
     """Method x scorer, the mean of a metric over trials, near- and far-OOD side by side. Takes the leaderboard of one pair and network."""
-    shifts = [s for s in ("near", "far") if f"{s}_{metric}" in board and board[f"{s}_{metric}"].notna().any()] or ["near"]
-    tables = [100 * board.pivot_table(index="scorer", columns="method", values=f"{s}_{metric}", sort=False, dropna=False) for s in shifts]
+    shifts = [
+        s for s in ("near", "far") if f"{s}_{metric}" in board and board[f"{s}_{metric}"].notna().any()
+    ] or ["near"]
+    tables = [
+        100
+        * board.pivot_table(
+            index="scorer", columns="method", values=f"{s}_{metric}", sort=False, dropna=False
+        )
+        for s in shifts
+    ]
     first_table = tables[0]
     order = first_table.mean(axis=1).sort_values(ascending=False, kind="stable").index
     across = first_table.mean(axis=0).sort_values(ascending=False, kind="stable").index
-    width, height = 0.9 * len(across) + 0.9 + room(order) / len(shifts), 0.27 * len(order) + 0.4 + 0.45 * room(across)
+    width, height = (
+        0.9 * len(across) + 0.9 + room(order) / len(shifts),
+        0.27 * len(order) + 0.4 + 0.45 * room(across),
+    )
     figure, axes = grid(1, len(shifts), width=max(width, 2.2), height=height, sharey=True)
     for axis, shift, table in zip(axes[0], shifts, tables, strict=True):
         values = table.loc[order, across].to_numpy()
         finite = values[np.isfinite(values)]
         low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
-        table_of_numbers(axis, values, list(order), list(across), vmin=low, vmax=max(high, low + 1e-9), cmap="cividis")
+        table_of_numbers(
+            axis, values, list(order), list(across), vmin=low, vmax=max(high, low + 1e-9), cmap="cividis"
+        )
         axis.set_title(KIND[shift][0])
     name = {"auroc": "AUROC"}.get(metric, metric)
     headline(figure, f"{name} in percent, {where(board)}")

@@ -36,39 +36,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def _trial(samples: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The first trial alone, and what to call it: scores of two trials have different scales."""
     split, seed = str(samples["split"].iloc[0]), str(samples["seed"].iloc[0])
     chosen = samples[(samples["split"].astype(str) == split) & (samples["seed"].astype(str) == seed)]
     return chosen, f"split {split}, seed {seed}" if split else f"seed {seed}"
-
-
 
 
 def _densities(axis: Axes, samples: pd.DataFrame, edges: Array) -> None:
@@ -80,14 +52,10 @@ def _densities(axis: Axes, samples: pd.DataFrame, edges: Array) -> None:
             axis.stairs(share, edges, color=colour, linestyle=line, label=label, linewidth=1.2)
 
 
-
-
-
-
-
-
 @styled
-def score_histograms(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None, bins: int = 40) -> Figure:
+def score_histograms(
+    samples: pd.DataFrame, *, scorers: Sequence[str] | None = None, bins: int = 40
+) -> Figure:
     """Distributions of OOD scores on ID, near- and far-OOD samples: methods down, scorers across. Takes one pair and network."""
     samples, trial = _trial(samples)
     every = [s for s in dict.fromkeys(samples["scorer"]) if s not in QUANTITY]
@@ -101,7 +69,9 @@ def score_histograms(samples: pd.DataFrame, *, scorers: Sequence[str] | None = N
             axis = axes[i, j]
             values = np.concatenate([pooled(mine, shift) for shift in KIND])
             if not len(values):
-                axis.text(0.5, 0.5, "no scores", ha="center", va="center", color="#777777", transform=axis.transAxes)
+                axis.text(
+                    0.5, 0.5, "no scores", ha="center", va="center", color="#777777", transform=axis.transAxes
+                )
             else:
                 _densities(axis, mine, bin_edges(values, bins))
                 square_root(axis)
@@ -131,13 +101,31 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
             axis = axes[i, j]
             axis.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
             for k, scorer in enumerate(scorers):
-                mine = [one for (s, _), each in curves.get((method, scorer), {}).items() if s == shift for one in each]
+                mine = [
+                    one
+                    for (s, _), each in curves.get((method, scorer), {}).items()
+                    if s == shift
+                    for one in each
+                ]
                 if mine:
                     tprs, area = np.mean([t for t, _ in mine], axis=0), float(np.mean([a for _, a in mine]))
                     dash: Any = "-" if k < 4 else (0, (4, 1.5))
-                    axis.plot(at, tprs, color=COLOURS[k], linestyle=dash, label=f"{short(scorer, 22)} {100 * area:.1f}")
+                    axis.plot(
+                        at,
+                        tprs,
+                        color=COLOURS[k],
+                        linestyle=dash,
+                        label=f"{short(scorer, 22)} {100 * area:.1f}",
+                    )
             if len(axis.lines) > 1:
-                axis.legend(loc="lower right", title="AUROC %", title_fontsize=7, fontsize=7, handlelength=1.4, labelspacing=0.25)
+                axis.legend(
+                    loc="lower right",
+                    title="AUROC %",
+                    title_fontsize=7,
+                    fontsize=7,
+                    handlelength=1.4,
+                    labelspacing=0.25,
+                )
             else:
                 axis.text(0.5, 0.3, "no scores", ha="center", va="center", color="#777777")
             axis.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
@@ -150,10 +138,6 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
     shown = _note(len(scorers), len(every), "scorers") + _note(len(methods), len(all_methods), "methods")
     headline(figure, f"ROC, {where(samples)}, mean of {trials} trial{'s' * (trials > 1)}{shown}")
     return figure
-
-
-
-
 
 
 @styled
@@ -177,7 +161,14 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
             for shift, (_, colour, _line) in KIND.items():
                 found = pooled(mine, shift)
                 if len(found):
-                    dot: Any = {"marker": "o", "color": colour, "markersize": 5, "markeredgecolor": "white", "clip_on": False, "zorder": 5}
+                    dot: Any = {
+                        "marker": "o",
+                        "color": colour,
+                        "markersize": 5,
+                        "markeredgecolor": "white",
+                        "clip_on": False,
+                        "zorder": 5,
+                    }
                     axis.plot(found.mean(), 0, **dot)
             axis.set_xlim(edges[0], edges[-1])
             axis.set_xlabel(QUANTITY[quantity])
@@ -187,25 +178,8 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
             square_root(axis)
         axes[i, 0].set_ylabel("share (square-root scale)")
     legend(figure, axes, columns=3)
-    headline(figure, f"Known against unknown, {where(samples)}, all trials; dots: means{_note(len(methods), len(all_methods), 'methods')}")
+    headline(
+        figure,
+        f"Known against unknown, {where(samples)}, all trials; dots: means{_note(len(methods), len(all_methods), 'methods')}",
+    )
     return figure
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -61,7 +61,9 @@ def _bulk(axis: Axes, values: Sequence[float], lower: bool) -> None:
         return
     margin = 0.06 * float(np.ptp(y[~off]))
     axis.set_ylim(float(y[~off].min()) - margin, float(y[~off].max()) + margin)
-    axis.set_title(f"{'↑' if lower else '↓'} {off.sum()} off the scale", loc="right", fontsize=7, color="#555555")
+    axis.set_title(
+        f"{'↑' if lower else '↓'} {off.sum()} off the scale", loc="right", fontsize=7, color="#555555"
+    )
 
 
 P = ParamSpec("P")
@@ -71,7 +73,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette, without the yellow that is lost on white."""
 
 
-KIND = {"id": ("known (ID)", "#0072B2", "-"), "near": ("near-OOD", "#D55E00", "--"), "far": ("far-OOD", "#009E73", ":")}
+KIND = {
+    "id": ("known (ID)", "#0072B2", "-"),
+    "near": ("near-OOD", "#D55E00", "--"),
+    "far": ("far-OOD", "#009E73", ":"),
+}
 
 
 STYLE: dict[Any, Any] = {
@@ -193,14 +199,18 @@ def where(board: pd.DataFrame) -> str:
     return ", ".join(n if len(n) < 60 else f"{n[:57]}..." for n in names if n)
 
 
-def table_of_numbers(axis: Axes, values: Array, down: Sequence[str], across: Sequence[str], **colours: Any) -> None:
+def table_of_numbers(
+    axis: Axes, values: Array, down: Sequence[str], across: Sequence[str], **colours: Any
+) -> None:
     """Numbers (rows, columns) written into coloured fields, a dash where there is none, with the names of rows and columns."""
     picture = axis.imshow(values, aspect="auto", **colours)
     for (i, j), value in np.ndenumerate(values):
         there = bool(np.isfinite(value))
         colour = ink(picture.to_rgba(np.array([value]))[0]) if there else "black"
         axis.text(j, i, f"{value:.1f}" if there else "–", ha="center", va="center", fontsize=8, color=colour)
-    axis.set_xticks(range(len(across)), [wrapped(n) for n in across], rotation=20, ha="right", rotation_mode="anchor")
+    axis.set_xticks(
+        range(len(across)), [wrapped(n) for n in across], rotation=20, ha="right", rotation_mode="anchor"
+    )
     axis.set_yticks(range(len(down)), [wrapped(n) for n in down])
     axis.grid(False)
     axis.tick_params(length=0)

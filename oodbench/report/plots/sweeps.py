@@ -43,7 +43,12 @@ def swept(board: pd.DataFrame, of: str = "method") -> dict[tuple[str, str], dict
             variants.setdefault(str(name).partition("(")[0], {})[str(name)] = given
     found: dict[tuple[str, str], dict[str, float]] = {}
     for base, each in variants.items():
-        for key in {k for given in each.values() for k, v in given.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}:
+        for key in {
+            k
+            for given in each.values()
+            for k, v in given.items()
+            if isinstance(v, (int, float)) and not isinstance(v, bool)
+        }:
             alike: dict[str, dict[str, float]] = {}
             for name, given in each.items():
                 if isinstance(given.get(key), (int, float)):
@@ -65,21 +70,32 @@ def sweep_curves(
     variants = swept(board, of)[name, parameter]
     other = "scorer" if of == "method" else "method"
     lines = first(board[other] if scorers is None else scorers, 5)
-    values = [*(f"{s}_{metric}" for s in _shifts(board, metric)), *(["id_accuracy"] if of == "method" else [])]
+    values = [
+        *(f"{s}_{metric}" for s in _shifts(board, metric)),
+        *(["id_accuracy"] if of == "method" else []),
+    ]
     figure, axes = grid(1, len(values), width=2.7, height=2.4)
     x = np.array(list(variants.values()))
     without = baseline or next((str(n) for n in board[of] if not str(n).startswith(name)), None)
     for axis, value in zip(axes[0], values, strict=True):
         for i, line in enumerate(lines if value != "id_accuracy" else lines[:1]):
             mine = board[board[other] == line].drop_duplicates(of).set_index(of)
-            y, low, high = (100 * mine[value + suffix].reindex(list(variants)).to_numpy(float) for suffix in ("", "_low", "_high"))
+            y, low, high = (
+                100 * mine[value + suffix].reindex(list(variants)).to_numpy(float)
+                for suffix in ("", "_low", "_high")
+            )
             text = str(line) if value != "id_accuracy" else None
             axis.plot(x, y, marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text)
             if value.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
                 low, high = low.clip(0), high.clip(None, 100)  # a t interval knows of no bounds
             axis.fill_between(x, low, high, color=COLOURS[i], alpha=0.13, linewidth=0)
             if without is not None and of == "method" and without in mine.index:
-                axis.axhline(100 * float(mine[value].loc[[without]].iloc[0]), color=COLOURS[i], linestyle=":", linewidth=1)
+                axis.axhline(
+                    100 * float(mine[value].loc[[without]].iloc[0]),
+                    color=COLOURS[i],
+                    linestyle=":",
+                    linewidth=1,
+                )
         positive = x[x > 0]
         if len(positive) and x.max() / positive.min() >= 10:
             _plain_log(axis, x.tolist())
@@ -99,7 +115,11 @@ def severity_of(condition: str) -> tuple[str, int] | None:
 
 @styled
 def severity_curves(
-    board: pd.DataFrame, *, metric: str = "auroc", scorers: Sequence[str] | None = None, method: str | None = None
+    board: pd.DataFrame,
+    *,
+    metric: str = "auroc",
+    scorers: Sequence[str] | None = None,
+    method: str | None = None,
 ) -> Figure:
     """How detection and ID accuracy fall with the severity of a corruption of ID images, averaged over corruptions; severity 0 is clean.
 
@@ -118,9 +138,13 @@ def severity_curves(
         for i, line in enumerate(lines if value != "id_accuracy" else lines[:1]):
             mean = 100 * board[board["scorer"] == line].groupby("_level")[value].mean()
             text = None if value == "id_accuracy" else str(line)
-            axis.plot(mean.index, mean.to_numpy(), marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text)
+            axis.plot(
+                mean.index, mean.to_numpy(), marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text
+            )
         axis.set(xlabel="severity", title=label(value), xticks=sorted(set(levels.values())))
     axes[0, 0].set_ylabel("percent")
     legend(figure, axes, 5)
-    headline(figure, f"Corrupted ID images, {where(board)}, {', '.join(map(str, dict.fromkeys(board['method'])))}")
+    headline(
+        figure, f"Corrupted ID images, {where(board)}, {', '.join(map(str, dict.fromkeys(board['method'])))}"
+    )
     return figure

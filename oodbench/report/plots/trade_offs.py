@@ -31,19 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
-
-
-
-
-
-
-
-
-
-
 @styled
-def cd_diagram(table: pd.DataFrame, *, title: str = "", lower_is_better: bool = False, alpha: float = 0.05) -> Figure:
+def cd_diagram(
+    table: pd.DataFrame, *, title: str = "", lower_is_better: bool = False, alpha: float = 0.05
+) -> Figure:
     """Demsar's critical-difference diagram of a table of blocks (rows) by names (columns), as `stats.blocks` makes it: names at their
     average rank, 1 is best; a bar joins those that Nemenyi's test does not part at `alpha`."""
     ranking = statistics.rank_blocks(table, lower_is_better=lower_is_better, alpha=alpha)
@@ -74,14 +65,17 @@ def cd_diagram(table: pd.DataFrame, *, title: str = "", lower_is_better: bool = 
         y = top + 0.9 * (i if left else k - 1 - i)
         edge = 1 - 0.05 * k if left else k + 0.05 * k
         axis.plot([rank[name], rank[name], edge], [0, y, y], **line | {"linewidth": 0.8})
-        axis.text(edge, y, f" {short(name, 24)} {rank[name]:.2f} ", ha="right" if left else "left", va="center", fontsize=8)
+        axis.text(
+            edge,
+            y,
+            f" {short(name, 24)} {rank[name]:.2f} ",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=8,
+        )
     test = f"Friedman χ² = {ranking.chi2:.2f}, p = {ranking.p:.2g}, " if ranking.chi2 == ranking.chi2 else ""
     headline(figure, f"{title or 'Average ranks'} ({test}{ranking.n} block{'' if ranking.n == 1 else 's'})")
     return figure
-
-
-
-
 
 
 @styled
@@ -97,16 +91,28 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
             mine = board[(board["method"] == method) & board[value].notna() & board["id_accuracy"].notna()]
             if mine.empty:
                 continue
-            style: dict[str, Any] = {"fmt": MARKERS[i], "color": COLOURS[i], "markersize": 4, "elinewidth": 0.8, "linestyle": "none"}
+            style: dict[str, Any] = {
+                "fmt": MARKERS[i],
+                "color": COLOURS[i],
+                "markersize": 4,
+                "elinewidth": 0.8,
+                "linestyle": "none",
+            }
             style["ecolor"] = (*_rgb(COLOURS[i]), 0.3)
             axis.errorbar(100 * mine["id_accuracy"], 100 * mine[value], label=method, **style)
             best = mine.sort_values(value, ascending=lower_is_better(value), kind="stable").head(1)
-            bars = {side: 100 * best[f"{c}_std"].fillna(0) for side, c in (("xerr", "id_accuracy"), ("yerr", value))}
+            bars = {
+                side: 100 * best[f"{c}_std"].fillna(0)
+                for side, c in (("xerr", "id_accuracy"), ("yerr", value))
+            }
             axis.errorbar(100 * best["id_accuracy"], 100 * best[value], **bars, **style)
         axis.set(xlabel="ID accuracy, %", ylabel=f"{label(value)}, %", title=KIND[shift][0])
         _bulk(axis, (100 * board[value]).tolist(), lower_is_better(value))
     legend(figure, axes)
-    headline(figure, f"ID accuracy against detection, {where(board)}; bars: std over trials, at the best of each method")
+    headline(
+        figure,
+        f"ID accuracy against detection, {where(board)}; bars: std over trials, at the best of each method",
+    )
     return figure
 
 
@@ -121,7 +127,13 @@ def pareto(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
 
 
 @styled
-def cost_quality(board: pd.DataFrame, costs: pd.DataFrame, *, value: str = "near_auroc", cost: str = "score_seconds_per_1000") -> Figure:
+def cost_quality(
+    board: pd.DataFrame,
+    costs: pd.DataFrame,
+    *,
+    value: str = "near_auroc",
+    cost: str = "score_seconds_per_1000",
+) -> Figure:
     """Detection against cost (a column of `costs.COLUMNS`, log scale): a dot per scorer and method, the Pareto front dashed and named."""
     from matplotlib.patheffects import withStroke
 
@@ -131,16 +143,41 @@ def cost_quality(board: pd.DataFrame, costs: pd.DataFrame, *, value: str = "near
     axis: Axes = axes[0, 0]
     for i, method in enumerate(first(both["method"], len(COLOURS))):
         mine = both[both["method"] == method]
-        axis.plot(mine[cost], 100 * mine[value], MARKERS[i], color=COLOURS[i], markersize=4.5, alpha=0.85, label=method)
+        axis.plot(
+            mine[cost],
+            100 * mine[value],
+            MARKERS[i],
+            color=COLOURS[i],
+            markersize=4.5,
+            alpha=0.85,
+            label=method,
+        )
     x, y = both[cost].tolist(), (100 * both[value]).tolist()
     front = pareto(x, [-v for v in y] if lower_is_better(value) else y)
-    axis.plot([x[i] for i in front], [y[i] for i in front], color="#555555", linestyle="--", linewidth=1, drawstyle="steps-post", zorder=1)
+    axis.plot(
+        [x[i] for i in front],
+        [y[i] for i in front],
+        color="#555555",
+        linestyle="--",
+        linewidth=1,
+        drawstyle="steps-post",
+        zorder=1,
+    )
     named: set[str] = set()
     for place, i in enumerate(front):
-        if str(both["scorer"][i]) not in named:  # each name once, every other one below its point, so that neighbours keep apart
+        if (
+            str(both["scorer"][i]) not in named
+        ):  # each name once, every other one below its point, so that neighbours keep apart
             named.add(str(both["scorer"][i]))
             beside = (0, -12 if place % 2 else 6)
-            text = axis.annotate(str(both["scorer"][i]), (x[i], y[i]), textcoords="offset points", xytext=beside, ha="center", fontsize=7)
+            text = axis.annotate(
+                str(both["scorer"][i]),
+                (x[i], y[i]),
+                textcoords="offset points",
+                xytext=beside,
+                ha="center",
+                fontsize=7,
+            )
             text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds", "bytes_stored": "bytes stored",
              "passes": "forward passes", "train_seconds": "training seconds"}  # fmt: skip
@@ -151,17 +188,3 @@ def cost_quality(board: pd.DataFrame, costs: pd.DataFrame, *, value: str = "near
     axis.set_title("dashed: what nothing cheaper beats")
     headline(figure, f"Cost against detection, {where(board)}")
     return figure
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -30,7 +30,9 @@ def whitening(covariance: Tensor, tolerance: float = 1e-10, floor: float = 0.0) 
     values, vectors = torch.linalg.eigh(covariance)
     keep = values > max(tolerance * float(values.max()), floor, torch.finfo(values.dtype).tiny)
     if not bool(keep.any()):
-        raise ValueError("the training features do not vary (within their classes): no covariance to measure distances by")
+        raise ValueError(
+            "the training features do not vary (within their classes): no covariance to measure distances by"
+        )
     return vectors[:, keep] / values[keep].sqrt()
 
 
@@ -59,7 +61,9 @@ def _add_moments(outer: Tensor, sums: Tensor, rows: Tensor, classes: Tensor, cen
     for f, y in zip(rows.split(part), classes.split(part), strict=True):
         centred = np.subtract(f.numpy(), centre.numpy(), out=held[: len(f)])
         total += np.matmul(centred.T, centred, out=product)
-        of_class = sparse.csr_array((np.ones(len(y)), (y.numpy(), np.arange(len(y)))), shape=(len(sums), len(y)))
+        of_class = sparse.csr_array(
+            (np.ones(len(y)), (y.numpy(), np.arange(len(y)))), shape=(len(sums), len(y))
+        )
         by_class += of_class @ centred
 
 
@@ -76,7 +80,10 @@ class Moments:
         where = torch.where(known, train.labels, classes)  # rows of no class are gathered in a last one
         counts = torch.bincount(where, minlength=classes + 1).double()
         # about a point near the mean, which is not known yet, so that nothing cancels when the sums are moved to it
-        near = next((f[:1024].double().mean(dim=0) for f in self.blocks()), torch.zeros(width, dtype=torch.float64, device=device))
+        near = next(
+            (f[:1024].double().mean(dim=0) for f in self.blocks()),
+            torch.zeros(width, dtype=torch.float64, device=device),
+        )
         sums = torch.zeros(classes + 1, width, dtype=torch.float64, device=device)
         outer = torch.zeros(width, width, dtype=torch.float64, device=device)
         for f, y in zip(self.blocks(), where.split(BLOCK), strict=True):
@@ -84,7 +91,9 @@ class Moments:
         offset = sums.sum(dim=0) / max(rows, 1)
         self.mean, self.total = near + offset, outer / max(rows, 1) - offset.outer(offset)
         self.counts = counts[:-1]
-        self.means = torch.where(self.counts.unsqueeze(1) > 0, near + sums[:-1] / self.counts.clamp(min=1).unsqueeze(1), 0.0)
+        self.means = torch.where(
+            self.counts.unsqueeze(1) > 0, near + sums[:-1] / self.counts.clamp(min=1).unsqueeze(1), 0.0
+        )
         self.all_known = float(counts[-1]) == 0
 
     def blocks(self) -> Iterator[Tensor]:

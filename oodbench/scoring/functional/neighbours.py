@@ -32,7 +32,9 @@ class Bank:
         self.features = features
         copied = 4 * features.numel() <= self.COPY
         self.unit = torch.nn.functional.normalize(features.float(), dim=1) if copied else None
-        self.scale = None if copied else torch.cat([1 / f.norm(dim=1).clamp(min=1e-12) for f in blocks(features)])
+        self.scale = (
+            None if copied else torch.cat([1 / f.norm(dim=1).clamp(min=1e-12) for f in blocks(features)])
+        )
 
     def __len__(self) -> int:
         return len(self.features if self.unit is None else self.unit)
@@ -41,14 +43,18 @@ class Bank:
         """The unit features at `index`, (len(index), D)."""
         if self.unit is not None:
             return self.unit[index]
-        return torch.nn.functional.normalize(self.features[index.to(self.features.device)].to(index.device).float(), dim=1)
+        return torch.nn.functional.normalize(
+            self.features[index.to(self.features.device)].to(index.device).float(), dim=1
+        )
 
     def product(self, unit: Tensor) -> Tensor:
         """Cosine similarities (N, len(self)) of unit features (N, D)."""
         if self.unit is not None:
             return unit @ self.unit.T
         assert self.scale is not None
-        return torch.cat([unit @ f.to(unit.device).float().T for f in blocks(self.features)], dim=1).mul_(self.scale.to(unit.device))
+        return torch.cat([unit @ f.to(unit.device).float().T for f in blocks(self.features)], dim=1).mul_(
+            self.scale.to(unit.device)
+        )
 
     def to(self, device: torch.device) -> Bank:
         """The copy on another device; mapped features stay where they are and are moved block by block."""

@@ -10,11 +10,15 @@ from torch import Tensor
 from oodbench.core.network import Network
 
 
-def stage_outputs(network: Network, inputs: Tensor, stages: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+def stage_outputs(
+    network: Network, inputs: Tensor, stages: Sequence[str]
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits (B, C) of inputs in [0, 1], and what each named stage hands on, (B, C', ...)."""
     found: dict[str, Tensor] = {}
     hooks = [
-        network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: found.__setitem__(name, out))
+        network.get_submodule(name).register_forward_hook(
+            lambda _m, _i, out, name=name: found.__setitem__(name, out)
+        )
         for name in stages
     ]
     try:
@@ -43,7 +47,9 @@ def stage_objection(network: Network, stages: Sequence[str], dims: int = 2) -> s
     was, place = network.training, next((p.device for p in network.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad():
-            _, found = stage_outputs(network.eval(), torch.zeros(1, *network.task.shape, device=place), network.stages)
+            _, found = stage_outputs(
+                network.eval(), torch.zeros(1, *network.task.shape, device=place), network.stages
+            )
     finally:
         network.train(was)
     for name in stages or network.stages:

@@ -19,28 +19,6 @@ def blocks(tensor: Tensor, size: int = BLOCK) -> Iterator[Tensor]:
         yield block if block.dtype == torch.float64 else block.float()
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def percentile(values: Tensor, q: float) -> float:
     """The q-th percentile of all elements, linearly interpolated as NumPy's; exact, in bounded memory however many there are."""
     if values.numel() <= 1 << 26 and values.device.type == "cpu":
@@ -70,7 +48,9 @@ def order_statistics(values: Tensor, ranks: tuple[int, ...]) -> list[float]:
     found = []
     for rank, half in zip(ranks, halves, strict=True):
         inside = rank - int(total[half] - upper[half])
-        key = torch.tensor([((half - (1 << 15)) << 16) + int(torch.searchsorted(lower[half].cumsum(0), inside, right=True))])
+        key = torch.tensor(
+            [((half - (1 << 15)) << 16) + int(torch.searchsorted(lower[half].cumsum(0), inside, right=True))]
+        )
         key = key.to(torch.int32)
         found.append(float((key ^ ((key >> 31) & 0x7FFFFFFF)).view(torch.float32)))
     return found
@@ -89,25 +69,3 @@ def column_percentiles(features: Tensor, percentiles: tuple[float, ...], samples
     width = max(1, (1 << 24) // max(len(rows), 1))  # torch.quantile takes 16 million elements at most
     parts = [torch.quantile(part, q, dim=0) for part in rows.split(min(width, rows.shape[1]), dim=1)]
     return tuple(torch.cat(parts, dim=1))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -27,7 +27,9 @@ class Attacked(Scorer):
         self, *, of: Scorer | None = cast("Scorer", "msp"), by: View = cast("View", "fgsm"), direction: Literal["raise", "lower"] = "lower"  # noqa: B008 - nested components
     ) -> None:  # fmt: skip
         if of is not None and (not of.differentiable or of.view() is not None or of.extras):
-            raise UserError(f"scorer 'attacked': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`")  # type: ignore[attr-defined]
+            raise UserError(
+                f"scorer 'attacked': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`"
+            )  # type: ignore[attr-defined]
         self.of, self.by, self.direction = of, by, direction
 
     def view(self) -> View:

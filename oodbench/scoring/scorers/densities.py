@@ -23,7 +23,9 @@ _ROWS = 4096
 class _Reduced:
     """Features about the training mean in float64, standardised where `standard`, in `dim` principal directions where that is less."""
 
-    def __init__(self, train: Outputs, dim: int | None, *, unit: bool = False, standard: bool = False) -> None:
+    def __init__(
+        self, train: Outputs, dim: int | None, *, unit: bool = False, standard: bool = False
+    ) -> None:
         self.unit = unit
         m = functional.moments(train, unit)
         varies = m.total.diagonal() > m.floor
@@ -98,7 +100,9 @@ class SSD(Scorer):
     needs = frozenset({"train", "features"})
     search = {"clusters": ("classes", "one")}
 
-    def __init__(self, *, clusters: Literal["classes", "one"] = "classes", dim: PositiveInt | None = None) -> None:
+    def __init__(
+        self, *, clusters: Literal["classes", "one"] = "classes", dim: PositiveInt | None = None
+    ) -> None:
         self.clusters, self.dim = clusters, dim
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
@@ -164,7 +168,10 @@ class GMM(Scorer):
     def _whiten(self, covariance: Tensor) -> tuple[Tensor, Tensor]:
         """W with W W^T = (S + reg I)^-1, and log det(2 pi (S + reg I))."""
         if self.covariance == "diagonal":
-            values, vectors = covariance.diagonal().clone(), torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+            values, vectors = (
+                covariance.diagonal().clone(),
+                torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device),
+            )
         else:
             values, vectors = torch.linalg.eigh(covariance)
         values = values.clamp(min=0) + self.reg

@@ -105,7 +105,9 @@ class SHE(Scorer):
         assert train is not None
         m = functional.moments(train)
         correct = train.logits.argmax(dim=1) == train.labels
-        means, counts = functional.class_means(train.features, torch.where(correct, train.labels, -1), train.classes)
+        means, counts = functional.class_means(
+            train.features, torch.where(correct, train.labels, -1), train.classes
+        )
         every = torch.where(m.counts.unsqueeze(1) > 0, m.means, m.mean)
         self.means = torch.where(counts.unsqueeze(1) > 0, means, every).float()
 
@@ -133,7 +135,9 @@ class CTM(Scorer):
         return -(functional.unit_features(outputs) @ self.means.to(outputs.features.device).T).amax(dim=1)
 
 
-@scorer("fdbd", source="Liu and Qin, ICML 2024; OpenOOD v1.5 fdbd_postprocessor; pytorch-ood 0.4 detector/fdbd.py")
+@scorer(
+    "fdbd", source="Liu and Qin, ICML 2024; OpenOOD v1.5 fdbd_postprocessor; pytorch-ood 0.4 detector/fdbd.py"
+)
 class FDBD(Scorer):
     """Distance to the decision boundaries: -sum_c |z_c - z_y| / ||w_c - w_y||_2 / n, (N,), <= 0; y is the predicted class.
 
@@ -155,7 +159,9 @@ class FDBD(Scorer):
         if not bool((gaps > 0).any()):
             raise ValueError("all classes have the same weight in the head: there is no decision boundary")
         self.inverse_gaps = torch.where(gaps > 0, 1 / gaps, torch.zeros_like(gaps)).float()
-        self.mean = functional.moments(train).mean if self.normaliser == "distance" else torch.zeros_like(weight[0])
+        self.mean = (
+            functional.moments(train).mean if self.normaliser == "distance" else torch.zeros_like(weight[0])
+        )
 
     def score(self, outputs: Outputs) -> Tensor:
         z = functional.wide(outputs.logits)
@@ -163,7 +169,9 @@ class FDBD(Scorer):
         return -boundaries / (outputs.features.double() - self.mean).norm(dim=1).clamp(min=1e-12)
 
 
-@scorer("nci", source="Liu and Qin, CVPR 2025; OpenOOD v1.5 nci_postprocessor; pytorch-ood 0.4 detector/nci.py")
+@scorer(
+    "nci", source="Liu and Qin, CVPR 2025; OpenOOD v1.5 nci_postprocessor; pytorch-ood 0.4 detector/nci.py"
+)
 class NCI(Scorer):
     """Neural-collapse inspired: -(w_y . (f - mu) / ||f - mu||_2 + alpha ||f||_1), (N,); y is the predicted class.
 

@@ -10,7 +10,10 @@ from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 
 
-@scorer("mutual-information", source="Lakshminarayanan et al., NeurIPS 2017; torch-uncertainty 0.13 MutualInformation")
+@scorer(
+    "mutual-information",
+    source="Lakshminarayanan et al., NeurIPS 2017; torch-uncertainty 0.13 MutualInformation",
+)
 class MutualInformation(Scorer):
     """Mutual information of the prediction and the member: H(mean_m p_m) - mean_m H(p_m), (N,), in [0, log C]."""
 

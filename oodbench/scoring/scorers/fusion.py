@@ -41,7 +41,9 @@ class Fisher(Scorer):
         views = {str(v.spec.identity): v for v in (s.view() for s in of) if v is not None}  # type: ignore[attr-defined]
         if len(views) > 1:
             labels = ", ".join(v.spec.label for v in views.values())  # type: ignore[attr-defined]
-            raise UserError(f"scorer 'fisher': its scorers read different views ({labels}); combine scorers of one view at most")
+            raise UserError(
+                f"scorer 'fisher': its scorers read different views ({labels}); combine scorers of one view at most"
+            )
         self.of, self.tail = of, tail
         self._view = next(iter(views.values()), None)
         self.needs = frozenset({"val"}).union(*(s.needs for s in of))
@@ -74,7 +76,9 @@ class Fisher(Scorer):
         for s, known, fall in zip(scores.T.contiguous(), self.known.T.contiguous(), self.fall, strict=True):
             right = torch.searchsorted(known, s)  # known[right - 1] < s <= known[right]
             low, high = known[(right - 1).clamp(min=0)], known[right.clamp(max=n - 1)]
-            step = torch.where((right > 0) & (right < n) & (high > low), (s - low) / (high - low).clamp(min=1e-300), 1.0)
+            step = torch.where(
+                (right > 0) & (right < n) & (high > low), (s - low) / (high - low).clamp(min=1e-300), 1.0
+            )
             log_p = ((n - right + 2 - step).clamp(max=n + 1) / (n + 1)).log()
             if self.tail == "exponential":
                 log_p = log_p - ((s - known[-1]) / fall).clamp(min=0)

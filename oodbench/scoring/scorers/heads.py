@@ -33,7 +33,11 @@ class GODIN(Scorer):
         return build("view", {"score-perturbation": {"of": "mls", "epsilon": self.epsilon}})
 
     def score(self, outputs: Outputs) -> Tensor:
-        return -outputs.extras["godin"].flatten() if self.part == "g" else outputs.extras["score-perturbation.score"]
+        return (
+            -outputs.extras["godin"].flatten()
+            if self.part == "g"
+            else outputs.extras["score-perturbation.score"]
+        )
 
 
 @scorer("background", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/background.py")
@@ -43,7 +47,9 @@ class Background(Scorer):
     extras = frozenset({"background"})
 
     def score(self, outputs: Outputs) -> Tensor:
-        return outputs.extras["background"].flatten().double() - torch.logsumexp(outputs.logits.double(), dim=1)
+        return outputs.extras["background"].flatten().double() - torch.logsumexp(
+            outputs.logits.double(), dim=1
+        )
 
 
 @scorer("mcd", source="Yu and Aizawa, ICCV 2019, by way of OpenOOD v1.5 mcd_postprocessor.py")
@@ -72,13 +78,16 @@ class Rotation(Scorer):
 
     def score(self, outputs: Outputs) -> Tensor:
         z = outputs.logits.double()
-        turned = torch.log_softmax(outputs.extras["rotations.logits"].double(), dim=2).diagonal(dim1=1, dim2=2)
+        turned = torch.log_softmax(outputs.extras["rotations.logits"].double(), dim=2).diagonal(
+            dim1=1, dim2=2
+        )
         from_uniform = torch.logsumexp(z, dim=1) - z.mean(dim=1) - math.log(z.shape[1])
         return -turned.mean(dim=1) - from_uniform
 
 
 @scorer(
-    "confidence", source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_postprocessor.py"
+    "confidence",
+    source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_postprocessor.py",
 )
 class Confidence(Scorer):
     """Learnt confidence: -a, (N,), which ranks like -sigmoid(a); a is the head that method `confidence-branch` attaches."""

@@ -27,7 +27,8 @@ class MSP(Scorer):
 
 
 @scorer(
-    "mls", source="Hendrycks et al., ICML 2022 (maximum logit); Vaze et al., ICLR 2022; OpenOOD v1.5 mls_postprocessor"
+    "mls",
+    source="Hendrycks et al., ICML 2022 (maximum logit); Vaze et al., ICLR 2022; OpenOOD v1.5 mls_postprocessor",
 )
 class MLS(Scorer):
     """Maximum logit score: -max_c z_c, (N,)."""
@@ -98,7 +99,9 @@ class KLM(Scorer):
             sums.index_add_(0, predicted, p)
             counts += torch.bincount(predicted, minlength=classes)
         means = sums / counts.clamp(min=1).unsqueeze(1)
-        means = torch.where(counts.unsqueeze(1) > 0, means, torch.eye(classes, dtype=torch.float64, device=sums.device))
+        means = torch.where(
+            counts.unsqueeze(1) > 0, means, torch.eye(classes, dtype=torch.float64, device=sums.device)
+        )
         self.log_means = means.clamp(min=torch.finfo(torch.float32).tiny).log()
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -177,7 +180,9 @@ class Doctor(Scorer):
 
     search = {"variant": ("alpha", "beta"), "temperature": (0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 100.0, 1000.0)}
 
-    def __init__(self, *, variant: Literal["alpha", "beta"] = "alpha", temperature: PositiveFloat = 1.0) -> None:
+    def __init__(
+        self, *, variant: Literal["alpha", "beta"] = "alpha", temperature: PositiveFloat = 1.0
+    ) -> None:
         self.variant, self.temperature = variant, temperature
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -235,19 +240,26 @@ class MLSPNorm(Scorer):
 
     def score(self, outputs: Outputs) -> Tensor:
         if outputs.classes == 2 and self.shift != "none":
-            raise ValueError(f"two logits less their {self.shift} have a constant ratio to their norm; use shift: none")
+            raise ValueError(
+                f"two logits less their {self.shift} have a constant ratio to their norm; use shift: none"
+            )
         z = outputs.logits.double()
         if self.shift == "mean":
             z = z - z.mean(dim=1, keepdim=True)
         elif self.shift == "min":
             z = z - z.amin(dim=1, keepdim=True)
         size = z.abs().amax(dim=1, keepdim=True)
-        unit = z / torch.where(size > 0, size, torch.ones_like(size))  # powers of at most 1: no overflow for any p
+        unit = z / torch.where(
+            size > 0, size, torch.ones_like(size)
+        )  # powers of at most 1: no overflow for any p
         norm = unit.abs().pow(self.p).sum(dim=1).clamp(min=1e-300).pow(1 / self.p)
         return -unit.amax(dim=1) / torch.where(size[:, 0] > 0, norm, torch.ones_like(norm))
 
 
-@scorer("max-cosine", source="Zhang and Xiang, CVPR 2023 (DML: MaxLogit = MaxCosine * MaxNorm; abstract and README)")
+@scorer(
+    "max-cosine",
+    source="Zhang and Xiang, CVPR 2023 (DML: MaxLogit = MaxCosine * MaxNorm; abstract and README)",
+)
 class MaxCosine(Scorer):
     """Maximum cosine logit: -max_c cos(f, w_c), (N,), in [-1, 1]; w_c are the rows of the head's weight. A zero feature scores 0."""
 

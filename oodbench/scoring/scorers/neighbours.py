@@ -14,7 +14,11 @@ from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
 
 
-@scorer("knn", source="Sun et al., ICML 2022; OpenOOD v1.5 knn_postprocessor (which squares the distance)", version=2)
+@scorer(
+    "knn",
+    source="Sun et al., ICML 2022; OpenOOD v1.5 knn_postprocessor (which squares the distance)",
+    version=2,
+)
 class KNN(Scorer):
     """Distance to the k-th nearest training sample, between unit-norm features: ||f' - f'_(k)||_2, (N,), in [0, 2].
 
@@ -33,13 +37,16 @@ class KNN(Scorer):
         self.bank = functional.bank(train)
 
     def score(self, outputs: Outputs) -> Tensor:
-        near = functional.similarities(outputs, self.bank).topk(min(self.k, len(self.bank)), dim=1, sorted=False)
+        near = functional.similarities(outputs, self.bank).topk(
+            min(self.k, len(self.bank)), dim=1, sorted=False
+        )
         kth = near.indices.gather(1, near.values.argmin(dim=1, keepdim=True)).squeeze(1)
         return (functional.unit_features(outputs) - self.bank.rows(kth)).norm(dim=1)
 
 
 @scorer(
-    "nnguide", source="Park et al., ICCV 2023; OpenOOD v1.5 nnguide_postprocessor; pytorch-ood 0.4 detector/nnguide.py"
+    "nnguide",
+    source="Park et al., ICCV 2023; OpenOOD v1.5 nnguide_postprocessor; pytorch-ood 0.4 detector/nnguide.py",
 )
 class NNGuide(Scorer):
     """Nearest-neighbour guidance: -E(z) * mean of the k largest E(z_j) cos(f, f_j), (N,); E = logsumexp of the logits, j in the bank.
@@ -67,7 +74,11 @@ class NNGuide(Scorer):
         self.drawn: Tensor | None = None
         if self.fraction < 1:
             count = max(1, round(self.fraction * len(train)))
-            drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))[:count].sort().values
+            drawn = (
+                torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))[:count]
+                .sort()
+                .values
+            )
             self.drawn = drawn.to(self.energy.device)
             self.energy = self.energy[self.drawn]
 

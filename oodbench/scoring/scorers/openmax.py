@@ -104,7 +104,9 @@ class OpenMax(Scorer):
 
     def _to_all(self, z: Tensor) -> Tensor:
         """Distances to all centres, (N, C)."""
-        square = z.square().sum(dim=1, keepdim=True) + self.centres.square().sum(dim=1) - 2 * z @ self.centres.T
+        square = (
+            z.square().sum(dim=1, keepdim=True) + self.centres.square().sum(dim=1) - 2 * z @ self.centres.T
+        )
         cosine = functional.normalised(z) @ functional.normalised(self.centres).T
         return self._distance(square.clamp(min=1e-24).sqrt(), cosine)
 
@@ -112,7 +114,9 @@ class OpenMax(Scorer):
         z = outputs.logits.double()
         top = min(self.alpha, outputs.classes)
         ranks = torch.arange(top, dtype=z.dtype, device=z.device)
-        weight = torch.zeros_like(z).scatter(1, z.topk(top, dim=1).indices, ((top - ranks) / top).expand(len(z), -1))
+        weight = torch.zeros_like(z).scatter(
+            1, z.topk(top, dim=1).indices, ((top - ranks) / top).expand(len(z), -1)
+        )
         translated = (self._to_all(z) - self.smallest + TRANSLATION).clamp(min=1e-12)
         exponent = self.shape * (translated / self.scale.clamp(min=1e-300)).log()
         outlying = -torch.expm1(-exponent.clamp(max=50).exp())

@@ -34,7 +34,9 @@ class ODIN(Scorer):
         return build("view", {"perturbation": {"temperature": self.temperature, "epsilon": self.epsilon}})
 
     def score(self, outputs: Outputs) -> Tensor:
-        return functional.log_one_minus_max_probability(functional.wide(outputs.extras["perturbation.logits"]) / self.temperature)
+        return functional.log_one_minus_max_probability(
+            functional.wide(outputs.extras["perturbation.logits"]) / self.temperature
+        )
 
 
 @scorer("mds-odin", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)")
@@ -49,7 +51,9 @@ class MDSODIN(Scorer):
 
     def __init__(self, *, of: Scorer = cast(Scorer, "mds"), epsilon: NonNegativeFloat = 0.0014) -> None:  # noqa: B008 - a nested component
         if not of.differentiable or of.view() is not None or of.extras:
-            raise UserError(f"scorer 'mds-odin': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`")  # type: ignore[attr-defined]
+            raise UserError(
+                f"scorer 'mds-odin': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`"
+            )  # type: ignore[attr-defined]
         self.of, self.epsilon = of, epsilon
 
     def view(self) -> View:
@@ -59,7 +63,10 @@ class MDSODIN(Scorer):
         return outputs.extras["score-perturbation.score"]
 
 
-@scorer("mc-dropout", source="pytorch-ood 0.4 detector/mcd.py (mean); Gal, PhD thesis 2016, and Smith and Gal, UAI 2018 (entropies)")
+@scorer(
+    "mc-dropout",
+    source="pytorch-ood 0.4 detector/mcd.py (mean); Gal, PhD thesis 2016, and Smith and Gal, UAI 2018 (entropies)",
+)
 class MCDropout(Scorer):
     """Monte Carlo dropout over `passes`, p_t the softmax of pass t and p their mean, (N,). `statistic` mean: log(1 - max_c p_c); entropy:
     H(p); mutual-information: H(p) - mean_t H(p_t), >= 0.
@@ -86,7 +93,9 @@ class MCDropout(Scorer):
         return (entropy - outputs.extras["mc-dropout.entropy"].double()).clamp(min=0)
 
 
-@scorer("adascale", source="OpenOOD v1.5 adascale_postprocessor, adascale_net and adascale_a.yml (Regmi, 2025)")
+@scorer(
+    "adascale", source="OpenOOD v1.5 adascale_postprocessor, adascale_net and adascale_a.yml (Regmi, 2025)"
+)
 class AdaSCALE(Scorer):
     """Adaptive scaling, variant a: -logsumexp(W (f exp(r)) + b), l: -logsumexp(r^2 z), (N,); r = sum(f+) / sum of the largest of f+ =
     max(f, 0), those above the sample's percentile low + (1 - F(Q)) (high - low).
@@ -104,7 +113,15 @@ class AdaSCALE(Scorer):
     ) -> None:  # fmt: skip
         if low > high:
             raise UserError(f"scorer 'adascale': low ({low:g}) should be at most high ({high:g})")
-        self.variant, self.low, self.high, self.k1, self.k2, self.weight, self.share = variant, low, high, k1, k2, weight, share
+        self.variant, self.low, self.high, self.k1, self.k2, self.weight, self.share = (
+            variant,
+            low,
+            high,
+            k1,
+            k2,
+            weight,
+            share,
+        )
 
     def view(self) -> View:
         return build("view", {"weak-pixels": {"share": self.share}})

@@ -41,7 +41,9 @@ class _Shaping(Scorer):
         raise NotImplementedError
 
     def logits(self, outputs: Outputs) -> Tensor:
-        return outputs.memo(("shaped", self, self.fitted), lambda: _head(outputs)(self.shape(outputs.features.float())))
+        return outputs.memo(
+            ("shaped", self, self.fitted), lambda: _head(outputs)(self.shape(outputs.features.float()))
+        )
 
     def score(self, outputs: Outputs) -> Tensor:
         return functional.energy(self.logits(outputs))
@@ -68,7 +70,10 @@ class ReAct(_Shaping):
         return features.clamp(max=self.threshold)
 
 
-@scorer("ash", source="Djurisic et al., ICLR 2023; OpenOOD v1.5 ash_net (b); pytorch-ood 0.4 detector/ash.py (p, s)")
+@scorer(
+    "ash",
+    source="Djurisic et al., ICLR 2023; OpenOOD v1.5 ash_net (b); pytorch-ood 0.4 detector/ash.py (p, s)",
+)
 class ASH(_Shaping):
     """Activation shaping: -logsumexp(W shape(f) + b), (N,); the lowest `percentile` per cent of each sample's activations are zeroed.
 
@@ -101,10 +106,15 @@ class Scale(_Shaping):
 
     def shape(self, features: Tensor) -> Tensor:
         kept, _ = functional.top_share(features, self.percentile)
-        return features * torch.exp(functional.ratio(features.sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True)))
+        return features * torch.exp(
+            functional.ratio(features.sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True))
+        )
 
 
-@scorer("lts", source="authors' github.com/andrijazz/lts lts.py; pytorch-ood 0.4 detector/lts.py (Djurisic et al., 2024)")
+@scorer(
+    "lts",
+    source="authors' github.com/andrijazz/lts lts.py; pytorch-ood 0.4 detector/lts.py (Djurisic et al., 2024)",
+)
 class LTS(Scorer):
     """Logit scaling: -logsumexp(r^2 z), (N,); r = sum(f+) / sum of the largest of f+ = max(f, 0), those above the sample's percentile.
 
@@ -127,7 +137,9 @@ class LTS(Scorer):
         return functional.energy(self.logits(outputs))
 
 
-@scorer("dice", source="OpenOOD v1.5 dice_postprocessor; pytorch-ood 0.4 detector/dice.py (Sun and Li, ECCV 2022)")
+@scorer(
+    "dice", source="OpenOOD v1.5 dice_postprocessor; pytorch-ood 0.4 detector/dice.py (Sun and Li, ECCV 2022)"
+)
 class DICE(Scorer):
     """Directed sparsification: -logsumexp((W * M) f + b), (N,); M keeps the weights whose contribution W_cd E[f_d] on train lies above
     the percentile of all contributions. Default 90, the paper's for CIFAR; 0 keeps every weight.
@@ -144,10 +156,16 @@ class DICE(Scorer):
         head = _head(train)
         means, _ = functional.class_means(train.features, torch.zeros_like(train.labels), 1)
         contribution = head.weight.double() * means
-        kept = contribution > functional.percentile(contribution, self.percentile) if self.percentile else True
-        self.head = Head(torch.where(torch.as_tensor(kept, device=head.weight.device), head.weight, 0.0), head.bias)
+        kept = (
+            contribution > functional.percentile(contribution, self.percentile) if self.percentile else True
+        )
+        self.head = Head(
+            torch.where(torch.as_tensor(kept, device=head.weight.device), head.weight, 0.0), head.bias
+        )
         if not bool(self.head.weight.any()):
-            raise ValueError(f"no weight contributes more than the {self.percentile:g}th percentile does: all would be removed")
+            raise ValueError(
+                f"no weight contributes more than the {self.percentile:g}th percentile does: all would be removed"
+            )
         self.fitted = object()
 
     def logits(self, outputs: Outputs) -> Tensor:
@@ -178,7 +196,14 @@ class VRA(_Shaping):
     ) -> None:  # fmt: skip
         if low > high:
             raise UserError(f"scorer 'vra': low ({low:g}) should be at most high ({high:g})")
-        self.low, self.high, self.below, self.per, self.fit_on, self.samples = low, high, below, per, fit_on, samples
+        self.low, self.high, self.below, self.per, self.fit_on, self.samples = (
+            low,
+            high,
+            below,
+            per,
+            fit_on,
+            samples,
+        )
         self.needs = _Shaping.needs | {fit_on}
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
@@ -188,7 +213,9 @@ class VRA(_Shaping):
             bounds = [functional.percentile(features, q) for q in (self.low, self.high)]
             self.lower, self.upper = torch.tensor(bounds, dtype=torch.float32, device=features.device)
         else:
-            self.lower, self.upper = functional.column_percentiles(features, (self.low, self.high), self.samples)
+            self.lower, self.upper = functional.column_percentiles(
+                features, (self.low, self.high), self.samples
+            )
 
     def shape(self, features: Tensor) -> Tensor:
         if self.below == "clip":
@@ -196,7 +223,9 @@ class VRA(_Shaping):
         return torch.where(features < self.lower, 0.0, features.minimum(self.upper))
 
 
-@scorer("optfs", source="authors' github.com/Qinyu-Allen-Zhao/OptFSOOD detector/ours.py (Zhao et al., ICLR 2024)")
+@scorer(
+    "optfs", source="authors' github.com/Qinyu-Allen-Zhao/OptFSOOD detector/ours.py (Zhao et al., ICLR 2024)"
+)
 class OptFS(Scorer):
     """Optimal feature shaping: -w_y . g(f), (N,); y is the prediction, g multiplies each activation by the weight theta_k of its bin.
 
@@ -208,7 +237,9 @@ class OptFS(Scorer):
     needs = frozenset({"train", "head", "features"})
     search = {"bins": (50, 100, 200)}
 
-    def __init__(self, *, bins: PositiveInt = 100, score: Literal["max-logit", "energy"] = "max-logit") -> None:
+    def __init__(
+        self, *, bins: PositiveInt = 100, score: Literal["max-logit", "energy"] = "max-logit"
+    ) -> None:
         self.bins, self.kind = bins, score
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
@@ -217,7 +248,9 @@ class OptFS(Scorer):
         self.left, right = (functional.percentile(train.features, q) for q in (0.1, 99.9))
         self.width = max(right - self.left, 1e-12) / self.bins
         sums = torch.zeros(self.bins + 2, dtype=torch.float64, device=weight.device)
-        for f, z in zip(functional.blocks(train.features, 4096), functional.blocks(train.logits, 4096), strict=True):
+        for f, z in zip(
+            functional.blocks(train.features, 4096), functional.blocks(train.logits, 4096), strict=True
+        ):
             part = weight[z.argmax(dim=1)] * f
             sums += torch.bincount(self._bin(f).flatten(), part.flatten().double(), minlength=self.bins + 2)
         sums[0] = sums[-1] = 0
@@ -233,7 +266,9 @@ class OptFS(Scorer):
 
     def _shaped(self, outputs: Outputs) -> Tensor:
         features = outputs.features.float()
-        return outputs.memo(("shape", self, self.fitted), lambda: self.theta[self._bin(features).long()] * features)
+        return outputs.memo(
+            ("shape", self, self.fitted), lambda: self.theta[self._bin(features).long()] * features
+        )
 
     def logits(self, outputs: Outputs) -> Tensor:
         return _head(outputs)(self._shaped(outputs))
@@ -242,5 +277,3 @@ class OptFS(Scorer):
         if self.kind == "energy":
             return functional.energy(self.logits(outputs))
         return -(_head(outputs).weight[outputs.predictions] * self._shaped(outputs)).sum(dim=1)
-
-

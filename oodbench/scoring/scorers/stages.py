@@ -32,7 +32,10 @@ class _Layer:
         return squared.clamp(min=0).amin(dim=1)
 
 
-@scorer("mds-layers", source="Lee et al., NeurIPS 2018; pytorch-ood 0.4 detector/mmahalanobis.py; OpenOOD v1.5 mds_ensemble_postprocessor")
+@scorer(
+    "mds-layers",
+    source="Lee et al., NeurIPS 2018; pytorch-ood 0.4 detector/mmahalanobis.py; OpenOOD v1.5 mds_ensemble_postprocessor",
+)
 class MDSLayers(Scorer):
     """Mahalanobis distance over stages: sum_l w_l min_c (h_l - mu_lc)^T S_l^-1 (h_l - mu_lc), (N,); h_l is stage l's output, mean over
     positions, means and tied covariance from train.
@@ -57,7 +60,9 @@ class MDSLayers(Scorer):
         for name in self.layers:
             known = self.layers[name].distances(val.extras[name])
             spread = float(known.std()) if len(known) > 1 else 0.0
-            self.scale[name] = (float(known.mean()), spread or 1.0) if self.combine == "standard" else (0.0, 1.0)
+            self.scale[name] = (
+                (float(known.mean()), spread or 1.0) if self.combine == "standard" else (0.0, 1.0)
+            )
 
     def score(self, outputs: Outputs) -> Tensor:
         total = torch.zeros(len(outputs), dtype=torch.float64, device=outputs.device)
@@ -66,7 +71,10 @@ class MDSLayers(Scorer):
         return total
 
 
-@scorer("gram", source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)")
+@scorer(
+    "gram",
+    source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)",
+)
 class Gram(Scorer):
     """Gram matrices: sum_l delta_l / n_l / max_c p_c, (N,), >= 0; delta_l sums over rows and powers how far the row sums of stage l's
     Gram matrices leave the range [min, max] of the training samples of the predicted class, relative to that bound.
@@ -102,7 +110,10 @@ class Gram(Scorer):
     def _deviation(self, outputs: Outputs, name: str) -> Tensor:
         low, high = (b[outputs.predictions] for b in self.bounds[name])
         g = outputs.extras[name].float()
-        below, above = (low - g).clamp(min=0) / (low + 1e-6).abs(), (g - high).clamp(min=0) / (high + 1e-6).abs()
+        below, above = (
+            (low - g).clamp(min=0) / (low + 1e-6).abs(),
+            (g - high).clamp(min=0) / (high + 1e-6).abs(),
+        )
         return (below.double() + above.double()).sum(dim=1)
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -110,7 +121,10 @@ class Gram(Scorer):
         return torch.as_tensor(total) / torch.softmax(functional.wide(outputs.logits), dim=1).amax(dim=1)
 
 
-@scorer("rankfeat", source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)")
+@scorer(
+    "rankfeat",
+    source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)",
+)
 class RankFeat(Scorer):
     """RankFeat: -T logsumexp(z' / T), (N,); z' are the logits after the leading singular component of a stage's maps is removed, mean
     over the last `blocks` stages. Defaults 2 (the paper's blocks 3 and 4) and T = 1.

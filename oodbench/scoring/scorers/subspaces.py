@@ -26,7 +26,8 @@ def _residual_space(source: Outputs, origin: Tensor, dim: int | None) -> Tensor:
     width = len(origin)
     dim = dim or (1000 if width >= 2048 else 512 if width >= 768 else width // 2)
     vectors = source.memo(
-        ("principal", tuple(origin.tolist())), lambda: torch.linalg.eigh(functional.moments(source).about(origin))[1]
+        ("principal", tuple(origin.tolist())),
+        lambda: torch.linalg.eigh(functional.moments(source).about(origin))[1],
     )
     return vectors[:, : max(1, width - dim)]
 
@@ -52,7 +53,8 @@ class ViM(Scorer):
         self.residual_space = _residual_space(train, self.origin, self.dim)
         origin, space = self.origin.float(), self.residual_space.float()  # enough for a mean over all samples
         total = sum(
-            float(((f.float() - origin) @ space).norm(dim=1).sum()) for f in functional.blocks(train.features, 4096)
+            float(((f.float() - origin) @ space).norm(dim=1).sum())
+            for f in functional.blocks(train.features, 4096)
         )
         largest = sum(float(z.amax(dim=1).double().sum()) for z in functional.blocks(train.logits))
         self.alpha = largest / max(total, 1e-12)
@@ -114,7 +116,9 @@ class NECO(Scorer):
             raise ValueError("the training features do not vary: they have no principal directions")
         one, zero = torch.ones_like(variance), torch.zeros_like(variance)
         # a feature that never varies is centred and left as it is, as scikit-learn's StandardScaler does
-        self.scale = torch.where(variance > m.floor, variance.clamp(min=0), one).sqrt() if self.standardise else one
+        self.scale = (
+            torch.where(variance > m.floor, variance.clamp(min=0), one).sqrt() if self.standardise else one
+        )
         self.offset, self.mean = (m.mean, zero) if self.standardise else (zero, m.mean)
         _, vectors = torch.linalg.eigh(m.total / self.scale / self.scale.unsqueeze(1))
         self.principal = vectors[:, -min(self.dim, max(1, len(variance) - 1)) :]
@@ -141,7 +145,11 @@ class KPCA(Scorer):
     """
 
     needs = frozenset({"train", "features"})
-    search = {"kernel": ("cosine", "fourier"), "gamma": (0.5, 1.0, 2.0, 3.0), "variance": (0.5, 0.7, 0.8, 0.9, 0.99)}
+    search = {
+        "kernel": ("cosine", "fourier"),
+        "gamma": (0.5, 1.0, 2.0, 3.0),
+        "variance": (0.5, 0.7, 0.8, 0.9, 0.99),
+    }
 
     def __init__(
         self,
@@ -152,7 +160,13 @@ class KPCA(Scorer):
         variance: Annotated[float, Field(gt=0, lt=1)] = 0.8,
         seed: NonNegativeInt = 0,
     ) -> None:
-        self.kernel, self.gamma, self.features, self.variance, self.seed = kernel, gamma, features, variance, seed
+        self.kernel, self.gamma, self.features, self.variance, self.seed = (
+            kernel,
+            gamma,
+            features,
+            variance,
+            seed,
+        )
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         assert train is not None
@@ -176,7 +190,9 @@ class KPCA(Scorer):
         if self.kernel == "fourier":
             rng = torch.Generator().manual_seed(self.seed)
             place = train.features.device  # drawn on the CPU, so that every device draws the same
-            self.weight = (math.sqrt(2 * self.gamma) * torch.randn(width, self.features, generator=rng)).to(place)
+            self.weight = (math.sqrt(2 * self.gamma) * torch.randn(width, self.features, generator=rng)).to(
+                place
+            )
             self.phase = (2 * math.pi * torch.rand(self.features, generator=rng)).to(place)
             return
         confidence = torch.cat([-functional.energy(z) for z in functional.blocks(train.logits)])
@@ -188,7 +204,9 @@ class KPCA(Scorer):
 
     def _gaussian(self, unit: Tensor) -> Tensor:
         square = (
-            unit.square().sum(dim=1, keepdim=True) + self.landmarks.square().sum(dim=1) - 2 * unit @ self.landmarks.T
+            unit.square().sum(dim=1, keepdim=True)
+            + self.landmarks.square().sum(dim=1)
+            - 2 * unit @ self.landmarks.T
         )
         return (-self.gamma * square.clamp(min=0)).exp()
 

@@ -28,14 +28,25 @@ class WeiPer(Scorer):
     """
 
     needs = frozenset({"train", "head", "features"})
-    search = {"distance": (1.8, 2.0, 2.4), "lambda1": (0.1, 1.0, 2.5), "lambda2": (0.1, 0.25, 1.0), "smooth": (4, 40)}
+    search = {
+        "distance": (1.8, 2.0, 2.4),
+        "lambda1": (0.1, 1.0, 2.5),
+        "lambda2": (0.1, 0.25, 1.0),
+        "smooth": (4, 40),
+    }
 
     def __init__(
         self, *, repeats: PositiveInt = 100, distance: PositiveFloat = 1.8, bins: PositiveInt = 100, lambda1: NonNegativeFloat = 2.5,
         lambda2: NonNegativeFloat = 0.1, smooth: PositiveInt = 4, smooth_perturbed: PositiveInt = 15, samples: PositiveInt = 10_000,
         seed: NonNegativeInt = 0,
     ) -> None:  # fmt: skip
-        self.repeats, self.distance, self.bins, self.lambda1, self.lambda2 = repeats, distance, bins, lambda1, lambda2
+        self.repeats, self.distance, self.bins, self.lambda1, self.lambda2 = (
+            repeats,
+            distance,
+            bins,
+            lambda1,
+            lambda2,
+        )
         self.smooth, self.smooth_perturbed, self.samples, self.seed = smooth, smooth_perturbed, samples, seed
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
@@ -44,10 +55,14 @@ class WeiPer(Scorer):
         rng = torch.Generator().manual_seed(self.seed)  # on the CPU, so that every device draws the same
         perturbed = torch.empty(self.repeats, *weight.shape, device=weight.device)
         for one in perturbed:  # one at a time: all of them are the largest thing that is held
-            noise = torch.nn.functional.normalize(torch.randn(weight.shape, generator=rng).to(weight.device), dim=1)
+            noise = torch.nn.functional.normalize(
+                torch.randn(weight.shape, generator=rng).to(weight.device), dim=1
+            )
             torch.addcmul(weight, noise, self.distance * weight.norm(dim=1, keepdim=True), out=one)
         self.head = Head(perturbed.flatten(0, 1), bias.repeat(self.repeats))
-        self.rows = max(1, min(256, (1 << 22) // len(self.head.bias)))  # samples whose perturbed logits are held at a time
+        self.rows = max(
+            1, min(256, (1 << 22) // len(self.head.bias))
+        )  # samples whose perturbed logits are held at a time
         rows = functional.evenly_spaced(train.features, self.samples)
         self.ranges = [self._extremes(rows, of_logits) for of_logits in (False, True)]
         sums = [torch.zeros(self.bins, dtype=torch.float64, device=weight.device) for _ in range(2)]
@@ -65,8 +80,13 @@ class WeiPer(Scorer):
         low, high = extremes
         index = ((values - low) * (self.bins / max(high - low + 1e-8, 1e-8))).floor()
         inside = (index >= 0) & (values <= high)
-        index = index.clamp(0, self.bins - 1) + torch.arange(len(values), device=values.device).unsqueeze(1) * self.bins
-        counts = torch.bincount(index.long().flatten(), inside.float().flatten(), minlength=len(values) * self.bins)
+        index = (
+            index.clamp(0, self.bins - 1)
+            + torch.arange(len(values), device=values.device).unsqueeze(1) * self.bins
+        )
+        counts = torch.bincount(
+            index.long().flatten(), inside.float().flatten(), minlength=len(values) * self.bins
+        )
         return counts.view(len(values), self.bins) / values.shape[1]
 
     def _divergence(self, values: Tensor, perturbed: bool) -> Tensor:
@@ -84,5 +104,9 @@ class WeiPer(Scorer):
         for f in outputs.features.float().split(self.rows):
             z = self.head(f)
             confidence = torch.softmax(z.view(len(f), self.repeats, -1), dim=2).amax(dim=2).mean(dim=1)
-            found.append(self._divergence(f, False) + self.lambda1 * self._divergence(z, True) - self.lambda2 * confidence)
+            found.append(
+                self._divergence(f, False)
+                + self.lambda1 * self._divergence(z, True)
+                - self.lambda2 * confidence
+            )
         return torch.cat(found)

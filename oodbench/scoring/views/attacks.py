@@ -86,12 +86,23 @@ class PGD(Attack):
         self, *, of: Scorer | None = None, direction: Literal["raise", "lower"] = "raise", eps: Radius = 8 / 255,
         steps: PositiveInt = 20, step: Radius | None = None, random_start: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(of, direction, eps, min(1.0, 2.5 * eps / steps) if step is None else step, steps, random_start)
+        super().__init__(
+            of, direction, eps, min(1.0, 2.5 * eps / steps) if step is None else step, steps, random_start
+        )
 
 
-@view("fgsm", source="Goodfellow et al., ICLR 2015; CIFAR10/train_pgd.py of locuslab/fast_adversarial (one step)")
+@view(
+    "fgsm",
+    source="Goodfellow et al., ICLR 2015; CIFAR10/train_pgd.py of locuslab/fast_adversarial (one step)",
+)
 class FGSM(Attack):
     """Fast gradient sign: x' = clip(x +- eps * sign(grad)), one step; eps is in [0, 1] and may be written 8/255."""
 
-    def __init__(self, *, of: Scorer | None = None, direction: Literal["raise", "lower"] = "raise", eps: Radius = 8 / 255) -> None:
+    def __init__(
+        self,
+        *,
+        of: Scorer | None = None,
+        direction: Literal["raise", "lower"] = "raise",
+        eps: Radius = 8 / 255,
+    ) -> None:
         super().__init__(of, direction, eps, eps, 1, False)

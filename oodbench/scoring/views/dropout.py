@@ -13,7 +13,10 @@ from oodbench.core.registry import view
 from oodbench.core.scorer import View
 
 
-@view("mc-dropout", source="pytorch-ood 0.4 detector/mcd.py; OpenOOD v1.5 dropout_postprocessor (Gal and Ghahramani, ICML 2016)")
+@view(
+    "mc-dropout",
+    source="pytorch-ood 0.4 detector/mcd.py; OpenOOD v1.5 dropout_postprocessor (Gal and Ghahramani, ICML 2016)",
+)
 class MCDropout(View):
     """Over `passes` with dropout on: the mean softmax, ``mc-dropout.probabilities`` (N, C), and the mean of the softmax's entropies,
     ``mc-dropout.entropy`` (N,).
@@ -38,7 +41,10 @@ class MCDropout(View):
         own = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0]
         if not own:
             features = network.features(inputs)
-            masks = (torch.rand(features.shape, generator=rng, device=features.device) >= self.p for _ in range(self.passes))
+            masks = (
+                torch.rand(features.shape, generator=rng, device=features.device) >= self.p
+                for _ in range(self.passes)
+            )
             return [network.head(features * mask / (1 - self.p)) for mask in masks]
         was = [m.training for m in own]
         seed = int(torch.randint(2**31, (1,), generator=rng, device=rng.device))

@@ -36,7 +36,9 @@ class Perturbation(View):
             return {"perturbation.logits": network(moved)}
 
 
-@view("score-perturbation", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)")
+@view(
+    "score-perturbation", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)"
+)
 class ScorePerturbation(View):
     """Score of the scorer `of` on x' = x - epsilon * std * sign(grad_x score(x)), which looks more in-distribution:
     ``score-perturbation.score`` (N,).
@@ -50,7 +52,9 @@ class ScorePerturbation(View):
     def prepare(self, network: Network, train: Outputs | None, val: Outputs | None) -> None:
         for role, outputs in (("train", train), ("val", val)):
             if role in self.of.needs and outputs is None:
-                raise UserError(f"view 'score-perturbation': its scorer is fitted on the {role} set, and there is none")
+                raise UserError(
+                    f"view 'score-perturbation': its scorer is fitted on the {role} set, and there is none"
+                )
         place = next(network.parameters()).device
         self.of.fit(*(o.to(place) if o is not None and o.device != place else o for o in (train, val)))
 
@@ -59,7 +63,11 @@ class ScorePerturbation(View):
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self._score(network, x).sum(), x)
         with torch.no_grad():
-            return {"score-perturbation.score": self._score(network, inputs - self.epsilon * network.std * gradient.sign())}
+            return {
+                "score-perturbation.score": self._score(
+                    network, inputs - self.epsilon * network.std * gradient.sign()
+                )
+            }
 
     def _score(self, network: Network, x: Tensor) -> Tensor:
         features = network.features(x)
@@ -72,7 +80,9 @@ class WeakPixels(View):
     ``weak-pixels.features`` (N, D). Defaults are AdaSCALE's: step 0.5 in normalised inputs, share 5 %. x' is not clamped.
     """
 
-    def __init__(self, *, share: Annotated[float, Field(gt=0, le=1)] = 0.05, step: NonNegativeFloat = 0.5) -> None:
+    def __init__(
+        self, *, share: Annotated[float, Field(gt=0, le=1)] = 0.05, step: NonNegativeFloat = 0.5
+    ) -> None:
         self.share, self.step = share, step
 
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
@@ -83,4 +93,8 @@ class WeakPixels(View):
             flat = gradient.abs().flatten(1)
             weakest = flat.topk(max(1, int(flat.shape[1] * self.share)), dim=1, largest=False).indices
             mask = torch.zeros_like(flat).scatter_(1, weakest, 1.0).view_as(inputs)
-            return {"weak-pixels.features": network.features(inputs + self.step * network.std * gradient.sign() * mask)}
+            return {
+                "weak-pixels.features": network.features(
+                    inputs + self.step * network.std * gradient.sign() * mask
+                )
+            }

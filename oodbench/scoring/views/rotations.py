@@ -16,7 +16,9 @@ class Rotations(View):
 
     def objection(self, network: Network) -> str:
         return (
-            "" if "rotation" in network.heads else "the network has no head 'rotation'; method `rotation` attaches it"
+            ""
+            if "rotation" in network.heads
+            else "the network has no head 'rotation'; method `rotation` attaches it"
         )
 
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:

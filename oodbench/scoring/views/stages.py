@@ -12,7 +12,10 @@ from oodbench.core.scorer import View
 from oodbench.scoring import functional
 
 
-@view("stages", source="Lee et al., NeurIPS 2018 (mean over positions); pytorch-ood 0.4 detector/mmahalanobis.py")
+@view(
+    "stages",
+    source="Lee et al., NeurIPS 2018 (mean over positions); pytorch-ood 0.4 detector/mmahalanobis.py",
+)
 class Stages(View):
     """The output of each stage, its mean over all positions: ``stages.<name>`` (N, channels). Default: all stages of the network."""
 
@@ -25,10 +28,16 @@ class Stages(View):
     @torch.no_grad()
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         _, found = functional.stage_outputs(network, inputs, self.stages or network.stages)
-        return {f"stages.{name}": out.flatten(2).mean(dim=2) if out.dim() > 2 else out for name, out in found.items()}
+        return {
+            f"stages.{name}": out.flatten(2).mean(dim=2) if out.dim() > 2 else out
+            for name, out in found.items()
+        }
 
 
-@view("gram", source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)")
+@view(
+    "gram",
+    source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)",
+)
 class Gram(View):
     """Row sums of the Gram matrix of each stage's channels, (F^p (F^p)^T)^(1/p), for p = 1 ... `powers`: ``gram.<name>`` (N, powers x
     channels). The signed root is taken after the sum over the row. Default: all stages, powers 1 to 5 (OpenOOD's; the paper's code: 10).
@@ -43,7 +52,9 @@ class Gram(View):
     @torch.no_grad()
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         _, found = functional.stage_outputs(network, inputs, self.stages or network.stages)
-        return {f"gram.{name}": self._rows(out.float().reshape(*out.shape[:2], -1)) for name, out in found.items()}
+        return {
+            f"gram.{name}": self._rows(out.float().reshape(*out.shape[:2], -1)) for name, out in found.items()
+        }
 
     def _rows(self, maps: Tensor) -> Tensor:
         # (F / m)^p never overflows, and the p-th root gives back m^2; F^p (sum over channels of F^p) is the row sum without the matrix
@@ -56,7 +67,10 @@ class Gram(View):
         return torch.cat(sums, dim=1)
 
 
-@view("rankfeat", source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)")
+@view(
+    "rankfeat",
+    source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)",
+)
 class RankFeat(View):
     """Logits of the network whose stage hands on its maps (channels x positions) without their leading singular component, mean over
     the last `blocks` stages, one edited at a time: ``rankfeat.logits`` (N, C). Default 2, the paper's blocks 3 and 4.
@@ -67,12 +81,17 @@ class RankFeat(View):
 
     def objection(self, network: Network) -> str:
         if network.stages and len(network.stages) < self.blocks:
-            return f"{self.blocks} blocks are to be edited, and the network names {len(network.stages)} stages"
+            return (
+                f"{self.blocks} blocks are to be edited, and the network names {len(network.stages)} stages"
+            )
         return functional.stage_objection(network, network.stages[-self.blocks :], dims=3)
 
     @torch.no_grad()
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        logits = [functional.with_stage(network, inputs, name, without_rank_one) for name in network.stages[-self.blocks :]]
+        logits = [
+            functional.with_stage(network, inputs, name, without_rank_one)
+            for name in network.stages[-self.blocks :]
+        ]
         return {"rankfeat.logits": torch.stack(logits).mean(dim=0)}
 
 
@@ -82,5 +101,7 @@ def without_rank_one(maps: Tensor) -> Tensor:
     wide = matrix.shape[2] >= matrix.shape[1]
     gram = matrix @ matrix.transpose(1, 2) if wide else matrix.transpose(1, 2) @ matrix
     leading = torch.linalg.eigh(gram).eigenvectors[:, :, -1:]
-    part = leading @ (leading.transpose(1, 2) @ matrix) if wide else (matrix @ leading) @ leading.transpose(1, 2)
+    part = (
+        leading @ (leading.transpose(1, 2) @ matrix) if wide else (matrix @ leading) @ leading.transpose(1, 2)
+    )
     return (matrix - part).to(maps.dtype).reshape(maps.shape)

@@ -41,7 +41,9 @@ class PadCrop:
         return padded[sample, channel, rows, columns]
 
 
-@augmentation("cutout", source="DeVries and Taylor, arXiv 1708.04552, by way of OpenOOD v1.5 cutout_preprocessor.py")
+@augmentation(
+    "cutout", source="DeVries and Taylor, arXiv 1708.04552, by way of OpenOOD v1.5 cutout_preprocessor.py"
+)
 class Cutout:
     """Set `holes` squares of `length` pixels in each image to `fill`, centred anywhere and cut off at the border.
 
@@ -49,7 +51,11 @@ class Cutout:
     """
 
     def __init__(
-        self, *, length: PositiveInt = 16, holes: PositiveInt = 1, fill: Annotated[float, Field(ge=0, le=1)] = 0.0
+        self,
+        *,
+        length: PositiveInt = 16,
+        holes: PositiveInt = 1,
+        fill: Annotated[float, Field(ge=0, le=1)] = 0.0,
     ) -> None:
         self.length, self.holes, self.fill = length, holes, fill
 
@@ -60,7 +66,9 @@ class Cutout:
             inside = torch.ones_like(kept)
             for size, axis in ((height, 2), (width, 3)):
                 centre = torch.randint(0, size, (n, 1, 1, 1), generator=rng, device=inputs.device)
-                place = torch.arange(size, device=inputs.device).view([-1 if d == axis else 1 for d in range(4)])
+                place = torch.arange(size, device=inputs.device).view(
+                    [-1 if d == axis else 1 for d in range(4)]
+                )
                 inside = inside & (place >= centre - self.length // 2) & (place < centre + self.length // 2)
             kept &= ~inside
         return torch.where(kept, inputs, self.fill)

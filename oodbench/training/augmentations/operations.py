@@ -15,7 +15,11 @@ Operation = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
 def operate(
-    images: Tensor, names: Sequence[str], strengths: Sequence[float], rng: torch.Generator, mode: str = "nearest"
+    images: Tensor,
+    names: Sequence[str],
+    strengths: Sequence[float],
+    rng: torch.Generator,
+    mode: str = "nearest",
 ) -> Tensor:
     """Each image through its own operation with its own strength; all geometric ones share one resampling."""
     out = images.clone()
@@ -126,7 +130,9 @@ def equalize(images: Tensor) -> Tensor:
     histogram = torch.zeros(n * c, 256, dtype=torch.int64, device=images.device).scatter_add_(
         1, grey, torch.ones_like(grey)
     )
-    brightest = torch.where(histogram > 0, torch.arange(256, device=images.device), 0).amax(dim=1, keepdim=True)
+    brightest = torch.where(histogram > 0, torch.arange(256, device=images.device), 0).amax(
+        dim=1, keepdim=True
+    )
     step = (height * width - histogram.gather(1, brightest)) // 255
     darker = histogram.cumsum(dim=1) - histogram
     table = ((darker + step // 2) // step.clamp(min=1)).clamp(max=255)

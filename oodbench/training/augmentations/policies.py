@@ -107,7 +107,11 @@ class Levels:
             return sign * int((width if name == "translate-x" else height) / 3 * share)
         if name in _ENHANCE:
             return 0.1 + 1.8 * share
-        whole = {"rotate": sign * int(30 * share), "posterize": 4 - int(4 * share), "solarize": 256 - int(256 * share)}
+        whole = {
+            "rotate": sign * int(30 * share),
+            "posterize": 4 - int(4 * share),
+            "solarize": 256 - int(256 * share),
+        }
         return whole.get(name, 0.0)
 
     def __call__(self, images: Tensor, active: Sequence[bool], rng: torch.Generator) -> Tensor:
@@ -115,14 +119,18 @@ class Levels:
         names, signs = drawn(self.names, len(images), rng)
         names = [n if a else "identity" for n, a in zip(names, active, strict=True)]
         level = torch.rand(len(images), generator=rng, device=rng.device) * (self.severity - 0.1) + 0.1
-        values = [self.strength(*v, *images.shape[-2:]) for v in zip(names, signs, level.tolist(), strict=True)]
+        values = [
+            self.strength(*v, *images.shape[-2:]) for v in zip(names, signs, level.tolist(), strict=True)
+        ]
         return operate(images, names, values, rng, "bilinear")
 
 
 Severity = Annotated[float, Field(gt=0.1, le=10)]
 
 
-@augmentation("augmix", source="Hendrycks et al., ICLR 2020; cifar.py and augmentations.py of google-research/augmix")
+@augmentation(
+    "augmix", source="Hendrycks et al., ICLR 2020; cifar.py and augmentations.py of google-research/augmix"
+)
 class AugMix:
     """AugMix: (1 - m) x + m sum_i w_i chain_i(x), w ~ Dirichlet(1), m ~ U(0, 1); each of `chains` chains is 1 to 3 random operations.
 
@@ -130,7 +138,9 @@ class AugMix:
     the method `augmix`.
     """
 
-    def __init__(self, *, severity: Severity = 3.0, chains: PositiveInt = 3, all_operations: bool = False) -> None:
+    def __init__(
+        self, *, severity: Severity = 3.0, chains: PositiveInt = 3, all_operations: bool = False
+    ) -> None:
         self.levels, self.chains = Levels(severity, all_operations), chains
 
     def __call__(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
@@ -147,7 +157,9 @@ class AugMix:
         return torch.lerp(inputs, mixed, share.to(inputs.dtype)).clamp(0, 1)
 
 
-@augmentation("pixmix", source="Hendrycks et al., CVPR 2022; cifar.py and pixmix_utils.py of andyzoujm/pixmix")
+@augmentation(
+    "pixmix", source="Hendrycks et al., CVPR 2022; cifar.py and pixmix_utils.py of andyzoujm/pixmix"
+)
 class PixMix:
     """PixMix: up to `rounds` times an image is mixed, by adding or multiplying, with a structured picture or an augmented copy of
     itself.
@@ -183,7 +195,9 @@ class PixMix:
 
         def power() -> Tensor:
             # U^(1 / beta) ~ Beta(beta, 1), and one less it ~ Beta(1, beta)
-            return torch.rand(n, 1, 1, 1, generator=rng, device=inputs.device, dtype=inputs.dtype) ** (1 / self.beta)
+            return torch.rand(n, 1, 1, 1, generator=rng, device=inputs.device, dtype=inputs.dtype) ** (
+                1 / self.beta
+            )
 
         everyone = [True] * n
         mixed = torch.where(even(), self.levels(inputs, everyone, rng), inputs)
@@ -196,7 +210,9 @@ class PixMix:
             added = (a * (2 * mixed - 1) + b * (2 * other - 1) + 1) / 2
             # the log keeps the power of a black pixel finite
             multiplied = (
-                ((2 * mixed) ** a) * torch.exp((b * (2 * other).clamp(min=1e-37).log()).clamp(max=math.log(1e30))) / 2
+                ((2 * mixed) ** a)
+                * torch.exp((b * (2 * other).clamp(min=1e-37).log()).clamp(max=math.log(1e30)))
+                / 2
             )
             result = torch.where(even(), added, multiplied).clamp(0, 1)
             mixed = torch.where(rounds > number, result, mixed)

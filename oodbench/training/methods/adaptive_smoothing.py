@@ -55,7 +55,9 @@ class ZipfLabelSmoothing(Method):
         rest = logits[others].view(len(logits), -1)
         share = 1 / torch.arange(1, rest.shape[1] + 1, device=rest.device, dtype=rest.dtype)
         share = share / share.sum()
-        ranked = torch.log_softmax(rest, dim=1).gather(1, rest.detach().argsort(dim=1, descending=True, stable=True))
+        ranked = torch.log_softmax(rest, dim=1).gather(
+            1, rest.detach().argsort(dim=1, descending=True, stable=True)
+        )
         divergence = (share * (share.log() - ranked)).sum(dim=1)
         return cross_entropy(logits, labels, reduction="none") + self.lam * divergence
 
@@ -71,7 +73,9 @@ class OnlineLabelSmoothing(Method):
     the paper's once per epoch.
     """
 
-    def __init__(self, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5, updates: PositiveInt = 20) -> None:
+    def __init__(
+        self, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5, updates: PositiveInt = 20
+    ) -> None:
         self.alpha, self.updates = alpha, updates
 
     def setup(self, network: Network) -> None:
@@ -86,12 +90,16 @@ class OnlineLabelSmoothing(Method):
         state = memory(network, "online_label_smoothing")
         self._turn(state, int(batch.progress * self.updates))
         logits = network(batch.inputs)
-        soft = -(state["targets"][batch.labels].to(logits.dtype) * torch.log_softmax(logits, dim=1)).sum(dim=1)
+        soft = -(state["targets"][batch.labels].to(logits.dtype) * torch.log_softmax(logits, dim=1)).sum(
+            dim=1
+        )
         hard = cross_entropy(logits, batch.labels, reduction="none")
         if network.training:
             with torch.no_grad():
                 right = (logits.argmax(dim=1) == batch.labels).to(state["sums"].dtype).unsqueeze(1)
-                state["sums"].index_add_(0, batch.labels, torch.softmax(logits, dim=1).to(right.dtype) * right)
+                state["sums"].index_add_(
+                    0, batch.labels, torch.softmax(logits, dim=1).to(right.dtype) * right
+                )
                 state["counts"].index_add_(0, batch.labels, right)
         return (self.alpha * hard + (1 - self.alpha) * soft).mean()
 
@@ -100,7 +108,9 @@ class OnlineLabelSmoothing(Method):
         """When a new period has begun, what was gathered becomes the target; without waiting for an accelerator."""
         begun = state["period"] != period
         ready = begun & (state["counts"] > 0)
-        state["targets"].copy_(torch.where(ready, state["sums"] / state["counts"].clamp(min=1), state["targets"]))
+        state["targets"].copy_(
+            torch.where(ready, state["sums"] / state["counts"].clamp(min=1), state["targets"])
+        )
         for name in ("sums", "counts"):
             state[name].mul_((~begun).float())
         state["period"].fill_(period)

@@ -29,5 +29,3 @@ class LabelSmoothing(Method):
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(logits, labels, reduction="none", label_smoothing=self.epsilon)
-
-

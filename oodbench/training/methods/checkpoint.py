@@ -79,12 +79,16 @@ def _read_state(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"checkpoint {file}: cannot be read as a state dict ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"checkpoint {file}: cannot be read as a state dict ({str(error).splitlines()[0]})"
+        ) from None
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise UserError(f"checkpoint {file}: should hold a state dict {{name: tensor}}, got {type(loaded).__name__}")
+        raise UserError(
+            f"checkpoint {file}: should hold a state dict {{name: tensor}}, got {type(loaded).__name__}"
+        )
     return loaded
 
 
@@ -113,7 +117,3 @@ def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, T
                 for k, v in named.items()
             }
     return named
-
-
-
-

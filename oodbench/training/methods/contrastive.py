@@ -69,7 +69,11 @@ def moved(prototypes: Tensor, units: Tensor, labels: Tensor, decay: float) -> Te
 
     Classes do not meet, so the first samples of all classes take their turn together, then the second ones, and so on.
     """
-    turns = torch.nn.functional.one_hot(labels, len(prototypes)).cumsum(dim=0).gather(1, labels.unsqueeze(1))[:, 0]
+    turns = (
+        torch.nn.functional.one_hot(labels, len(prototypes))
+        .cumsum(dim=0)
+        .gather(1, labels.unsqueeze(1))[:, 0]
+    )
     for turn in range(1, int(turns.max()) + 1):
         now = (turns == turn).nonzero()[:, 0]
         y = labels[now]
@@ -106,7 +110,9 @@ class _Prototypes(Method):
 
     def setup(self, network: Network) -> None:
         network.add_module(f"{self.name}_projection", projection(width(self.name, network), self.width))
-        network.add_module(f"{self.name}_state", Buffers(prototypes=torch.zeros(network.task.classes, self.width)))
+        network.add_module(
+            f"{self.name}_state", Buffers(prototypes=torch.zeros(network.task.classes, self.width))
+        )
 
     def terms(self, network: Network, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Compactness and dispersion, the prototypes moved."""
@@ -115,7 +121,9 @@ class _Prototypes(Method):
         prototypes = moved(kept.clone(), units, labels, self.decay)
         if network.training:
             kept.copy_(prototypes.detach())
-        return compactness(units, prototypes, labels, self.temperature), dispersion(prototypes, self.temperature)
+        return compactness(units, prototypes, labels, self.temperature), dispersion(
+            prototypes, self.temperature
+        )
 
 
 @method("cider", source="Ming et al., ICLR 2023, by way of OpenOOD v1.5 cider_trainer.py and cider_net.py")
@@ -142,7 +150,10 @@ class CIDER(_Prototypes):
         return self.weight * compact + disperse + classifier(network, features, batch)
 
 
-@method("npos", source="Tao et al., ICLR 2023, by way of OpenOOD v1.5 npos_trainer.py, npos_net.py and train_npos.yml")
+@method(
+    "npos",
+    source="Tao et al., ICLR 2023, by way of OpenOOD v1.5 npos_trainer.py, npos_net.py and train_npos.yml",
+)
 class NPOS(_Prototypes):
     """NPOS: compactness + dispersion_weight * dispersion (as CIDER's) + outlier_weight * binary cross-entropy of known features against
     outliers.
@@ -164,7 +175,11 @@ class NPOS(_Prototypes):
         step: PositiveFloat = 0.1,
     ) -> None:  # fmt: skip
         super().__init__(temperature, decay, width)
-        limits = [("k", k, "size", size), ("border", border, "size", size), ("picks", picks, "border", border)]
+        limits = [
+            ("k", k, "size", size),
+            ("border", border, "size", size),
+            ("picks", picks, "border", border),
+        ]
         limits += [("kept", kept, "draws", draws)]
         wrong = [(f"npos.{a}", f"should be at most {b} ({n}), got {m}") for a, m, b, n in limits if m > n]
         if wrong:

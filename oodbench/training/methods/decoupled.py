@@ -16,7 +16,9 @@ from oodbench.core.network import Network
 from oodbench.core.registry import method
 from oodbench.training.methods.shared import Buffers, memory, width
 
-_EARLY = 0.2  # share of the centre term's weight in its first tenth of training: 0.001 of 0.005 in the code read
+_EARLY = (
+    0.2  # share of the centre term's weight in its first tenth of training: 0.001 of 0.005 in the code read
+)
 
 
 class Bodies(nn.Module):

@@ -11,7 +11,8 @@ from oodbench.core.registry import method
 
 
 @method(
-    "ensemble", source="Lakshminarayanan et al., NeurIPS 2017 (deep ensembles); torch-uncertainty 0.13 deep ensembles"
+    "ensemble",
+    source="Lakshminarayanan et al., NeurIPS 2017 (deep ensembles); torch-uncertainty 0.13 deep ensembles",
 )
 class Ensemble(Method):
     """Deep ensemble: `members` networks trained by `of` from different seeds; its logits are the log of their mean probability.
@@ -22,5 +23,7 @@ class Ensemble(Method):
 
     provides: ClassVar[Literal["loss", "weights", "outputs", "members"]] = "members"
 
-    def __init__(self, *, of: Method = cast(Method, "cross-entropy"), members: Annotated[int, Field(ge=2)] = 5) -> None:  # noqa: B008 - a nested component
+    def __init__(
+        self, *, of: Method = cast(Method, "cross-entropy"), members: Annotated[int, Field(ge=2)] = 5
+    ) -> None:  # noqa: B008 - a nested component
         self.of, self.members = of, members

@@ -14,7 +14,10 @@ from oodbench.core.registry import method
 from oodbench.training.methods.shared import CROSS_ENTROPY, Buffers, memory, require_criterion, width
 
 
-@method("rotation", source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_trainer.py and rot_net.py")
+@method(
+    "rotation",
+    source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_trainer.py and rot_net.py",
+)
 class Rotation(Method):
     """Rotation prediction: L(x, y) + cross-entropy of which of four quarter turns an image was given, mean over all four turns of all
     images.
@@ -42,7 +45,8 @@ class Rotation(Method):
 
 
 @method(
-    "confidence-branch", source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_trainer.py"
+    "confidence-branch",
+    source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_trainer.py",
 )
 class ConfidenceBranch(Method):
     """Learnt confidence c = sigmoid(a): -log(c p_y + 1 - c) - lam * log c, means over the batch; half of the samples get no hint (c = 1
@@ -100,7 +104,11 @@ class ARPL(Method):
     """
 
     def __init__(
-        self, *, weight: NonNegativeFloat = 0.1, temperature: PositiveFloat = 1.0, margin: NonNegativeFloat = 1.0
+        self,
+        *,
+        weight: NonNegativeFloat = 0.1,
+        temperature: PositiveFloat = 1.0,
+        margin: NonNegativeFloat = 1.0,
     ) -> None:
         self.weight, self.temperature, self.margin = weight, temperature, margin
 

@@ -57,7 +57,11 @@ class CutMix(Wrapper):
     """
 
     def __init__(
-        self, *, beta: PositiveFloat = 1.0, p: Annotated[float, Field(ge=0, le=1)] = 0.5, of: Method = CROSS_ENTROPY
+        self,
+        *,
+        beta: PositiveFloat = 1.0,
+        p: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        of: Method = CROSS_ENTROPY,
     ) -> None:
         super().__init__(of)
         self.beta, self.p = beta, p
@@ -97,7 +101,10 @@ class RegMixup(Wrapper):
         return mixed_loss(self.of, network, twice, twice.inputs, labels, share)
 
 
-@method("adversarial", source="Madry et al., ICLR 2018, by way of CIFAR10/train_pgd.py of locuslab/fast_adversarial")
+@method(
+    "adversarial",
+    source="Madry et al., ICLR 2018, by way of CIFAR10/train_pgd.py of locuslab/fast_adversarial",
+)
 class Adversarial(Wrapper):
     """Adversarial training: the loss of `of` at inputs that projected gradient ascent of the cross-entropy has moved.
 

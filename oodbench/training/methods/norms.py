@@ -15,7 +15,8 @@ from oodbench.training.methods.shared import CROSS_ENTROPY, require_criterion, w
 
 
 @method(
-    "logitnorm", source="Wei et al., ICML 2022; OpenOOD v1.5 logitnorm_trainer.py; pytorch-ood 0.4 loss/logitnorm.py"
+    "logitnorm",
+    source="Wei et al., ICML 2022; OpenOOD v1.5 logitnorm_trainer.py; pytorch-ood 0.4 loss/logitnorm.py",
 )
 class LogitNorm(Method):
     """The criterion `of` on logits of constant norm: z / (tau * (||z||_2 + 1e-7)). Inference uses the plain logits.
@@ -32,7 +33,9 @@ class LogitNorm(Method):
         self.of.setup(network)
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.of.criterion(logits / (self.tau * (vector_norm(logits, dim=1, keepdim=True) + 1e-7)), labels)
+        return self.of.criterion(
+            logits / (self.tau * (vector_norm(logits, dim=1, keepdim=True) + 1e-7)), labels
+        )
 
 
 @method("elogitnorm", source="Ding et al., arXiv 2504.11434; elogitnorm_loss.py of limchaos/ELogitNormOOD")
@@ -143,7 +146,8 @@ class Cosines(nn.Module):
 
 
 @method(
-    "godin", source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_net.py and godin_trainer.py (cosine variant)"
+    "godin",
+    source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_net.py and godin_trainer.py (cosine variant)",
 )
 class GODIN(Method):
     """Generalised ODIN: cross-entropy of h_c(f) / g(f); h_c = cos(f, w_c), g = sigmoid(batch norm(a f + b)) in the further head ``godin``.

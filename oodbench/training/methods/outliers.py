@@ -78,7 +78,12 @@ class EnergyBounded(Exposed):
     """
 
     def __init__(
-        self, *, alpha: NonNegativeFloat = 0.1, m_in: float = -25.0, m_out: float = -7.0, of: Method = CROSS_ENTROPY
+        self,
+        *,
+        alpha: NonNegativeFloat = 0.1,
+        m_in: float = -25.0,
+        m_out: float = -7.0,
+        of: Method = CROSS_ENTROPY,
     ) -> None:
         super().__init__(of=of)
         self.alpha, self.m_in, self.m_out = alpha, m_in, m_out
@@ -99,7 +104,9 @@ class EntropicOpenSet(WithOutliers):
         return torch.cat([cross_entropy(inside, batch.labels, reduction="none"), to_uniform(outside)]).mean()
 
 
-@method("objectosphere", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/objectosphere.py")
+@method(
+    "objectosphere", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/objectosphere.py"
+)
 class Objectosphere(WithOutliers):
     """Objectosphere loss: entropic open-set loss + alpha * (relu(xi - ||f||_2)^2 for known, ||f||_2^2 for outliers), one mean over all.
 
@@ -118,7 +125,9 @@ class Objectosphere(WithOutliers):
         return torch.cat([known, unknown]).mean()
 
 
-@method("background-class", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/background.py")
+@method(
+    "background-class", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/background.py"
+)
 class BackgroundClass(WithOutliers):
     """Cross-entropy over the known classes and one more, the background, which is the label of outliers; one mean over all samples.
 
@@ -136,7 +145,9 @@ class BackgroundClass(WithOutliers):
         return cross_entropy(logits, torch.cat([batch.labels, background]))
 
 
-@method("mixoe", source="Zhang et al., WACV 2023, by way of OpenOOD v1.5 mixoe_trainer.py and train_mixoe.yml")
+@method(
+    "mixoe", source="Zhang et al., WACV 2023, by way of OpenOOD v1.5 mixoe_trainer.py and train_mixoe.yml"
+)
 class MixOE(Exposed):
     """MixOE: L(known) + lam * (s L(mixed, y) + (1 - s) * cross-entropy to uniform of mixed), s ~ Beta(alpha, beta) once per batch.
 
@@ -160,7 +171,9 @@ class MixOE(Exposed):
             mixed = share * x + (1 - share) * other
         known = self.of.criterion(network(x), batch.labels).mean()
         logits = network(mixed)
-        soft = share * self.of.criterion(logits, batch.labels).mean() + (1 - share) * to_uniform(logits).mean()
+        soft = (
+            share * self.of.criterion(logits, batch.labels).mean() + (1 - share) * to_uniform(logits).mean()
+        )
         return known + self.lam * soft
 
 

@@ -27,7 +27,9 @@ class MaxSup(Method):
 
     def criterion(self, logits: Tensor, labels: Tensor, progress: float = 0.0) -> Tensor:
         alpha = self.alpha + (self.alpha_end - self.alpha) * progress
-        return cross_entropy(logits, labels, reduction="none") + alpha * (logits.amax(dim=1) - logits.mean(dim=1))
+        return cross_entropy(logits, labels, reduction="none") + alpha * (
+            logits.amax(dim=1) - logits.mean(dim=1)
+        )
 
     def loss(self, network: Network, batch: Batch) -> Tensor:
         return self.criterion(network(batch.inputs), batch.labels, batch.progress).mean()
@@ -42,7 +44,9 @@ class MbLS(Method):
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         gaps = logits.amax(dim=1, keepdim=True) - logits
-        return cross_entropy(logits, labels, reduction="none") + self.alpha * (gaps - self.margin).relu().mean(dim=1)
+        return cross_entropy(logits, labels, reduction="none") + self.alpha * (
+            gaps - self.margin
+        ).relu().mean(dim=1)
 
 
 @method(

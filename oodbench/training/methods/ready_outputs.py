@@ -30,7 +30,9 @@ class ReadyOutputs(Method):
         self.folder = folder
 
     def _file(self, name: str) -> Path | None:
-        return next((f for s in (".npz", ".safetensors") if (f := self.folder / f"{name}{s}").is_file()), None)
+        return next(
+            (f for s in (".npz", ".safetensors") if (f := self.folder / f"{name}{s}").is_file()), None
+        )
 
     def _found(self, name: str) -> Path:
         file = self._file(name)
@@ -53,7 +55,9 @@ class ReadyOutputs(Method):
         file = self._found(name)
         arrays = _read_arrays(file)
         if "logits" not in arrays:
-            raise UserError(f"outputs {file}: 'logits' is missing; there: {', '.join(sorted(arrays)) or 'nothing'}")
+            raise UserError(
+                f"outputs {file}: 'logits' is missing; there: {', '.join(sorted(arrays)) or 'nothing'}"
+            )
         head_file = self._file("head")
         head_arrays = arrays if head_file is None or "head.weight" in arrays else _read_arrays(head_file)
         weight = head_arrays.get("head.weight", head_arrays.get("weight"))
@@ -80,7 +84,9 @@ class ReadyOutputs(Method):
         if weight is not None and features is not None:
             if weight.shape != (classes, features.shape[1]):
                 want = (classes, features.shape[1])
-                raise UserError(f"outputs {file}: head.weight should have the shape {want}, got {tuple(weight.shape)}")
+                raise UserError(
+                    f"outputs {file}: head.weight should have the shape {want}, got {tuple(weight.shape)}"
+                )
             head = Head(weight.float(), torch.zeros(len(weight)) if bias is None else bias.float())
         extras = {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")}
         for what, values in (("logits", logits), ("features", features)):

@@ -31,14 +31,19 @@ def require_criterion(name: str, of: Method) -> None:
         )
 
 
-def mixed_loss(of: Method, network: Network, batch: Batch, inputs: Tensor, other: Tensor, share: Tensor) -> Tensor:
+def mixed_loss(
+    of: Method, network: Network, batch: Batch, inputs: Tensor, other: Tensor, share: Tensor
+) -> Tensor:
     """share * loss(inputs, labels) + (1 - share) * loss(inputs, other labels), by the method `of`.
 
     One forward pass where `of` is a criterion of logits and labels; two for any other method.
     """
     if has_criterion(of):
         logits = network(inputs)
-        return share * of.criterion(logits, batch.labels).mean() + (1 - share) * of.criterion(logits, other).mean()
+        return (
+            share * of.criterion(logits, batch.labels).mean()
+            + (1 - share) * of.criterion(logits, other).mean()
+        )
     first, second = batch._replace(inputs=inputs), batch._replace(inputs=inputs, labels=other)
     return share * of.loss(network, first) + (1 - share) * of.loss(network, second)
 
@@ -80,7 +85,9 @@ class Queues(nn.Module):
     def __init__(self, classes: int, size: int, features: int) -> None:
         super().__init__()
         self.size = size
-        self.register_buffer("rows", torch.zeros(classes, size + 1, features))  # the last row takes what does not fit
+        self.register_buffer(
+            "rows", torch.zeros(classes, size + 1, features)
+        )  # the last row takes what does not fit
         self.register_buffer("pushed", torch.zeros(classes, dtype=torch.int64))
 
     @torch.no_grad()
@@ -113,5 +120,7 @@ def memory(network: Network, name: str) -> Buffers:
 def width(name: str, network: Network) -> int:
     """Number of features of a network that still has its linear head; a method that replaces or reads it refuses any other."""
     if type(network.head) is not nn.Linear:
-        raise NotApplicable(f"method {name!r} needs a network with a linear head, got {type(network.head).__name__}")
+        raise NotApplicable(
+            f"method {name!r} needs a network with a linear head, got {type(network.head).__name__}"
+        )
     return network.head.in_features

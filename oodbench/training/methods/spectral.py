@@ -59,7 +59,10 @@ class SoftSpectralNorm(nn.Module):
         return weight / (s / self.coefficient).clamp(min=1)
 
 
-@method("ddu", source="Mukhoti et al., CVPR 2023; net/spectral_normalization and net/resnet.py of omegafragger/DDU")
+@method(
+    "ddu",
+    source="Mukhoti et al., CVPR 2023; net/spectral_normalization and net/resnet.py of omegafragger/DDU",
+)
 class DDU(Method):
     """Deep deterministic uncertainty: the loss of `of` on a network whose body's layers are softly spectrally normalised.
 

@@ -50,7 +50,13 @@ class VOS(Method):
         self, *, alpha: NonNegativeFloat = 0.1, size: PositiveInt = 1000, draws: PositiveInt = 10_000,
         select: PositiveInt = 1, start: Annotated[float, Field(ge=0, le=1)] = 0.0,
     ) -> None:  # fmt: skip
-        self.alpha, self.size, self.draws, self.select, self.start = alpha, size, draws, min(select, draws), start
+        self.alpha, self.size, self.draws, self.select, self.start = (
+            alpha,
+            size,
+            draws,
+            min(select, draws),
+            start,
+        )
 
     def setup(self, network: Network) -> None:
         classes = network.task.classes
@@ -65,7 +71,9 @@ class VOS(Method):
         spread = torch.linalg.cholesky(centred.T @ centred / len(centred) + ridge).to(known.dtype)
         found = []
         for mean in means:
-            noise = torch.randn(self.draws, known.shape[2], generator=rng, device=known.device, dtype=known.dtype)
+            noise = torch.randn(
+                self.draws, known.shape[2], generator=rng, device=known.device, dtype=known.dtype
+            )
             # one covariance: the density falls with the norm of the noise
             farthest = noise.square().sum(dim=1).topk(self.select).indices
             found.append(mean + noise[farthest] @ spread.T)

@@ -48,7 +48,11 @@ def vgg32(task: Task, *, features: PositiveInt = 128, dropout: Share = 0.2) -> N
     for number, widths in enumerate([(64, 64, 128), (128, 128, 128), (128, 128, features)], start=1):
         layers: list[nn.Module] = [nn.Dropout2d(dropout)]
         for width, stride in zip(widths, (1, 1, 2), strict=True):
-            layers += [nn.Conv2d(inside, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(inside, width, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.2),
+            ]
             inside = width
         body.add_module(f"block{number}", nn.Sequential(*layers))
     body.add_module("pool", nn.AdaptiveAvgPool2d(1))
@@ -58,7 +62,9 @@ def vgg32(task: Task, *, features: PositiveInt = 128, dropout: Share = 0.2) -> N
             nn.init.normal_(module.weight, 0.0, 0.05)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
-    return Network(task, body, nn.Linear(features, task.classes, bias=False), [f"body.block{i}" for i in (1, 2, 3)])
+    return Network(
+        task, body, nn.Linear(features, task.classes, bias=False), [f"body.block{i}" for i in (1, 2, 3)]
+    )
 
 
 class WideBlock(nn.Module):
@@ -81,9 +87,12 @@ class WideBlock(nn.Module):
 
 
 @network(
-    "wide-resnet", source="Zagoruyko and Komodakis, BMVC 2016, by way of xternalz/WideResNet-pytorch (wideresnet.py)"
+    "wide-resnet",
+    source="Zagoruyko and Komodakis, BMVC 2016, by way of xternalz/WideResNet-pytorch (wideresnet.py)",
 )
-def wide_resnet(task: Task, *, depth: PositiveInt = 40, width: PositiveInt = 2, dropout: Share = 0.0) -> Network:
+def wide_resnet(
+    task: Task, *, depth: PositiveInt = 40, width: PositiveInt = 2, dropout: Share = 0.0
+) -> Network:
     """Wide residual network for small images, WRN-`depth`-`width` (40-2, 28-10); 64 x `width` features."""
     count, rest = divmod(depth - 4, 6)
     if rest or count < 1:
@@ -115,8 +124,12 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.dropout(self.conv2(torch.relu(self.bn2(out))))], dim=1)
 
 
-@network("densenet-bc", source="Huang et al., CVPR 2017, by way of OpenOOD v1.5 (openood/networks/densenet.py)")
-def densenet_bc(task: Task, *, depth: PositiveInt = 100, growth: PositiveInt = 12, dropout: Share = 0.0) -> Network:
+@network(
+    "densenet-bc", source="Huang et al., CVPR 2017, by way of OpenOOD v1.5 (openood/networks/densenet.py)"
+)
+def densenet_bc(
+    task: Task, *, depth: PositiveInt = 100, growth: PositiveInt = 12, dropout: Share = 0.0
+) -> Network:
     """DenseNet-BC for small images, `depth` layers of `growth` channels (100, 12): bottlenecks, channels halved at each transition."""
     count, rest = divmod(depth - 4, 6)
     if rest or count < 1:
@@ -129,7 +142,8 @@ def densenet_bc(task: Task, *, depth: PositiveInt = 100, growth: PositiveInt = 1
     body = nn.Sequential(OrderedDict(conv1=nn.Conv2d(task.shape[0], inside, 3, 1, 1, bias=False)))
     for number in (1, 2, 3):
         body.add_module(
-            f"block{number}", nn.Sequential(*(DenseLayer(inside + i * growth, growth, dropout) for i in range(count)))
+            f"block{number}",
+            nn.Sequential(*(DenseLayer(inside + i * growth, growth, dropout) for i in range(count))),
         )
         inside += count * growth
         if number < 3:

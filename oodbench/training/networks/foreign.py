@@ -54,7 +54,9 @@ def split(task: Task, module: nn.Module, who: str) -> Network:
         parent, _, last = name.rpartition(".")
         setattr(module.get_submodule(parent), last, nn.Identity())
         if features.ndim != 2 or not torch.equal(module(images), features):
-            raise UserError(f"network {who}: without the layer {name!r} it does not give that layer's inputs (N, D)")
+            raise UserError(
+                f"network {who}: without the layer {name!r} it does not give that layer's inputs (N, D)"
+            )
         head = _plain(last_layer)
         if not torch.allclose(head(features), logits, rtol=1e-4, atol=1e-5):
             raise UserError(
@@ -129,14 +131,20 @@ def from_torchvision(task: Task, *, model: str, weights: str | None = None) -> N
         return split(task, torchvision.models.get_model(model, weights=None, num_classes=task.classes), who)
     known = {w.name: w for w in torchvision.models.get_model_weights(model)}
     if weights not in known:
-        raise UserError(f"network 'torchvision': model {model!r} has no weights {weights!r}; there: {', '.join(known)}")
+        raise UserError(
+            f"network 'torchvision': model {model!r} has no weights {weights!r}; there: {', '.join(known)}"
+        )
     chosen = known[weights]
     try:
         made = torchvision.models.get_model(model, weights=chosen)
     except OSError as error:
-        raise UserError(f"network {who}: its weights could not be fetched from {chosen.url} ({error})") from None
+        raise UserError(
+            f"network {who}: its weights could not be fetched from {chosen.url} ({error})"
+        ) from None
     preset = chosen.transforms()
-    return _for_classes(split(task._replace(mean=tuple(preset.mean), std=tuple(preset.std)), made, who), task.classes)
+    return _for_classes(
+        split(task._replace(mean=tuple(preset.mean), std=tuple(preset.std)), made, who), task.classes
+    )
 
 
 @network("timm", source="timm.create_model")
@@ -148,7 +156,9 @@ def from_timm(task: Task, *, model: str, pretrained: bool = False, options: dict
     try:
         timm: Any = importlib.import_module("timm")
     except ImportError:
-        raise UserError("network 'timm' needs the package timm, which is not installed; pip install timm") from None
+        raise UserError(
+            "network 'timm' needs the package timm, which is not installed; pip install timm"
+        ) from None
     who = f"'timm' ({model})"
     if not timm.is_model(model):
         raise UserError(
@@ -183,14 +193,19 @@ def vit_small_32(
         raise NotApplicable(f"network 'vit-small-32': dim={dim} should be a multiple of heads={heads}")
     from torchvision.models import VisionTransformer
 
-    body: Any = VisionTransformer(height, patch, depth, heads, dim, 4 * dim, dropout, num_classes=task.classes)
+    body: Any = VisionTransformer(
+        height, patch, depth, heads, dim, 4 * dim, dropout, num_classes=task.classes
+    )
     body.conv_proj = nn.Conv2d(channels, dim, patch, patch)
     nn.init.trunc_normal_(body.conv_proj.weight, std=(1 / (channels * patch * patch)) ** 0.5)
     nn.init.zeros_(body.conv_proj.bias)
     body.heads = nn.Identity()
     # torchvision's own head begins at zero, through which no gradient reaches the body in the first step
     return Network(
-        task, body, nn.Linear(dim, task.classes), [f"body.encoder.layers.encoder_layer_{i}" for i in range(depth)]
+        task,
+        body,
+        nn.Linear(dim, task.classes),
+        [f"body.encoder.layers.encoder_layer_{i}" for i in range(depth)],
     )
 
 

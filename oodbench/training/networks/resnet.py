@@ -72,7 +72,9 @@ def _small(task: Task, block: type[BasicBlock] | type[Bottleneck], counts: list[
         body.add_module(f"layer{number + 1}", nn.Sequential(*blocks))
     body.add_module("pool", nn.AdaptiveAvgPool2d(1))
     body.add_module("flatten", nn.Flatten())
-    return Network(task, body, nn.Linear(inside, task.classes), [f"body.layer{i}" for i in range(1, len(counts) + 1)])
+    return Network(
+        task, body, nn.Linear(inside, task.classes), [f"body.layer{i}" for i in range(1, len(counts) + 1)]
+    )
 
 
 _SMALL = "He et al., CVPR 2016, with the CIFAR stem of OpenOOD v1.5 (openood/networks/resnet18_32x32.py)"

@@ -20,7 +20,10 @@ def mlp(task: Task, *, hidden: list[PositiveInt] = [128, 64]) -> Network:  # noq
         layers += [nn.Linear(width, size), nn.ReLU()]
         width = size
     return Network(
-        task, nn.Sequential(*layers), nn.Linear(width, task.classes), [f"body.{i}" for i in range(2, len(layers), 2)]
+        task,
+        nn.Sequential(*layers),
+        nn.Linear(width, task.classes),
+        [f"body.{i}" for i in range(2, len(layers), 2)],
     )
 
 
@@ -29,7 +32,9 @@ def small_cnn(task: Task, *, width: PositiveInt = 32) -> Network:
     """Three 3x3 convolution blocks (batch norm, ReLU; `width`, 2 and 4 times it) with average pooling between, for any input size."""
 
     def block(inside: int, outside: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
+        return nn.Sequential(
+            nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()
+        )
 
     body = nn.Sequential(
         block(task.shape[0], width), nn.AvgPool2d(2, ceil_mode=True), block(width, 2 * width), nn.AvgPool2d(2, ceil_mode=True),

@@ -37,12 +37,16 @@ def write_idx(file: Path, array: np.ndarray) -> None:
     """An IDX file by the format's own description: two zero bytes, the type (8: unsigned byte), dimensions, big-endian sizes, data."""
     file.parent.mkdir(parents=True, exist_ok=True)
     data = (
-        bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+        bytes([0, 0, 8, array.ndim])
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + array.astype(np.uint8).tobytes()
     )
     file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
 
 
-def write_mnist(folder: Path, suffix: str = "", n: int = 40, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def write_mnist(
+    folder: Path, suffix: str = "", n: int = 40, seed: int = 0
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(seed)
     made = {}
     for part in ("train", "t10k"):
@@ -75,7 +79,9 @@ def test_root_stands_for_the_search(tmp_path: Path) -> None:
     write_mnist(tmp_path / "data" / "mnist", seed=1)
     made = write_mnist(tmp_path / "mine", seed=2)
     for root in (tmp_path / "mine",):
-        assert np.array_equal(build({"mnist": {"root": str(root)}})["test"].read([0])[0, 0].numpy(), made["t10k"][0][0])
+        assert np.array_equal(
+            build({"mnist": {"root": str(root)}})["test"].read([0])[0, 0].numpy(), made["t10k"][0][0]
+        )
     write_mnist(tmp_path / "torchvision" / "MNIST" / "raw", seed=2)
     again = build({"mnist": {"root": str(tmp_path / "torchvision")}})["test"]
     assert again.digest == build({"mnist": {"root": str(tmp_path / "mine")}})["test"].digest
@@ -105,7 +111,8 @@ def test_a_damaged_idx_file_is_named(tmp_path: Path) -> None:
     images = folder / "t10k-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-5])
     with pytest.raises(
-        UserError, match=r"t10k-images-idx3-ubyte: header says 40x28x28, 31376 bytes, but the file holds 31371"
+        UserError,
+        match=r"t10k-images-idx3-ubyte: header says 40x28x28, 31376 bytes, but the file holds 31371",
     ):
         build("mnist")["test"]
     images.write_bytes(b"hello")
@@ -157,7 +164,13 @@ def _write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch, n: int = 20) -> 
         made[name] = rng.integers(0, 256, (n, 3072), dtype=np.uint8)
         with open(folder / name, "wb") as f:
             pickle.dump(
-                {"data": made[name], "labels": [i % 10 for i in range(n)], "batch_label": name, "filenames": []}, f
+                {
+                    "data": made[name],
+                    "labels": [i % 10 for i in range(n)],
+                    "batch_label": name,
+                    "filenames": [],
+                },
+                f,
             )
     with open(folder / "batches.meta", "wb") as f:
         pickle.dump({"label_names": list("abcdefghij")}, f)
@@ -182,7 +195,9 @@ def test_cifar100_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     x = np.random.default_rng(0).integers(0, 256, (200, 3072), dtype=np.uint8)
     for name in ("train", "test"):
         with open(folder / name, "wb") as f:
-            pickle.dump({"data": x, "fine_labels": [i % 100 for i in range(200)], "coarse_labels": [0] * 200}, f)
+            pickle.dump(
+                {"data": x, "fine_labels": [i % 100 for i in range(200)], "coarse_labels": [0] * 200}, f
+            )
     with open(folder / "meta", "wb") as f:
         pickle.dump({"fine_label_names": [str(i) for i in range(100)]}, f)
     data = build("cifar100")
@@ -264,7 +279,9 @@ def test_a_missing_package_is_missing_data_with_its_command(
     from oodbench.data.datasets import packaged
 
     monkeypatch.setattr(packaged, "find_spec", lambda wanted: None)
-    with pytest.raises(MissingData, match=f"'{name}' comes with the Python package {pip}.*pip install {pip}$"):
+    with pytest.raises(
+        MissingData, match=f"'{name}' comes with the Python package {pip}.*pip install {pip}$"
+    ):
         build(name)["test"]
 
 
@@ -300,7 +317,8 @@ def test_textures_are_scikit_images(size: int) -> None:
     name, place = test.ids[-1].split("/")
     top, left = map(int, place.split(","))
     assert np.array_equal(
-        test.read([len(test) - 1])[0, 0].numpy(), getattr(skimage, name)()[top : top + size, left : left + size]
+        test.read([len(test) - 1])[0, 0].numpy(),
+        getattr(skimage, name)()[top : top + size, left : left + size],
     )
     assert set(test.labels.tolist()) == {0, 1, 2}
     with pytest.raises(SpecError, match="at most 128"):
@@ -377,13 +395,18 @@ def write_openood(root: Path, lines: dict[str, list[str]]) -> Path:
     return root
 
 
-CIFAR = ["cifar10/test/airplane/0298.png 0", "cifar10/test/cat/0267.png 3", "cifar10/test/airplane/0001.png 0"]
+CIFAR = [
+    "cifar10/test/airplane/0298.png 0",
+    "cifar10/test/cat/0267.png 3",
+    "cifar10/test/airplane/0001.png 0",
+]
 
 
 @pytest.mark.parametrize("folder", ["data/openood", "data", "elsewhere"])
 def test_openood_lists_keep_their_order_and_labels(tmp_path: Path, folder: str) -> None:
     root = write_openood(
-        tmp_path / folder, {"cifar10/test_cifar10.txt": CIFAR, "cifar10/val_tin.txt": ["tin/val/images/val_2.JPEG -1"]}
+        tmp_path / folder,
+        {"cifar10/test_cifar10.txt": CIFAR, "cifar10/val_tin.txt": ["tin/val/images/val_2.JPEG -1"]},
     )
     at = {"root": str(root)} if folder == "elsewhere" else {}
     known = build({"openood": {"benchmark": "cifar10", "name": "cifar10", "known": True, **at}})
@@ -398,7 +421,10 @@ def test_openood_lists_keep_their_order_and_labels(tmp_path: Path, folder: str) 
         Image.open(root / "images_classic" / tin["val"].ids[0])
     )  # decoded JPEG, compared byte for byte
     assert np.array_equal(tin["val"].read([0])[0].permute(1, 2, 0).numpy(), expected)
-    with pytest.raises(MissingData, match=r"cifar10/train_cifar10 \(benchmark_imglist/.* and images_classic/\).*--datasets cifar-10 "):
+    with pytest.raises(
+        MissingData,
+        match=r"cifar10/train_cifar10 \(benchmark_imglist/.* and images_classic/\).*--datasets cifar-10 ",
+    ):
         known["train"]
 
 
@@ -416,8 +442,14 @@ def test_openood_validation_is_its_list_or_a_tenth_of_train(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("cifar10/test/cat/0267.png", r"test_cifar10.txt:4: should be `path label` with a whole number as label"),
-        ("cifar10/test/cat/0268.png cat", r"test_cifar10.txt:4: should be `path label` with a whole number as label"),
+        (
+            "cifar10/test/cat/0267.png",
+            r"test_cifar10.txt:4: should be `path label` with a whole number as label",
+        ),
+        (
+            "cifar10/test/cat/0268.png cat",
+            r"test_cifar10.txt:4: should be `path label` with a whole number as label",
+        ),
         ("3", r"test_cifar10.txt:4: should be `path label`"),
         (
             "cifar10/test/cat/0267.png 3",
@@ -460,7 +492,9 @@ def test_openoods_real_lists(tmp_path: Path, shared: Path) -> None:
     counts = {}
     for file in sorted((shared / "openood_imglists").glob("*/*.txt")):
         known = file.stem.split("_")[1] == file.parent.name
-        items = list(image_list(file, classes={"cifar10": 10, "cifar100": 100}[file.parent.name] if known else 0))
+        items = list(
+            image_list(file, classes={"cifar10": 10, "cifar100": 100}[file.parent.name] if known else 0)
+        )
         assert not [i for i in items if i.problem]
         assert [i.path for i in items] == [line.split()[0] for line in file.read_text().splitlines()]
         counts[f"{file.parent.name}/{file.stem}"] = len(items)
@@ -505,7 +539,9 @@ def write_tiny(root: Path, sorted_by: str = "annotations") -> Path:
     listed = [(f"val_{i}.JPEG", WNIDS[i % 3]) for i in range(6)]
     if sorted_by == "annotations":
         write_images(top / "val" / "images", [f for f, _ in listed])
-        (top / "val" / "val_annotations.txt").write_text("".join(f"{f}\t{w}\t0\t32\t44\t62\n" for f, w in listed))
+        (top / "val" / "val_annotations.txt").write_text(
+            "".join(f"{f}\t{w}\t0\t32\t44\t62\n" for f, w in listed)
+        )
     else:
         write_images(top / "val" / sorted_by, [f"{w}/{f}" for f, w in listed])
     (top / "wnids.txt").write_text("\n".join(WNIDS) + "\n")
@@ -521,7 +557,9 @@ def test_tiny_imagenet(tmp_path: Path, sorted_by: str) -> None:
     assert labels == {f"val_{i}.JPEG": order.index(WNIDS[i % 3]) for i in range(6)}
     assert data["train"].labels.tolist() == [0] * 9 + [1] * 9 + [2] * 9
     assert data["val"].labels.tolist() == [0, 1, 2]
-    assert all(i.split("/")[0] == order[int(c)] for i, c in zip(data["train"].ids, data["train"].labels, strict=True))
+    assert all(
+        i.split("/")[0] == order[int(c)] for i, c in zip(data["train"].ids, data["train"].labels, strict=True)
+    )
 
 
 def test_tiny_imagenet_with_a_bad_annotation(tmp_path: Path) -> None:
@@ -537,8 +575,12 @@ def write_cub(root: Path) -> Path:
     files = [f"{c + 1:03d}.Bird_{c}/bird_{c}_{i}.jpg" for c in range(3) for i in range(6)]
     write_images(top / "images", files)
     (top / "images.txt").write_text("".join(f"{n} {f}\n" for n, f in enumerate(files, 1)))
-    (top / "image_class_labels.txt").write_text("".join(f"{n} {int(f[:3])}\n" for n, f in enumerate(files, 1)))
-    (top / "train_test_split.txt").write_text("".join(f"{n} {int(n % 3 != 0)}\n" for n, _ in enumerate(files, 1)))
+    (top / "image_class_labels.txt").write_text(
+        "".join(f"{n} {int(f[:3])}\n" for n, f in enumerate(files, 1))
+    )
+    (top / "train_test_split.txt").write_text(
+        "".join(f"{n} {int(n % 3 != 0)}\n" for n, _ in enumerate(files, 1))
+    )
     return top
 
 
@@ -550,7 +592,10 @@ def test_cub(tmp_path: Path) -> None:
     assert data["test"].ids[0] == "001.Bird_0/bird_0_2.jpg"
     labels = (top / "image_class_labels.txt").read_text()
     (top / "image_class_labels.txt").write_text(labels.replace("2 1\n", "2 201\n", 1))
-    with pytest.raises(UserError, match=r"images.txt:2: the class in image_class_labels.txt should be from 1 to 200, is '201'"):
+    with pytest.raises(
+        UserError,
+        match=r"images.txt:2: the class in image_class_labels.txt should be from 1 to 200, is '201'",
+    ):
         build("cub")["test"]
     (top / "image_class_labels.txt").write_text(labels + "3 1\n")
     with pytest.raises(UserError, match=r"image_class_labels.txt:19: image 3 stands there already"):
@@ -571,7 +616,9 @@ def test_aircraft_by_variant(tmp_path: Path) -> None:
     for part, start in (("trainval", 0), ("test", 30)):
         ids = [f"{start + i:07d}" for i in range(30)]
         write_images(top / "images", [f"{i}.jpg" for i in ids])
-        (top / f"images_variant_{part}.txt").write_text("".join(f"{i} {variants[n % 3]}\n" for n, i in enumerate(ids)))
+        (top / f"images_variant_{part}.txt").write_text(
+            "".join(f"{i} {variants[n % 3]}\n" for n, i in enumerate(ids))
+        )
     data = build("aircraft")
     assert data["test"].labels.tolist() == [0, 1, 2] * 10
     assert data["test"].ids[0].endswith("0000030.jpg")
@@ -583,14 +630,18 @@ def test_stanford_cars(tmp_path: Path) -> None:
 
     top = tmp_path / "data" / "stanford-cars" / "stanford_cars"
     fields = [("bbox_x1", "O"), ("class", "O"), ("fname", "O")]
-    for part, listed in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+    for part, listed in (
+        ("train", "devkit/cars_train_annos.mat"),
+        ("test", "cars_test_annos_withlabels.mat"),
+    ):
         names = [f"{i + 1:05d}.jpg" for i in range(20)]
         write_images(top / f"cars_{part}", names)
         table = np.array([[(0, i % 2 + 1, n) for i, n in enumerate(names)]], dtype=fields)
         (top / "devkit").mkdir(parents=True, exist_ok=True)
         savemat(top / listed, {"annotations": table})
     savemat(
-        top / "devkit" / "cars_meta.mat", {"class_names": np.array([["AM General Hummer", "Acura RL"]], dtype=object)}
+        top / "devkit" / "cars_meta.mat",
+        {"class_names": np.array([["AM General Hummer", "Acura RL"]], dtype=object)},
     )
     data = build("stanford-cars")
     assert data["test"].labels.tolist() == [0, 1] * 10
@@ -607,7 +658,11 @@ def test_imagenet_and_its_corrupted_and_second_versions(tmp_path: Path) -> None:
     assert [len(known[s]) for s in ("train", "val")] == [6, 3]
     write_images(data / "imagenetv2-matched-frequency-format-val", ["2/a.jpeg", "10/b.jpeg", "0/c.jpeg"])
     v2 = build("imagenet-v2")["test"]
-    assert dict(zip(v2.ids, v2.labels.tolist(), strict=True)) == {"0/c.jpeg": 0, "2/a.jpeg": 1, "10/b.jpeg": 2}
+    assert dict(zip(v2.ids, v2.labels.tolist(), strict=True)) == {
+        "0/c.jpeg": 0,
+        "2/a.jpeg": 1,
+        "10/b.jpeg": 2,
+    }
     write_images(data / "imagenet-c" / "noise" / "gaussian_noise" / "5", ["n01443537/a.JPEG"])
     assert len(build({"imagenet-c": {"severity": 5}})["test"]) == 1
     assert len(build({"imagenet-c": {"severity": 5, "root": str(data / "imagenet-c")}})["test"]) == 1
@@ -646,7 +701,10 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path: Path, monkeypatch:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{httpd.server_address[1]}/"
-        md5 = {f: hashlib.md5((tmp_path / "served" / f).read_bytes()).hexdigest() for f in ("set.tar.gz", "evil.tar")}
+        md5 = {
+            f: hashlib.md5((tmp_path / "served" / f).read_bytes()).hexdigest()
+            for f in ("set.tar.gz", "evil.tar")
+        }
         target = tmp_path / "data" / "lsun-r"
         with pytest.raises(UserError, match="expected 00"):
             unpacked(url + "set.tar.gz", "0" * 32)(target)

@@ -41,7 +41,8 @@ def write_images(root: Path, names: list[str], size: tuple[int, int] = (8, 8)) -
 def test_a_folder_with_train_and_test(tmp_path: Path) -> None:
     write_images(
         tmp_path,
-        [f"train/{c}/{i}.png" for c in ("owl", "auk") for i in range(10)] + ["test/owl/a.png", "test/auk/b.png"],
+        [f"train/{c}/{i}.png" for c in ("owl", "auk") for i in range(10)]
+        + ["test/owl/a.png", "test/auk/b.png"],
     )
     data = build({"folder": {"root": str(tmp_path)}})
     assert data.classes == ("auk", "owl")
@@ -102,7 +103,10 @@ def write_csv(root: Path, rows: list[str], header: str = "path,label,split") -> 
 
 
 def test_a_csv_file_with_a_split_column(tmp_path: Path) -> None:
-    rows = [f"{c}{i}.png,{c},train" for c in ("owl", "auk") for i in range(10)] + ["x.png,owl,test", "y.png,auk,test"]
+    rows = [f"{c}{i}.png,{c},train" for c in ("owl", "auk") for i in range(10)] + [
+        "x.png,owl,test",
+        "y.png,auk,test",
+    ]
     file = write_csv(tmp_path, rows)
     data = build({"csv": {"file": str(file), "root": str(tmp_path / "images")}})
     assert data.classes == ("auk", "owl")
@@ -113,17 +117,32 @@ def test_a_csv_file_with_a_split_column(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"list\.csv:24: 'x\.png' stands there already in line 22"):
         build({"csv": {"file": str(file), "root": str(tmp_path / "images")}})["test"]
     with pytest.warns(UserWarning, match=r"1 samples skipped, the first: .*list\.csv:24"):
-        kept = build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})["test"]
+        kept = build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})[
+            "test"
+        ]
     assert len(kept) == 2
-    with pytest.warns(UserWarning, match="1 samples skipped"):  # at the second start too, where nothing is listed again
-        assert len(build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})["test"]) == 2
+    with pytest.warns(
+        UserWarning, match="1 samples skipped"
+    ):  # at the second start too, where nothing is listed again
+        assert (
+            len(
+                build({"csv": {"file": str(file), "root": str(tmp_path / "images"), "on_error": "skip"}})[
+                    "test"
+                ]
+            )
+            == 2
+        )
 
 
 def test_a_csv_row_with_a_wrong_split_or_a_field_too_few(tmp_path: Path) -> None:
-    file = write_csv(tmp_path, ["a.png,owl,train", "b.png,auk,tets", "c.png,owl", "d.png,auk,test"], "path,label,split")
+    file = write_csv(
+        tmp_path, ["a.png,owl,train", "b.png,auk,tets", "c.png,owl", "d.png,auk,test"], "path,label,split"
+    )
     write_images(tmp_path / "images", ["a.png", "d.png"])
     spec = {"file": str(file), "root": str(tmp_path / "images")}
-    with pytest.raises(UserError, match=r"list\.csv:3: the column 'split' should say train, val or test, says 'tets'"):
+    with pytest.raises(
+        UserError, match=r"list\.csv:3: the column 'split' should say train, val or test, says 'tets'"
+    ):
         build({"csv": spec})["test"]
     with pytest.warns(UserWarning, match=r"2 samples skipped, the first: .*list\.csv:3"):
         assert list(build({"csv": spec | {"on_error": "skip"}})["test"].ids) == ["d.png"]
@@ -141,13 +160,19 @@ def test_a_damaged_image_of_a_list_is_said_with_its_line(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ([0, 1, 2], [0, 7, 1], r"the ID set 'test' has the label 7 for 'test\.npz\[1\]'; labels should be from 0 to 2"),
+        (
+            [0, 1, 2],
+            [0, 7, 1],
+            r"the ID set 'test' has the label 7 for 'test\.npz\[1\]'; labels should be from 0 to 2",
+        ),
         ([0, -1, 1], [0, 1, 1], r"the ID set 'train' has the label -1 for 'train\.npz\[1\]'"),
         ([0, 1, 1], [0, -1, 1], r"the ID set 'test' has the label -1"),
         ([0, 2, 2], [0, 2, 2], r"class 1 of 3 has no training image"),
     ],
 )
-def test_labels_out_of_range_and_empty_classes_stop_the_plan(tmp_path: Path, train: list[int], test: list[int], message: str) -> None:
+def test_labels_out_of_range_and_empty_classes_stop_the_plan(
+    tmp_path: Path, train: list[int], test: list[int], message: str
+) -> None:
     from oodbench.suite.load import load_suite
     from oodbench.suite.plan import make_plan
 
@@ -208,8 +233,14 @@ def test_arrays_of_any_layout(tmp_path: Path, suffix: str, shape: tuple[int, ...
     ("arrays", "message"),
     [
         ({"pictures": np.zeros((2, 4, 4), np.uint8)}, "should hold an array 'images', holds 'pictures'"),
-        ({"images": np.zeros((2, 4, 4), np.int64)}, "'images' should be uint8 or floats in \\[0, 1\\], is int64"),
-        ({"images": np.full((2, 4, 4), 255.0)}, "floats in 'images' should be in \\[0, 1\\], are in \\[255, 255\\]"),
+        (
+            {"images": np.zeros((2, 4, 4), np.int64)},
+            "'images' should be uint8 or floats in \\[0, 1\\], is int64",
+        ),
+        (
+            {"images": np.full((2, 4, 4), 255.0)},
+            "floats in 'images' should be in \\[0, 1\\], are in \\[255, 255\\]",
+        ),
         ({"images": np.full((2, 4, 4), np.nan)}, "'images' is not finite"),
         ({"images": np.zeros((2, 4, 4, 4), np.uint8)}, "with 1 or 3 channels, is \\(2, 4, 4, 4\\)"),
         ({"images": np.zeros((2, 3, 4, 3), np.uint8)}, "may be either; write `layout: channels-first`"),
@@ -255,7 +286,9 @@ def test_a_set_that_hugging_faces_library_saved(tmp_path: Path) -> None:
     arrays = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
 
     def table(n: int) -> Any:
-        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+        )
         rows = {"image": [Image.fromarray(a) for a in arrays[:n]], "label": [i % 2 for i in range(n)]}
         return datasets.Dataset.from_dict(rows, features=features)
 
@@ -291,7 +324,9 @@ def test_without_the_library_the_command_is_said(monkeypatch: pytest.MonkeyPatch
     import sys
 
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingData, match="needs the package datasets, which is not installed; pip install datasets"):
+    with pytest.raises(
+        MissingData, match="needs the package datasets, which is not installed; pip install datasets"
+    ):
         build({"huggingface": {"name": "cifar10"}})["test"]
 
 
@@ -368,7 +403,9 @@ def photos() -> torch.Tensor:
 
     photo = load_sample_images().images[0]
     return (
-        torch.from_numpy(np.stack([photo[t : t + 32, 100:132] for t in (0, 100, 200)])).permute(0, 3, 1, 2).contiguous()
+        torch.from_numpy(np.stack([photo[t : t + 32, 100:132] for t in (0, 100, 200)]))
+        .permute(0, 3, 1, 2)
+        .contiguous()
     )
 
 
@@ -386,7 +423,9 @@ def test_a_corruption_is_each_images_own(kind: str, scale: Any, photos: torch.Te
     def far(x: torch.Tensor) -> float:
         return float((x.float() - photos.float()).square().mean())
 
-    assert far(one) > far(weak) or kind == "saturate"  # whose severities 1 and 2 grey the image and 3 to 5 colour it
+    assert (
+        far(one) > far(weak) or kind == "saturate"
+    )  # whose severities 1 and 2 grey the image and 3 to 5 colour it
     grey = corrupt(photos[:, :1], kind, 3, [4, 7, 9], scale=scale)
     assert grey.shape == photos[:, :1].shape
     floats = corrupt(photos.float() / 255, kind, 3, [4, 7, 9], scale=scale)
@@ -401,7 +440,9 @@ def test_corruptions_against_their_formulas(photos: torch.Tensor) -> None:
         return corrupt(images[:1], kind, severity, [0])[0].permute(1, 2, 0).numpy()
 
     mean = x.mean(axis=(0, 1))
-    assert np.array_equal(got("contrast", 5), (np.clip((x - mean) * 0.15 + mean, 0, 1) * 255 + 1e-6).astype(np.uint8))
+    assert np.array_equal(
+        got("contrast", 5), (np.clip((x - mean) * 0.15 + mean, 0, 1) * 255 + 1e-6).astype(np.uint8)
+    )
     packed = io.BytesIO()
     Image.fromarray(photos[0].permute(1, 2, 0).numpy()).save(packed, "JPEG", quality=40)
     assert np.array_equal(got("jpeg", 5), np.asarray(Image.open(packed)))
@@ -441,7 +482,9 @@ def test_blurs_keep_the_mean_and_spread_a_point() -> None:
         assert torch.allclose(blurred, blurred.flip(0), atol=1e-6)
     yy, xx = torch.meshgrid(torch.arange(33) - 16, torch.arange(33) - 16, indexing="ij")
     gauss = corrupt(point, "gaussian-blur", 4, [0], scale="large")[0, 0]
-    assert float((gauss * (xx**2)).sum()) == pytest.approx(16, rel=0.01)  # the variance of standard deviation 4
+    assert float((gauss * (xx**2)).sum()) == pytest.approx(
+        16, rel=0.01
+    )  # the variance of standard deviation 4
     disk = corrupt(point, "defocus-blur", 3, [0], scale="large")[0, 0]
     assert float(disk[yy**2 + xx**2 > 8**2].sum()) == pytest.approx(0, abs=1e-3)
     assert float(disk[16, 16]) == pytest.approx(1 / 113, rel=0.01)  # pixels of a disk of radius 6
@@ -478,7 +521,12 @@ def test_kinds_of_the_library_are_each_images_own(kind: str, photos: torch.Tenso
         assert one.shape == images.shape
         strength.append(float((one.float() - images.float()).abs().mean()))
     assert strength[1] > strength[0]
-    assert corrupt(fit(images, Geometry((1, 40, 48))), kind, 3, [0, 1, 2], scale="large").shape == (3, 1, 40, 48)
+    assert corrupt(fit(images, Geometry((1, 40, 48))), kind, 3, [0, 1, 2], scale="large").shape == (
+        3,
+        1,
+        40,
+        48,
+    )
     with pytest.raises(UserError, match="32x32 or more, got 28x28"):
         corrupt(images[..., :28, :28], kind, 1, [0, 1, 2], scale="large")
 

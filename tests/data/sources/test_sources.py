@@ -140,7 +140,10 @@ def test_the_second_start_of_a_long_list_is_quick(tmp_path: Path, monkeypatch: p
 def test_image_lists_take_paths_with_spaces(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
     file.write_bytes(b"a dog/1 2.png 4\r\nb.png -1\n")
-    assert [(i.path, i.label, i.problem) for i in image_list(file)] == [("a dog/1 2.png", 4, ""), ("b.png", -1, "")]
+    assert [(i.path, i.label, i.problem) for i in image_list(file)] == [
+        ("a dog/1 2.png", 4, ""),
+        ("b.png", -1, ""),
+    ]
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not a text file"):
         list(image_list(file))
@@ -208,8 +211,12 @@ def test_sixteen_bits_become_eight_and_thirty_two_are_refused(tmp_path: Path) ->
     wide = np.array([[0, 255, 257, 32_896], [65_535, 30_000, 128, 129]], np.uint16)
     _png(tmp_path / "set/a.png", wide)
     expected = np.round(wide / 257).astype(np.uint8)
-    assert np.array_equal(folder("set", tmp_path / "set", flat=True).read([0])[0].numpy(), np.stack([expected] * 3))
-    assert np.array_equal(folder("set", tmp_path / "set", flat=True, color="grey").read([0])[0, 0].numpy(), expected)
+    assert np.array_equal(
+        folder("set", tmp_path / "set", flat=True).read([0])[0].numpy(), np.stack([expected] * 3)
+    )
+    assert np.array_equal(
+        folder("set", tmp_path / "set", flat=True, color="grey").read([0])[0, 0].numpy(), expected
+    )
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "set/b.tif")
     with pytest.raises(UserError, match=r"b\.tif: cannot be decoded as an image \(it has pixels of 32 bits"):
         folder("set", tmp_path / "set", flat=True).read([1])
@@ -353,7 +360,10 @@ def test_a_stage_takes_the_name_only_when_all_went_well(tmp_path: Path) -> None:
 def test_torchvision_downloads_go_through_fetch(tmp_path: Path, server: str) -> None:
     from torchvision.datasets.utils import download_url
 
-    _Server.cut_at, _Server.cut_in = 300_000, 2  # torchvision follows redirects with a request of its own first
+    _Server.cut_at, _Server.cut_in = (
+        300_000,
+        2,
+    )  # torchvision follows redirects with a request of its own first
     with pytest.raises(UserError, match="run again to go on"), through_fetch():
         download_url(server, str(tmp_path), "set.tar", MD5)
     assert not (tmp_path / "set.tar").exists()

@@ -54,7 +54,10 @@ def test_detection_equals_scikit_learn(name: str) -> None:
         "aupr_in": sk.average_precision_score(1 - is_ood, -scores), "aupr_out": sk.average_precision_score(is_ood, scores),
         "ks": scipy_stats.ks_2samp(inside, outside).statistic,
     }  # fmt: skip
-    positives = ((1 - is_ood, -1, "fpr95_in", "aupr_in_trapezoid"), (is_ood, 1, "fpr95_out", "aupr_out_trapezoid"))
+    positives = (
+        (1 - is_ood, -1, "fpr95_in", "aupr_in_trapezoid"),
+        (is_ood, 1, "fpr95_out", "aupr_out_trapezoid"),
+    )
     for positive, sign, column, curve in positives:
         fpr, tpr, _ = sk.roc_curve(positive, sign * scores, drop_intermediate=False)
         expected[column] = fpr[np.argmax(tpr >= 0.95)]
@@ -80,7 +83,9 @@ def test_overlap_is_a_share_and_does_not_change_under_monotone_transforms() -> N
     r = np.random.default_rng(1)
     inside, outside = r.normal(size=20000), r.normal(1, 1, size=20000)
     overlap = metrics.detection_metrics(inside, outside)["overlap"]
-    assert overlap == pytest.approx(2 * scipy_stats.norm.cdf(-0.5), abs=0.02)  # closed form for two unit normals one apart
+    assert overlap == pytest.approx(
+        2 * scipy_stats.norm.cdf(-0.5), abs=0.02
+    )  # closed form for two unit normals one apart
     assert metrics.detection_metrics(np.exp(inside), np.exp(outside))["overlap"] == overlap
     assert metrics.detection_metrics(*DRAWS["separated"])["overlap"] == 0
     assert metrics.detection_metrics(*DRAWS["all tied"])["overlap"] == 1
@@ -91,7 +96,9 @@ def test_oscr_is_the_share_of_right_pairs(name: str) -> None:
     inside, outside = DRAWS[name]
     correct = np.random.default_rng(2).random(len(inside)) < 0.8
     wins = (inside[:, None] < outside) + 0.5 * (inside[:, None] == outside)
-    assert metrics.oscr(inside, outside, correct) == pytest.approx((wins * correct[:, None]).mean(), abs=1e-12)
+    assert metrics.oscr(inside, outside, correct) == pytest.approx(
+        (wins * correct[:, None]).mean(), abs=1e-12
+    )
     auroc = metrics.detection_metrics(inside, outside)["auroc"]
     assert metrics.oscr(inside, outside, np.ones_like(correct)) == pytest.approx(auroc, abs=1e-12)
 
@@ -108,7 +115,9 @@ def _brute_risks(scores: list[float], losses: list[float]) -> tuple[float, float
     return float(np.mean(aurc)), float(np.mean(augrc))
 
 
-@pytest.mark.parametrize("scores", [[1, 2, 3, 4, 5, 6], [1, 1, 2, 2, 2, 3], [0, 0, 0, 0, 0, 0], [3, 1, 3, 1, 2, 3]])
+@pytest.mark.parametrize(
+    "scores", [[1, 2, 3, 4, 5, 6], [1, 1, 2, 2, 2, 3], [0, 0, 0, 0, 0, 0], [3, 1, 3, 1, 2, 3]]
+)
 @pytest.mark.parametrize("losses", [[0, 0, 1, 0, 1, 1], [0.5, 0, 0.5, 1, 0, 0]])
 def test_risk_coverage_is_the_mean_over_the_orders_of_ties(scores: list[float], losses: list[float]) -> None:
     assert metrics.risk_coverage(scores, losses) == pytest.approx(_brute_risks(scores, losses), abs=1e-12)

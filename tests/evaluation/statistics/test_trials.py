@@ -44,7 +44,9 @@ def test_delong_gives_the_values_that_proc_documents() -> None:
     rows = [row.split(",") for row in ASAH.split()]
     good, poor = ([(float(w), float(s)) for o, w, s in rows if o == outcome] for outcome in "GP")
     assert (len(good), len(poor)) == (72, 41)
-    got = statistics.delong([w for w, _ in good], [w for w, _ in poor], [s for _, s in good], [s for _, s in poor])
+    got = statistics.delong(
+        [w for w, _ in good], [w for w, _ in poor], [s for _, s in good], [s for _, s in poor]
+    )
     assert (got.a, got.b) == pytest.approx((0.8236789, 0.7313686), abs=5e-8)
     assert got.z == pytest.approx(2.209, abs=5e-4)
     assert got.p == pytest.approx(0.02718, abs=5e-6)
@@ -62,7 +64,9 @@ def test_delong_against_its_definition(ties: bool) -> None:
     s_in, s_out = np.cov(kernel.mean(1).T), np.cov(kernel.mean(0).T)
     covariance = s_in / 40 + s_out / 30
     got = statistics.delong(inside[:, 0], outside[:, 0], inside[:, 1], outside[:, 1])
-    assert got.a == pytest.approx(sk.roc_auc_score([0] * 40 + [1] * 30, np.concatenate([inside, outside])[:, 0]))
+    assert got.a == pytest.approx(
+        sk.roc_auc_score([0] * 40 + [1] * 30, np.concatenate([inside, outside])[:, 0])
+    )
     assert got.se**2 == pytest.approx(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     mirrored = statistics.delong(inside[:, 1], outside[:, 1], inside[:, 0], outside[:, 0])
     assert mirrored.difference == pytest.approx(-got.difference)
@@ -78,11 +82,19 @@ def test_delong_agrees_with_a_permutation_test() -> None:
 
     def difference(swap_in: np.ndarray, swap_out: np.ndarray) -> float:
         # under the null the two scores of a sample are exchangeable (after ranking, so that scales do not matter)
-        i, o = (np.where(s, y, x) for s, x, y in ((swap_in, ranks_a[0], ranks_b[0]), (swap_out, ranks_a[1], ranks_b[1])))
-        j, q = (np.where(s, x, y) for s, x, y in ((swap_in, ranks_a[0], ranks_b[0]), (swap_out, ranks_a[1], ranks_b[1])))
+        i, o = (
+            np.where(s, y, x)
+            for s, x, y in ((swap_in, ranks_a[0], ranks_b[0]), (swap_out, ranks_a[1], ranks_b[1]))
+        )
+        j, q = (
+            np.where(s, x, y)
+            for s, x, y in ((swap_in, ranks_a[0], ranks_b[0]), (swap_out, ranks_a[1], ranks_b[1]))
+        )
         return float((i[:, None] < o).mean() - (j[:, None] < q).mean())
 
-    ranks_a, ranks_b = ((r_all[:150], r_all[150:]) for r_all in (scipy_stats.rankdata(np.concatenate(x)) for x in (a, b)))
+    ranks_a, ranks_b = (
+        (r_all[:150], r_all[150:]) for r_all in (scipy_stats.rankdata(np.concatenate(x)) for x in (a, b))
+    )
     null = [difference(r.random(150) < 0.5, r.random(150) < 0.5) for _ in range(600)]
     p = np.mean(np.abs(null) >= abs(got.difference))
     assert got.p == pytest.approx(p, abs=0.05)
@@ -111,11 +123,16 @@ def test_bootstrap_replicates_equal_metrics_of_the_resampled_scores(ties: bool) 
     names = ("auroc", "fpr95_in", "fpr95_out")
     got = statistics.bootstrap(pairs, metrics=names, n=25, seed=3)
     rng = np.random.default_rng(3)  # the same draws again, then the plain metrics of what was drawn
-    weight_in, weight_out = statistics.resampling_weights(rng, 25, 60), statistics.resampling_weights(rng, 25, 45)
+    weight_in, weight_out = (
+        statistics.resampling_weights(rng, 25, 60),
+        statistics.resampling_weights(rng, 25, 45),
+    )
     assert (weight_in.sum(1) == 60).all()
     assert (weight_out.sum(1) == 45).all()
     for b, j in itertools.product(range(25), range(2)):
-        expected = metrics.detection_metrics(np.repeat(pairs[j][0], weight_in[b]), np.repeat(pairs[j][1], weight_out[b]))
+        expected = metrics.detection_metrics(
+            np.repeat(pairs[j][0], weight_in[b]), np.repeat(pairs[j][1], weight_out[b])
+        )
         for name in names:
             assert got[name][b, j] == pytest.approx(expected[name], abs=1e-12), name
 
@@ -136,7 +153,9 @@ def test_bootstrap_interval_covers_the_truth() -> None:
     hits = 0
     for i in range(300):
         inside, outside = r.normal(size=80), r.normal(1.2, 1, 80)
-        replicates = statistics.bootstrap([(inside, outside)], metrics=("auroc",), n=300, seed=i)["auroc"][:, 0]
+        replicates = statistics.bootstrap([(inside, outside)], metrics=("auroc",), n=300, seed=i)["auroc"][
+            :, 0
+        ]
         interval = statistics.percentile_interval(0.0, replicates)
         hits += interval.low <= truth <= interval.high
     assert 0.90 <= hits / 300 <= 0.985
@@ -158,7 +177,9 @@ def test_bootstrap_refuses_what_it_cannot_do() -> None:
 def test_t_interval_equals_scipy() -> None:
     x = [0.91, 0.93, 0.90, 0.95]
     got = statistics.t_interval([*x, math.nan])
-    assert (got.low, got.high) == pytest.approx(scipy_stats.t.interval(0.95, 3, np.mean(x), scipy_stats.sem(x)))
+    assert (got.low, got.high) == pytest.approx(
+        scipy_stats.t.interval(0.95, 3, np.mean(x), scipy_stats.sem(x))
+    )
     assert got.n == 4
     one = statistics.t_interval([0.9])
     assert one.value == 0.9
@@ -204,7 +225,9 @@ def test_paired_trials_on_degenerate_input() -> None:
     none = statistics.paired_trials(_trials(np.array([[math.nan]])), _trials(np.array([[0.8]])), "auroc")
     assert none.n == 0
     assert math.isnan(none.difference)
-    worse = statistics.paired_trials(_trials(np.array([[0.3], [0.2]])), _trials(np.array([[0.5], [0.6]])), "auroc", lower_is_better=True)
+    worse = statistics.paired_trials(
+        _trials(np.array([[0.3], [0.2]])), _trials(np.array([[0.5], [0.6]])), "auroc", lower_is_better=True
+    )
     assert (worse.wins, worse.losses) == (2, 0)
 
 
@@ -224,7 +247,9 @@ def test_sign_test_and_holm() -> None:
     assert statistics.sign_test(8, 1) == pytest.approx(2 * (1 + 9) / 2**9)
     assert statistics.sign_test(0, 0) == 1
     # worked by hand: sorted .01 .02 .03 .04 -> 4*.01, 3*.02, 2*.03, and the last may not fall below
-    assert statistics.holm([0.03, 0.01, math.nan, 0.04, 0.02]) == pytest.approx([0.06, 0.04, math.nan, 0.06, 0.06], nan_ok=True)
+    assert statistics.holm([0.03, 0.01, math.nan, 0.04, 0.02]) == pytest.approx(
+        [0.06, 0.04, math.nan, 0.06, 0.06], nan_ok=True
+    )
     assert statistics.holm([0.9, 0.8]).tolist() == [1.0, 1.0]
     assert len(statistics.holm([])) == 0
 
@@ -259,8 +284,12 @@ def test_ranking_equals_scipy_and_scikit_posthocs() -> None:
         got = statistics.rank_blocks(table)
         expected = scipy_stats.friedmanchisquare(*table.to_numpy().T)
         assert (got.chi2, got.p) == pytest.approx((expected.statistic, expected.pvalue))
-        assert got.p_nemenyi == pytest.approx(posthocs.posthoc_nemenyi_friedman(table.to_numpy()).to_numpy(), abs=1e-9)
-        assert got.p_conover == pytest.approx(posthocs.posthoc_conover_friedman(table.to_numpy(), p_adjust="holm").to_numpy(), abs=1e-9)
+        assert got.p_nemenyi == pytest.approx(
+            posthocs.posthoc_nemenyi_friedman(table.to_numpy()).to_numpy(), abs=1e-9
+        )
+        assert got.p_conover == pytest.approx(
+            posthocs.posthoc_conover_friedman(table.to_numpy(), p_adjust="holm").to_numpy(), abs=1e-9
+        )
 
 
 def test_ranking_directions_missing_cells_and_degenerate_tables() -> None:
@@ -292,7 +321,10 @@ def test_win_tie_loss() -> None:
     assert got.loc["a", "b"] == "1/1/1"
     assert got.loc["a", "a"] == ""
     assert statistics.win_tie_loss(table, margin=1.0).loc["a", "b"] == "1/2/0"
-    assert statistics.win_tie_loss(pd.DataFrame({"a": [1.0], "b": [2.0]}), lower_is_better=True).loc["b", "a"] == "0/0/1"
+    assert (
+        statistics.win_tie_loss(pd.DataFrame({"a": [1.0], "b": [2.0]}), lower_is_better=True).loc["b", "a"]
+        == "0/0/1"
+    )
 
 
 def test_ten_thousand_blocks() -> None:

@@ -40,7 +40,9 @@ def data_of(page: str) -> dict[str, Any]:
 def rows() -> pd.DataFrame:
     made = make_rows(methods=("ce", "als", EVIL))
     made["ks"] = made["auroc"] / 2
-    made.loc[(made["scorer"] == "knn") & (made["method"] == "ce") & (made["ood"] == "noise"), ["status", "reason"]] = ["failed", EVIL]
+    made.loc[
+        (made["scorer"] == "knn") & (made["method"] == "ce") & (made["ood"] == "noise"), ["status", "reason"]
+    ] = ["failed", EVIL]
     return made
 
 
@@ -57,7 +59,9 @@ def text(rows: pd.DataFrame) -> str:
         columns=["run_key", "network", "method", "scorer", "stage", "n", "seconds", "bytes"],
     )
     environment = {"command": f"oodbench run '{EVIL}'", "python": EVIL}
-    return make_page(rows, samples, suite_text=f"name: {EVIL}", environment=environment, timing=timing, pictures=pictures)
+    return make_page(
+        rows, samples, suite_text=f"name: {EVIL}", environment=environment, timing=timing, pictures=pictures
+    )
 
 
 # ---------------------------------------------------------------- the file
@@ -68,7 +72,9 @@ def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
     data = data_of(text)
     board = over_trials(rows)
-    assert [c["v"]["near_auroc"][0] for c in data["cells"]] == pytest.approx(list(board["near_auroc"]), abs=1e-5)
+    assert [c["v"]["near_auroc"][0] for c in data["cells"]] == pytest.approx(
+        list(board["near_auroc"]), abs=1e-5
+    )
     assert [c["k"]["method"] for c in data["cells"]] == list(board["method"])
     msp = next(c for c in data["cells"] if (c["k"]["method"], c["k"]["scorer"]) == ("ce", "msp"))
     assert msp["cost"] == [0.5, 0.2]
@@ -91,23 +97,31 @@ def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, t
     best, other = cells[0], cells[3]
     assert "vs" not in best
     t = trials(rows)
-    mine, top = (t[(t["method"] == c["k"]["method"]) & (t["scorer"] == c["k"]["scorer"])] for c in (other, best))
+    mine, top = (
+        t[(t["method"] == c["k"]["method"]) & (t["scorer"] == c["k"]["scorer"])] for c in (other, best)
+    )
     paired = statistics.paired_trials(mine, top, "near_auroc")
     assert other["vs"][0] == f"{best['k']['method']} + {best['k']['scorer']}"
-    assert other["vs"][1].startswith(f"{signed(paired.difference)} (95 % {signed(paired.low)} to {signed(paired.high)}")
+    assert other["vs"][1].startswith(
+        f"{signed(paired.difference)} (95 % {signed(paired.low)} to {signed(paired.high)}"
+    )
 
 
 def test_page_is_the_same_each_time_and_small(rows: pd.DataFrame, text: str) -> None:
     assert make_page(rows) == make_page(rows)
     assert len(text) < 300_000
-    many = make_rows(methods=tuple(f"m{i}" for i in range(250)), splits=1, seeds=1, scorers=("msp", "knn", "c", "d", "e"))
+    many = make_rows(
+        methods=tuple(f"m{i}" for i in range(250)), splits=1, seeds=1, scorers=("msp", "knn", "c", "d", "e")
+    )
     assert len(many) > 5_000
     assert len(make_page(many, make_samples(many))) < 5_000_000
 
 
 def test_hardest_images_of_many_pairs_leave_the_page_small() -> None:
     def noisy(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[np.ndarray]:
-        return list(np.random.default_rng(0).integers(0, 256, (len(indices), 64, 64, 3), dtype=np.uint8))  # as a PNG no smaller than raw
+        return list(
+            np.random.default_rng(0).integers(0, 256, (len(indices), 64, 64, 3), dtype=np.uint8)
+        )  # as a PNG no smaller than raw
 
     many = pd.concat([make_rows(splits=1, seeds=1, pair=f"p{i}") for i in range(9)])
     samples = pd.concat([make_samples(rows) for _, rows in many.groupby("pair")])
@@ -162,7 +176,9 @@ class Tab:
         self.page = browser.new_context(**context).new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
-        self.page.on("console", lambda m: self.said.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on(
+            "console", lambda m: self.said.append(m.text) if m.type in ("error", "warning") else None
+        )
         self.page.on("pageerror", lambda e: self.said.append(str(e)))
         self.page.on("request", lambda r: self.asked.append(r.url))
         self.url = file.as_uri()
@@ -173,7 +189,9 @@ class Tab:
         return self.page
 
     def column(self, i: int) -> list[str]:
-        return self.page.eval_on_selector_all("#board tbody tr", f"rows => rows.map(r => r.cells[{i}].textContent)")
+        return self.page.eval_on_selector_all(
+            "#board tbody tr", f"rows => rows.map(r => r.cells[{i}].textContent)"
+        )
 
     def quiet(self) -> bool:
         return not self.said and all(u.startswith((self.url, "data:", "about:")) for u in self.asked)
@@ -202,7 +220,9 @@ def test_browser_sorts_both_ways_with_what_is_missing_last(tab: Tab) -> None:
     for order in ("descending", "ascending"):
         page.click('[data-sort="far_auroc"]')
         assert page.get_attribute('th:has([data-sort="far_auroc"])', "aria-sort") == order
-        at = page.eval_on_selector_all("#board th", "hs => hs.findIndex(h => h.querySelector('[data-sort=far_auroc]'))")
+        at = page.eval_on_selector_all(
+            "#board th", "hs => hs.findIndex(h => h.querySelector('[data-sort=far_auroc]'))"
+        )
         shown = [c.split()[0] for c in tab.column(at)]
         numbers = [float(v) for v in shown if v != "–"]
         assert numbers == sorted(numbers, reverse=order == "descending")
@@ -268,12 +288,16 @@ def test_browser_scales_bars_and_colours_over_the_bulk(browser: Any, tmp_path: P
     rows = make_rows(methods=tuple("abcdefghi"), scorers=("msp",), splits=1, seeds=1)
     near = rows["ood"].isin(("unknown", "cousins"))
     rows.loc[near, "auroc"] = [0.9 + 0.001 * i for i in range(near.sum())]
-    rows.loc[near & (rows["method"] == "a"), "auroc"] = 0.2  # one broken cell must not press the others together
+    rows.loc[near & (rows["method"] == "a"), "auroc"] = (
+        0.2  # one broken cell must not press the others together
+    )
     file = tmp_path / "report.html"
     file.write_text(make_page(rows), encoding="utf-8")
     tab = Tab(browser, file)
     page = tab.open()
-    low, high = page.eval_on_selector_all("#board th.scale >> nth=0 >> span", "s => s.map(x => +x.textContent)")
+    low, high = page.eval_on_selector_all(
+        "#board th.scale >> nth=0 >> span", "s => s.map(x => +x.textContent)"
+    )
     assert 90 <= low < high <= 92
     hollow = page.locator('#board tbody tr td.wide circle[fill="var(--panel)"]')
     assert hollow.count() == 1
@@ -303,18 +327,24 @@ def test_browser_heat_map_opens_cells_and_everything_is_drawn(tab: Tab) -> None:
     assert page.locator("#cd svg").count() == 4
     assert page.locator("#als svg").count() == 6
     assert page.locator("#tradeoffs svg").count() >= 1
-    assert page.eval_on_selector_all("#hardest img", "ims => ims.length && ims.every(i => i.complete && i.naturalWidth > 0)")
+    assert page.eval_on_selector_all(
+        "#hardest img", "ims => ims.length && ims.every(i => i.complete && i.naturalWidth > 0)"
+    )
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
-def test_browser_themes_and_narrow_screens(browser: Any, text: str, tmp_path: Path, scheme: str, width: int) -> None:
+def test_browser_themes_and_narrow_screens(
+    browser: Any, text: str, tmp_path: Path, scheme: str, width: int
+) -> None:
     file = tmp_path / "report.html"
     file.write_text(text, encoding="utf-8")
     tab = Tab(browser, file, color_scheme=scheme, viewport={"width": width, "height": 800})
     page = tab.open()
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
-    page.fill("#f-q", "als")  # without the hostile name, which is one long word, near and far fit side by side
+    page.fill(
+        "#f-q", "als"
+    )  # without the hostile name, which is one long word, near and far fit side by side
     assert page.evaluate("(b => b.scrollWidth <= b.clientWidth)(document.getElementById('board'))")
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme

@@ -32,31 +32,44 @@ def texts(figure: Figure) -> str:
     return " | ".join(t.get_text() for t in figure.findobj(Text))
 
 
-def test_draw_all_writes_each_kind_as_png_and_svg_the_same_each_time(rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path) -> None:
+def test_draw_all_writes_each_kind_as_png_and_svg_the_same_each_time(
+    rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         written = plots.draw_all(rows, samples, tmp_path / "a")
     long = samples.explode("value").astype({"value": float})  # one row per sample is welcome too
     assert [f.name for f in plots.draw_all(rows, long, tmp_path / "b")] == [f.name for f in written]
     kinds = ("heatmap", "scores", "roc", "known-unknown", "trade-off", "ranks-methods", "ranks-scorers")
-    assert [f.name for f in written] == [f"{kind}-p-mlp.{suffix}" for kind in kinds for suffix in ("png", "svg")]
+    assert [f.name for f in written] == [
+        f"{kind}-p-mlp.{suffix}" for kind in kinds for suffix in ("png", "svg")
+    ]
     for file in written:
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
         assert file.stat().st_size < 600_000
 
 
-def test_a_hostile_name_stays_inside_the_folder(rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_hostile_name_stays_inside_the_folder(
+    rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path
+) -> None:
     evil = "../../<script>$x_1^$"
-    written = plots.draw_all(rows.assign(pair=evil, method=evil), samples.assign(pair=evil, method=evil), tmp_path)
+    written = plots.draw_all(
+        rows.assign(pair=evil, method=evil), samples.assign(pair=evil, method=evil), tmp_path
+    )
     assert all(f.parent == tmp_path for f in written)
     assert not any("<script>" in f.read_text() for f in written if f.suffix == ".svg")
 
 
 def test_roc_curves_have_the_area_that_scikit_learn_finds(samples: pd.DataFrame) -> None:
-    inside, outside = (samples.loc[(samples["scorer"] == "msp") & (samples["ood"] == o), "value"].iloc[0].round(1) for o in ("", "unknown"))
+    inside, outside = (
+        samples.loc[(samples["scorer"] == "msp") & (samples["ood"] == o), "value"].iloc[0].round(1)
+        for o in ("", "unknown")
+    )
     fpr, tpr = distributions.roc_curve(inside, outside)
     label = np.repeat([0, 1], [len(inside), len(outside)])
-    assert np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2) == pytest.approx(sk.roc_auc_score(label, np.concatenate([inside, outside])))
+    assert np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2) == pytest.approx(
+        sk.roc_auc_score(label, np.concatenate([inside, outside]))
+    )
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
     figure = plots.roc_curves(samples[samples["scorer"] == "msp"])
     near = samples[(samples["scorer"] == "msp") & (samples["method"] == "ce")]
@@ -75,7 +88,10 @@ def test_known_unknown_shares_its_scale_across_methods(samples: pd.DataFrame) ->
     for row in (top, bottom):
         assert len({axis.get_xlim() for axis in row}) == len({axis.get_ylim() for axis in row}) == 1
     assert top[0].get_xlim()[1] == 1
-    assert all(name in texts(figure) for name in ("maximal probability", "maximal logit", "known (ID)", "near-OOD", "far-OOD", "ce", "als"))
+    assert all(
+        name in texts(figure)
+        for name in ("maximal probability", "maximal logit", "known (ID)", "near-OOD", "far-OOD", "ce", "als")
+    )
 
 
 def test_heat_map_shows_the_boards_means_and_a_dash_for_none(rows: pd.DataFrame) -> None:
@@ -87,7 +103,9 @@ def test_heat_map_shows_the_boards_means_and_a_dash_for_none(rows: pd.DataFrame)
     assert "–" in texts(plots.heat_map(over_trials(rows)))
 
 
-def test_histograms_take_one_trial_and_survive_constant_and_missing_scores(samples: pd.DataFrame, tmp_path: Path) -> None:
+def test_histograms_take_one_trial_and_survive_constant_and_missing_scores(
+    samples: pd.DataFrame, tmp_path: Path
+) -> None:
     flat = samples[samples["scorer"] == "msp"].copy()
     flat["value"] = [np.zeros(5)] * len(flat)
     flat = flat[flat["method"] != "als"]
@@ -108,16 +126,24 @@ def test_a_method_without_scores_has_no_empty_legend(samples: pd.DataFrame) -> N
         figure.canvas.draw()
     assert [axis.get_legend() is not None for axis in figure.axes] == [True, False, True, False]
     assert "no scores" in texts(figure)
-    plots.score_histograms(some.sort_values("method", kind="stable"))  # the first panel is empty: the legend is taken from another
+    plots.score_histograms(
+        some.sort_values("method", kind="stable")
+    )  # the first panel is empty: the legend is taken from another
     assert "near-OOD" in texts(plots.score_histograms(some.sort_values("method", kind="stable")))
 
 
 def test_long_names_leave_room_for_the_panels(tmp_path: Path) -> None:
     long = "outlier-exposure(lam=0.5, weight=10, temperature=4)"
     for methods in ((long,), (long, "als(lam=10, k=argmax, only_correct=true)", "ce")):
-        rows = make_rows(methods=methods, scorers=("msp", "perturbed(eps=0.0014, temperature=1000)"), pair="osr-cifar10(trial=3)")
+        rows = make_rows(
+            methods=methods,
+            scorers=("msp", "perturbed(eps=0.0014, temperature=1000)"),
+            pair="osr-cifar10(trial=3)",
+        )
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # "constrained_layout not applied because axes sizes collapsed to zero"
+            warnings.simplefilter(
+                "error"
+            )  # "constrained_layout not applied because axes sizes collapsed to zero"
             assert plots.draw_all(rows, make_samples(rows), tmp_path)
     assert plots.wrapped("als(lam=10)") == "als(lam=10)"
     assert plots.wrapped(long).split("\n") == ["outlier-exposure", "(lam=0.5, weight=10,", "temperature=4)"]
@@ -150,9 +176,11 @@ def test_nothing_is_left_behind_in_matplotlib(samples: pd.DataFrame) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_rows_without_samples_still_give_a_heat_map_and_failed_rows_nothing(rows: pd.DataFrame, tmp_path: Path) -> None:
+def test_rows_without_samples_still_give_a_heat_map_and_failed_rows_nothing(
+    rows: pd.DataFrame, tmp_path: Path
+) -> None:
     nothing = pd.DataFrame(columns=["pair", "network", "method", "scorer", "value"])
-    assert [f.stem for f in plots.draw_all(rows, nothing, tmp_path)] [:2] == ["heatmap-p-mlp"] * 2
+    assert [f.stem for f in plots.draw_all(rows, nothing, tmp_path)][:2] == ["heatmap-p-mlp"] * 2
     assert plots.draw_all(rows.assign(status="failed"), nothing, tmp_path) == []
 
 

@@ -39,11 +39,16 @@ def test_cd_diagram_of_demsars_example() -> None:
     assert "CD = 1.12" in drawn
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() == 3.5]
     # at 10 % (the level of the paper's figure) C4.5 differs from C4.5+m and C4.5+m+cf, C4.5+cf from nobody
-    assert [tuple(np.round(bar.get_xdata() + [0.04, -0.04], 3)) for bar in bars] == [(1.964, 2.893), (2.893, 3.143)]
+    assert [tuple(np.round(bar.get_xdata() + [0.04, -0.04], 3)) for bar in bars] == [
+        (1.964, 2.893),
+        (2.893, 3.143),
+    ]
 
 
 def test_rank_heat_map_shows_the_average_rank_over_the_other_name() -> None:
-    rows = pd.concat([make_rows(scorers=("msp", "knn", "vim")), make_rows(scorers=("msp", "knn", "vim"), pair="q")])
+    rows = pd.concat(
+        [make_rows(scorers=("msp", "knn", "vim")), make_rows(scorers=("msp", "knn", "vim"), pair="q")]
+    )
     board = over_trials(rows)
     figure = plots.rank_heat_map(board)
     for pair in "pq":
@@ -57,7 +62,9 @@ def test_trade_off_puts_each_cell_where_its_numbers_are() -> None:
     board = over_trials(make_rows())
     figure = plots.trade_off(board)
     for axis, shift in zip(figure.axes, ("near", "far"), strict=True):
-        points = {(round(x, 6), round(y, 6)) for c in axis.containers for x, y in zip(*c[0].get_data(), strict=True)}
+        points = {
+            (round(x, 6), round(y, 6)) for c in axis.containers for x, y in zip(*c[0].get_data(), strict=True)
+        }
         wanted = zip(board["id_accuracy"], board[f"{shift}_auroc"], strict=True)
         assert points == {(round(100 * a, 6), round(100 * b, 6)) for a, b in wanted}
 
@@ -80,7 +87,9 @@ def test_pareto_front_is_what_nothing_beats() -> None:
         cost, quality = rng.integers(0, 5, n).tolist(), rng.integers(0, 5, n).tolist()
         front = plots.pareto(cost, quality)
         points = set(zip(cost, quality, strict=True))
-        unbeaten = {(c, q) for c, q in points if not any(d <= c and r >= q and (d, r) != (c, q) for d, r in points)}
+        unbeaten = {
+            (c, q) for c, q in points if not any(d <= c and r >= q and (d, r) != (c, q) for d, r in points)
+        }
         assert {(cost[i], quality[i]) for i in front} == unbeaten
     assert plots.pareto([], []) == []
 
@@ -95,7 +104,9 @@ def test_cost_quality_names_the_front() -> None:
 
 def test_a_sweep_is_found_and_drawn_along_its_parameter() -> None:
     board = over_trials(sweep())
-    assert plots.swept(board) == {("als", "lam"): {"als(lam=0.1)": 0.1, "als(lam=1)": 1.0, "als(lam=10)": 10.0}}
+    assert plots.swept(board) == {
+        ("als", "lam"): {"als(lam=0.1)": 0.1, "als(lam=1)": 1.0, "als(lam=10)": 10.0}
+    }
     assert plots.swept(over_trials(sweep((0.1, 1.0)))) == {}  # two points make no curve
     figure = plots.sweep_curves(board, "als", "lam")
     near = figure.axes[0]
@@ -134,7 +145,9 @@ def test_severity_curves_average_over_corruptions() -> None:
     assert plots.severity_of("gaussian_noise:3") == ("gaussian_noise", 3)
     assert plots.severity_of("corrupted(kind=fog, severity=4)")[1] == 4
     assert plots.severity_of("cifar10c") is None
-    parts = [make_rows().assign(condition=c) for c in ("clean", "fog:1", "fog:5", "blur:1", "blur:5", "other")]
+    parts = [
+        make_rows().assign(condition=c) for c in ("clean", "fog:1", "fog:5", "blur:1", "blur:5", "other")
+    ]
     for i, part in enumerate(parts):
         part["auroc"] = 0.9 - 0.1 * i
     figure = plots.severity_curves(over_trials(pd.concat(parts)), scorers=["msp"])
@@ -145,7 +158,12 @@ def test_severity_curves_average_over_corruptions() -> None:
 
 def test_draw_all_finds_what_there_is_to_show(tmp_path: Path) -> None:
     rows = pd.concat([sweep(), make_rows(pair="q")])
-    stages = [(m, s, stage, n) for m in rows["method"].unique() for s in ("msp", "knn") for stage, n in (("fit", 1), ("score", 9))]
+    stages = [
+        (m, s, stage, n)
+        for m in rows["method"].unique()
+        for s in ("msp", "knn")
+        for stage, n in (("fit", 1), ("score", 9))
+    ]
     timing = pd.DataFrame(
         [["k", "mlp", *at, 0.4, 10.0] for at in stages],
         columns=["run_key", "network", "method", "scorer", "stage", "n", "seconds", "bytes"],

@@ -58,7 +58,9 @@ def test_moments_against_numpy(classes: int, unknown: bool, dtype: torch.dtype) 
 
 
 def test_whitening_inverts_on_the_range_of_a_singular_covariance() -> None:
-    x = torch.randn(50, 3, generator=RNG, dtype=torch.float64) @ torch.randn(3, 6, generator=RNG, dtype=torch.float64)
+    x = torch.randn(50, 3, generator=RNG, dtype=torch.float64) @ torch.randn(
+        3, 6, generator=RNG, dtype=torch.float64
+    )
     covariance = x.T @ x / 50
     w = functional.whitening(covariance)
     assert w.shape == (6, 3)

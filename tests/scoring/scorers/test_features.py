@@ -20,7 +20,11 @@ from tests.scoring.outputs import fitted, reference_outputs, world
 registry.load_builtin()
 
 MODULES = ("logits", "distances", "neighbours", "subspaces", "densities", "openmax")
-OWN = {n for n in registry.scorers if registry.scorers[n].target.__module__.removeprefix("oodbench.scoring.scorers.") in MODULES}
+OWN = {
+    n
+    for n in registry.scorers
+    if registry.scorers[n].target.__module__.removeprefix("oodbench.scoring.scorers.") in MODULES
+}
 
 # ---------------------------------------------------------------- slow references, sample by sample in NumPy
 
@@ -30,14 +34,20 @@ class Arrays:
 
     def __init__(self, train: Outputs, test: Outputs) -> None:
         assert train.head is not None
-        self.f, self.z, self.y = train.features.double().numpy(), train.logits.double().numpy(), train.labels.numpy()
+        self.f, self.z, self.y = (
+            train.features.double().numpy(),
+            train.logits.double().numpy(),
+            train.labels.numpy(),
+        )
         self.x, self.t = test.features.double().numpy(), test.logits.double().numpy()
         self.w, self.b = train.head.weight.double().numpy(), train.head.bias.double().numpy()
         self.classes = range(self.z.shape[1])
 
     @property
     def unit(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12) for a in (self.f, self.x))  # type: ignore[return-value]
+        return tuple(
+            a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12) for a in (self.f, self.x)
+        )  # type: ignore[return-value]
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -47,7 +57,9 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 def mahalanobis(f: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     means = np.stack([f[y == c].mean(axis=0) for c in np.unique(y)])
-    covariance = sum((r - means[c])[:, None] * (r - means[c])[None] for r, c in zip(f, y, strict=True)) / len(f)
+    covariance = sum((r - means[c])[:, None] * (r - means[c])[None] for r, c in zip(f, y, strict=True)) / len(
+        f
+    )
     precision = np.linalg.pinv(covariance, hermitian=True)
     return np.array([min((r - m) @ precision @ (r - m) for m in means) for r in x])
 
@@ -69,7 +81,9 @@ def ref_ssd(a: Arrays) -> np.ndarray:
     f, x = a.unit
     mean, std = f.mean(axis=0), f.std(axis=0)
     f, x = (f - mean) / std, (x - mean) / std
-    return np.min([mahalanobis(f[a.y == c], np.zeros((a.y == c).sum(), dtype=int), x) for c in a.classes], axis=0)
+    return np.min(
+        [mahalanobis(f[a.y == c], np.zeros((a.y == c).sum(), dtype=int), x) for c in a.classes], axis=0
+    )
 
 
 def ref_gmm(a: Arrays) -> np.ndarray:
@@ -126,7 +140,10 @@ def ref_nnguide(a: Arrays) -> np.ndarray:
     f, x = a.unit
     energy = np.log(np.exp(a.z).sum(axis=1))
     return np.array(
-        [-np.log(np.exp(t).sum()) * np.sort(energy * (f @ r))[-7:].mean() for r, t in zip(x, a.t, strict=True)]
+        [
+            -np.log(np.exp(t).sum()) * np.sort(energy * (f @ r))[-7:].mean()
+            for r, t in zip(x, a.t, strict=True)
+        ]
     )
 
 
@@ -251,7 +268,10 @@ REFERENCES: dict[str, tuple[object, Callable[[Arrays], np.ndarray]]] = {
     "neco": ({"neco": {"dim": 5}}, ref_neco),
     "pnml": ("pnml", ref_pnml),
     "kpca": ({"kpca": {"kernel": "cosine", "variance": 0.85}}, ref_cop),
-    "kpca-nystroem": ({"kpca": {"kernel": "nystroem", "gamma": 0.7, "features": 30, "variance": 0.9}}, ref_nystroem),
+    "kpca-nystroem": (
+        {"kpca": {"kernel": "nystroem", "gamma": 0.7, "features": 30, "variance": 0.9}},
+        ref_nystroem,
+    ),
     "gradnorm": ("gradnorm", ref_gradnorm),
     "nac": ({"nac": {"slope": 5.0, "fill": 8, "samples": None}}, ref_nac),
 }
@@ -289,7 +309,9 @@ def test_corp_is_a_reconstruction_error() -> None:
     made = fitted({"kpca": {"features": 64, "variance": 0.8}}, train)
     phi = made._phi(torch.nn.functional.normalize(train.features, dim=1)).double().numpy()
     mean, (values, vectors) = phi.mean(axis=0), np.linalg.eigh(np.cov(phi.T, bias=True))
-    kept = vectors[:, ::-1][:, : next(k for k in range(1, 65) if values[::-1][:k].sum() / values.sum() >= 0.8)]
+    kept = vectors[:, ::-1][
+        :, : next(k for k in range(1, 65) if values[::-1][:k].sum() / values.sum() >= 0.8)
+    ]
     x = made._phi(torch.nn.functional.normalize(test.features, dim=1)).double().numpy() - mean
     np.testing.assert_allclose(made.score(test), np.linalg.norm(x - x @ kept @ kept.T, axis=1), rtol=1e-4)
     again = fitted({"kpca": {"features": 64, "variance": 0.8}}, train)
@@ -312,7 +334,9 @@ def test_streamed_statistics_are_those_of_one_pass(monkeypatch: pytest.MonkeyPat
     train, val, test = world()  # nothing memoised
     for n in names:
         streamed = fitted(n, train, val).score(test).double()
-        torch.testing.assert_close(streamed, whole[n], rtol=1e-4, atol=1e-5 * float(whole[n].abs().max()), msg=n)
+        torch.testing.assert_close(
+            streamed, whole[n], rtol=1e-4, atol=1e-5 * float(whole[n].abs().max()), msg=n
+        )
 
 
 def test_rows_without_a_label_are_no_class() -> None:
@@ -322,7 +346,10 @@ def test_rows_without_a_label_are_no_class() -> None:
     some = Outputs(train.logits, train.features, part, train.head)
     keep = part >= 0
     for name in ("mds", "mds++", "ssd", "gmm", "ctm", "igeood", "openmax"):
-        mixed, alone = fitted(name, some, val).score(test).double(), fitted(name, train[keep], val).score(test).double()
+        mixed, alone = (
+            fitted(name, some, val).score(test).double(),
+            fitted(name, train[keep], val).score(test).double(),
+        )
         torch.testing.assert_close(mixed, alone, rtol=1e-6, atol=1e-8, msg=name)
 
 
@@ -364,7 +391,10 @@ def test_knn_does_not_cancel_where_features_collapse() -> None:
 
 # ---------------------------------------------------------------- OpenOOD's scores
 
-OPENOOD: dict[str, object] = {"vim": {"vim": {"dim": 32}}, "residual": {"residual": {"dim": 32, "fit_on": "val"}}}
+OPENOOD: dict[str, object] = {
+    "vim": {"vim": {"dim": 32}},
+    "residual": {"residual": {"dim": 32, "fit_on": "val"}},
+}
 
 
 @pytest.mark.parametrize(("reference", "source"), [("vim", "train"), ("residual", "val")])
@@ -376,7 +406,9 @@ def test_openoods_residual_space_is_rounded(reference: str, source: str, shared:
     file = np.load(shared / "parity" / "digits-mlp.npz")
     made = fitted(OPENOOD[reference], reference_outputs(file, "train"), reference_outputs(file, "val"))
 
-    def scores(part: str, precision: type, solver: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def scores(
+        part: str, precision: type, solver: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    ) -> np.ndarray:
         u = -np.linalg.pinv(file["head.weight"]) @ file["head.bias"]
         f = file[f"{source}.features"].astype(precision) - u
         values, vectors = solver(f.T @ f / len(f))
@@ -387,7 +419,9 @@ def test_openoods_residual_space_is_rounded(reference: str, source: str, shared:
 
         if reference == "residual":
             return residual(file[f"{part}.features"])
-        alpha = file["train.logits"].max(axis=1).mean(dtype=np.float64) / residual(file["train.features"]).mean()
+        alpha = (
+            file["train.logits"].max(axis=1).mean(dtype=np.float64) / residual(file["train.features"]).mean()
+        )
         energy = np.log(np.exp(file[f"{part}.logits"].astype(np.float64)).sum(axis=1))
         return alpha * residual(file[f"{part}.features"]) - energy
 

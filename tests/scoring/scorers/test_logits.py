@@ -26,7 +26,9 @@ def logits(count: int = 60, classes: int = 6, scale: float = 3.0, seed: int = 0)
 def labelled(count: int = 200, classes: int = 6, seed: int = 1) -> Outputs:
     """Logits whose label is drawn from the softmax at temperature 2: the NLL has its optimum near there."""
     z = logits(count, classes, seed=seed)
-    labels = torch.multinomial(torch.softmax(z / 2, dim=1), 1, generator=torch.Generator().manual_seed(seed)).squeeze(1)
+    labels = torch.multinomial(
+        torch.softmax(z / 2, dim=1), 1, generator=torch.Generator().manual_seed(seed)
+    ).squeeze(1)
     return Outputs(z, labels=labels)
 
 
@@ -68,7 +70,9 @@ def test_temperature_at_its_bounds() -> None:
     z = logits(50)
     perfect = Outputs(z, labels=z.argmax(dim=1))
     assert build("temperature-scaling", val=perfect).temperature == pytest.approx(0.01)
-    assert build("temperature-scaling", val=Outputs(z, labels=z.argmin(dim=1))).temperature == pytest.approx(100)
+    assert build("temperature-scaling", val=Outputs(z, labels=z.argmin(dim=1))).temperature == pytest.approx(
+        100
+    )
     with pytest.raises(ValueError, match="no validation sample has a known class"):
         build("temperature-scaling", val=Outputs(z))
 
@@ -102,13 +106,17 @@ def test_mls_pnorm(p: float, shift: str) -> None:
     for row in z.double().numpy():
         moved = row - {"mean": row.mean(), "min": row.min(), "none": 0.0}[shift]
         expected.append(-moved.max() / np.linalg.norm(moved, ord=p))
-    np.testing.assert_allclose(build({"mls-pnorm": {"p": p, "shift": shift}}).score(Outputs(z)), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        build({"mls-pnorm": {"p": p, "shift": shift}}).score(Outputs(z)), expected, rtol=1e-9
+    )
 
 
 def test_mls_pnorm_does_not_depend_on_scale_and_refuses_a_constant() -> None:
     z = logits()
     made = build("mls-pnorm")
-    torch.testing.assert_close(made.score(Outputs(1000 * z + 5)), made.score(Outputs(z)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        made.score(Outputs(1000 * z + 5)), made.score(Outputs(z)), rtol=1e-4, atol=1e-5
+    )
     assert float(made.score(Outputs(torch.full((1, 6), 3.0)))) == 0
     with pytest.raises(ValueError, match="shift: none"):
         made.score(Outputs(logits(classes=2)))
@@ -138,7 +146,9 @@ def test_weibull_fit_is_scipys(spread: float) -> None:
     best = float(scipy.stats.weibull_min.logpdf(tail.numpy(), theirs[0], loc=0, scale=theirs[2]).sum())
     assert logs >= best - 1e-6 * abs(best)
     for other in (0.97, 1.03):  # a maximum
-        assert logs > float(scipy.stats.weibull_min.logpdf(tail.numpy(), other * shape, loc=0, scale=scale).sum())
+        assert logs > float(
+            scipy.stats.weibull_min.logpdf(tail.numpy(), other * shape, loc=0, scale=scale).sum()
+        )
 
 
 def openmax_reference(train: Outputs, z: np.ndarray, alpha: int, tail: int) -> np.ndarray:
@@ -150,14 +160,18 @@ def openmax_reference(train: Outputs, z: np.ndarray, alpha: int, tail: int) -> n
         centres.append(own.mean(axis=0))
         far = np.sort(np.linalg.norm(own - centres[c], axis=1))[-tail:]
         start = openmax.weibull(torch.tensor(far - far[0] + openmax.TRANSLATION))
-        fit = scipy.stats.weibull_min.fit(far - far[0] + openmax.TRANSLATION, start[0], floc=0, scale=start[1])
+        fit = scipy.stats.weibull_min.fit(
+            far - far[0] + openmax.TRANSLATION, start[0], floc=0, scale=start[1]
+        )
         fits.append((fit, far[0]))
     unknown = []
     for row in z:
         revised, removed = row.copy(), 0.0
         for rank, c in enumerate(np.argsort(-row)[:alpha], start=1):
             fit, smallest = fits[c]
-            w = scipy.stats.weibull_min.cdf(np.linalg.norm(row - centres[c]) - smallest + openmax.TRANSLATION, *fit)
+            w = scipy.stats.weibull_min.cdf(
+                np.linalg.norm(row - centres[c]) - smallest + openmax.TRANSLATION, *fit
+            )
             revised[c] = row[c] * (1 - (alpha + 1 - rank) / alpha * w)
             removed += row[c] - revised[c]
         unknown.append(np.exp(removed) / (np.exp(removed) + np.exp(revised).sum()))
@@ -167,7 +181,9 @@ def openmax_reference(train: Outputs, z: np.ndarray, alpha: int, tail: int) -> n
 def test_openmax() -> None:
     train, z = labelled(800), logits(80, scale=5.0, seed=5)
     found = torch.sigmoid(build({"openmax": {"alpha": 3, "tail": 15}}, train).score(Outputs(z))).numpy()
-    np.testing.assert_allclose(found, openmax_reference(train, z.double().numpy(), 3, 15), rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        found, openmax_reference(train, z.double().numpy(), 3, 15), rtol=2e-3, atol=1e-6
+    )
 
 
 def test_openmax_falls_back_class_by_class() -> None:
@@ -198,7 +214,13 @@ def test_confident_samples_do_not_tie() -> None:
     gaps = torch.linspace(15, 600, 40)
     z = torch.zeros(40, 5)
     z[:, 2] = gaps
-    for spec in ("msp", "entropy", "doctor", {"doctor": {"variant": "beta"}}, {"margin": {"of": "probabilities"}}):
+    for spec in (
+        "msp",
+        "entropy",
+        "doctor",
+        {"doctor": {"variant": "beta"}},
+        {"margin": {"of": "probabilities"}},
+    ):
         score = build(spec).score(Outputs(z)).double()
         assert bool((score.diff() < 0).all()), spec
 
@@ -209,7 +231,9 @@ def test_how_members_differ() -> None:
     information, disagree = [], []
     for sample in z.double().numpy():
         p = np.array([softmax(row) for row in sample])
-        information.append(scipy.stats.entropy(p.mean(axis=0)) - np.mean([scipy.stats.entropy(row) for row in p]))
+        information.append(
+            scipy.stats.entropy(p.mean(axis=0)) - np.mean([scipy.stats.entropy(row) for row in p])
+        )
         classes = p.argmax(axis=1)
         disagree.append(np.mean([classes[a] != classes[b] for a, b in ((0, 1), (0, 2), (1, 2))]))
     np.testing.assert_allclose(build("mutual-information").score(outputs), information, rtol=1e-9, atol=1e-12)

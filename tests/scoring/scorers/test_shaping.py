@@ -92,7 +92,10 @@ def test_dice_zeroes_what_contributes_least(percentile: float) -> None:
     weight, bias = TRAIN.head.weight.numpy().astype(float), TRAIN.head.bias.numpy()
     contribution = TRAIN.features.numpy().mean(axis=0) * weight
     kept = contribution > np.percentile(contribution, percentile) if percentile else np.ones_like(weight)
-    close(fitted({"dice": {"percentile": percentile}}).score(TEST), energy(TEST.features.numpy() @ (weight * kept).T + bias))
+    close(
+        fitted({"dice": {"percentile": percentile}}).score(TEST),
+        energy(TEST.features.numpy() @ (weight * kept).T + bias),
+    )
 
 
 def test_dice_refuses_to_remove_everything() -> None:
@@ -132,12 +135,29 @@ def test_optfs_follows_the_authors_loop_over_bins() -> None:
     theta = np.array(theta) / np.linalg.norm(theta) * np.sqrt(20)
     for k in range(20):
         shaped += ((g >= left + k * width) & (g < left + (k + 1) * width)) * g * theta[k]
-    close(fitted({"optfs": {"bins": 20}}).score(TEST), -(weight[TEST.logits.numpy().argmax(1)] * shaped).sum(1), 1e-4)
-    close(fitted({"optfs": {"bins": 20, "score": "energy"}}).score(TEST), energy(shaped @ weight.T + bias), 1e-4)
+    close(
+        fitted({"optfs": {"bins": 20}}).score(TEST),
+        -(weight[TEST.logits.numpy().argmax(1)] * shaped).sum(1),
+        1e-4,
+    )
+    close(
+        fitted({"optfs": {"bins": 20, "score": "energy"}}).score(TEST), energy(shaped @ weight.T + bias), 1e-4
+    )
 
 
 def test_weiper_is_the_divergence_of_histograms() -> None:
-    scorer = fitted({"weiper": {"repeats": 5, "bins": 10, "smooth": 3, "smooth_perturbed": 4, "lambda1": 0.7, "lambda2": 0.3}})
+    scorer = fitted(
+        {
+            "weiper": {
+                "repeats": 5,
+                "bins": 10,
+                "smooth": 3,
+                "smooth_perturbed": 4,
+                "lambda1": 0.7,
+                "lambda2": 0.3,
+            }
+        }
+    )
     weight, bias = (t.numpy() for t in scorer.head)  # type: ignore[attr-defined]
     assert TRAIN.head is not None
     noise = np.linalg.norm(weight.reshape(5, 4, -1) - TRAIN.head.weight.numpy(), axis=2)
@@ -160,7 +180,9 @@ def test_weiper_is_the_divergence_of_histograms() -> None:
     z = g @ weight.T + bias
     p = np.exp(z).reshape(len(g), 5, 4)
     confidence = (p / p.sum(axis=2, keepdims=True)).max(axis=2).mean(axis=1)
-    expected = divergence(f, g, 3, 0.01) + 0.7 * divergence(f @ weight.T + bias, z, 4, 0.025) - 0.3 * confidence
+    expected = (
+        divergence(f, g, 3, 0.01) + 0.7 * divergence(f @ weight.T + bias, z, 4, 0.025) - 0.3 * confidence
+    )
     close(scorer.score(TEST), expected, 1e-4)
 
 
@@ -211,7 +233,11 @@ def test_percentiles_at_the_ends(name: str, end: float) -> None:
     assert fitted({name: parameters}).score(TEST).isfinite().all()
 
 
-@pytest.mark.parametrize("spec", [{"react": {"percentile": 100.0}}, {"dice": {"percentile": 0.0}}, {"lts": {"percentile": 0.0}}], ids=str)
+@pytest.mark.parametrize(
+    "spec",
+    [{"react": {"percentile": 100.0}}, {"dice": {"percentile": 0.0}}, {"lts": {"percentile": 0.0}}],
+    ids=str,
+)
 def test_an_edit_that_changes_nothing_is_the_energy(spec: object) -> None:
     torch.testing.assert_close(fitted(spec).score(TRAIN), build("scorer", "energy").score(TRAIN))
 

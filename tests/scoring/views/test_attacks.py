@@ -47,7 +47,9 @@ def test_inputs_stay_within_eps_and_in_the_unit_range(monkeypatch: pytest.Monkey
     network, x = toy_network(), toy_images(8).images.clamp(0, 1)
     seen: list[torch.Tensor] = []
     original = Network.features
-    monkeypatch.setattr(Network, "features", lambda self, x: (seen.append(x.detach().clone()), original(self, x))[1])
+    monkeypatch.setattr(
+        Network, "features", lambda self, x: (seen.append(x.detach().clone()), original(self, x))[1]
+    )
     registry.build("view", {"pgd": {"eps": 0.1, "steps": 4}})(network, x, torch.Generator().manual_seed(0))
     assert len(seen) == 6
     for moved in seen[1:]:

@@ -66,7 +66,9 @@ def test_the_distance_over_layers_is_that_of_pytorch_ood() -> None:
     def outputs(n: int, seed: int) -> Outputs:
         y, extras = torch.arange(n) % 4, {}
         for i, width in enumerate((5, 9, 12)):
-            extras[f"stages.{i}"] = torch.randn(n, width, generator=rng(seed + i)) + 2 * torch.eye(4, width)[y]
+            extras[f"stages.{i}"] = (
+                torch.randn(n, width, generator=rng(seed + i)) + 2 * torch.eye(4, width)[y]
+            )
         return Outputs(torch.eye(4)[y], labels=y, extras=extras)
 
     train, test = outputs(300, 0), outputs(40, 10)
@@ -75,7 +77,9 @@ def test_the_distance_over_layers_is_that_of_pytorch_ood() -> None:
     detector.fit_structured(list(train.extras.values()), train.labels)
     theirs = detector.predict_structured(list(test.extras.values()))
     # theirs: half the distance under the summed, not the mean, scatter
-    np.testing.assert_allclose(scorer.score(test).numpy(), 2 * len(train) * theirs.double().numpy(), rtol=1e-4)
+    np.testing.assert_allclose(
+        scorer.score(test).numpy(), 2 * len(train) * theirs.double().numpy(), rtol=1e-4
+    )
 
 
 def test_the_distance_over_layers_is_standardised_on_validation(network: Network) -> None:
@@ -87,7 +91,9 @@ def test_the_distance_over_layers_is_standardised_on_validation(network: Network
         means = np.stack([h[y == c].mean(axis=0) for c in range(4)])
         precision = np.linalg.pinv((h - means[y]).T @ (h - means[y]) / len(h), rcond=1e-10, hermitian=True)
 
-        def distance(o: Outputs, name: str = name, means: np.ndarray = means, precision: np.ndarray = precision) -> np.ndarray:
+        def distance(
+            o: Outputs, name: str = name, means: np.ndarray = means, precision: np.ndarray = precision
+        ) -> np.ndarray:
             d = o.extras[f"stages.{name}"].double().numpy()[:, None] - means
             return np.einsum("ncd,de,nce->nc", d, precision, d).min(axis=1)
 
@@ -103,7 +109,12 @@ def test_gram_rows_are_those_of_the_whole_matrix() -> None:
         for p in (1, 2, 3):
             f = maps[b].double() ** p
             row = (f @ f.T).sum(dim=1)
-            torch.testing.assert_close(found[b, 4 * (p - 1) : 4 * p].double(), row.sign() * row.abs() ** (1 / p), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                found[b, 4 * (p - 1) : 4 * p].double(),
+                row.sign() * row.abs() ** (1 / p),
+                rtol=1e-4,
+                atol=1e-5,
+            )
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
@@ -125,11 +136,18 @@ def test_gram_deviation_is_a_loop_over_classes(network: Network) -> None:
         for row, c in zip(g, o.predictions.numpy(), strict=True):
             mine = bank[train.predictions.numpy() == c]
             low, high = mine.min(axis=0), mine.max(axis=0)
-            found.append((np.maximum(low - row, 0) / abs(low + 1e-6) + np.maximum(row - high, 0) / abs(high + 1e-6)).sum())
+            found.append(
+                (
+                    np.maximum(low - row, 0) / abs(low + 1e-6) + np.maximum(row - high, 0) / abs(high + 1e-6)
+                ).sum()
+            )
         return np.array(found)
 
     names = [f"gram.{n}" for n in network.stages]
-    expected = sum(deviation(test, n) / deviation(val, n).mean() for n in names) / test.probabilities.amax(dim=1).numpy()
+    expected = (
+        sum(deviation(test, n) / deviation(val, n).mean() for n in names)
+        / test.probabilities.amax(dim=1).numpy()
+    )
     np.testing.assert_allclose(scorer.score(test).numpy(), expected, rtol=1e-3)
 
 
@@ -138,7 +156,9 @@ def test_gram_bounds_of_a_class_that_nobody_is_predicted_as() -> None:
     outputs = Outputs(logits, torch.zeros(30, 1), torch.arange(30) % 3, extras={"gram.a": torch.rand(30, 5)})
     scorer = build("scorer", "gram")
     scorer.fit(outputs, outputs)
-    odd = Outputs(torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1, 1), extras={"gram.a": torch.full((1, 5), 2.0)})
+    odd = Outputs(
+        torch.tensor([[0.0, 0.0, 1.0]]), torch.zeros(1, 1), extras={"gram.a": torch.full((1, 5), 2.0)}
+    )
     assert scorer.score(odd).isfinite().all()
     assert float(scorer.score(odd)) > 0
 
@@ -163,7 +183,9 @@ def test_rankfeat_edits_one_stage_at_a_time_as_pytorch_ood_does(network: Network
     for cut in (2, 4):
         backbone, rest = nn.Sequential(*body[: cut + 1]), nn.Sequential(*body[cut + 1 :], network.head)
         logits = []
-        detector(backbone, lambda h, rest=rest, to=logits: to.append(rest(h)) or rest(h)).predict((x - network.mean) / network.std)
+        detector(backbone, lambda h, rest=rest, to=logits: to.append(rest(h)) or rest(h)).predict(
+            (x - network.mean) / network.std
+        )
         energies.append(logits[0])
     extras = build("view", "rankfeat")(network, x, rng())
     torch.testing.assert_close(extras["rankfeat.logits"], sum(energies) / 2, rtol=1e-3, atol=1e-4)
@@ -175,11 +197,15 @@ def test_a_network_without_stages_is_refused(view: str) -> None:
     bare = Network(task, nn.Flatten(), nn.Linear(64, 3))
     assert "names none" in build("view", view).objection(bare)
     lost = Network(task, nn.Sequential(nn.Flatten()), nn.Linear(64, 3), ["body.0"])
-    assert ("dimensions are needed" in build("view", view).objection(lost)) == (view == "rankfeat") or view == "rankfeat"
+    assert ("dimensions are needed" in build("view", view).objection(lost)) == (
+        view == "rankfeat"
+    ) or view == "rankfeat"
 
 
 def test_objections_name_the_stage(network: Network) -> None:
-    assert "'nothing' is not one of the network's: body.0" in build("view", {"stages": {"stages": ["nothing"]}}).objection(network)
+    assert "'nothing' is not one of the network's: body.0" in build(
+        "view", {"stages": {"stages": ["nothing"]}}
+    ).objection(network)
     assert "the network names 3 stages" in build("view", {"rankfeat": {"blocks": 4}}).objection(network)
     assert build("view", {"rankfeat": {"blocks": 3}}).objection(network) == ""
     flat = build("network", {"mlp": {"hidden": [8, 8]}}, Task("image", (1, 8, 8), 3, (0.0,), (1.0,)))
@@ -230,7 +256,11 @@ def test_features_are_dropped_where_the_network_has_no_dropout(network: Network)
     torch.testing.assert_close(extras["mc-dropout.entropy"], entropy)
     outputs = Outputs(torch.zeros(6, 4), extras={k: v.float() for k, v in extras.items()})
     total = -(p * p.log()).sum(dim=1)
-    for statistic, expected in [("mean", (1 - p.amax(dim=1)).log()), ("entropy", total), ("mutual-information", total - entropy)]:
+    for statistic, expected in [
+        ("mean", (1 - p.amax(dim=1)).log()),
+        ("entropy", total),
+        ("mutual-information", total - entropy),
+    ]:
         found = build("scorer", {"mc-dropout": {"statistic": statistic}}).score(outputs)
         torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-5)
 
@@ -245,7 +275,9 @@ def test_the_perturbation_makes_the_score_smaller(network: Network) -> None:
     plain.fit(train, val)
     assert float((scorer.score(test) < plain.score(test)).float().mean()) > 0.9
     still = build("scorer", {"mds-odin": {"epsilon": 0.0}})
-    torch.testing.assert_close(still.score(looked(network, still)[2]).double(), plain.score(test), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        still.score(looked(network, still)[2]).double(), plain.score(test), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_the_perturbed_input_is_one_signed_step(network: Network) -> None:
@@ -259,7 +291,9 @@ def test_the_perturbed_input_is_one_signed_step(network: Network) -> None:
         assert one.grad is not None
         moved[i] -= 0.01 * (network.std * one.grad.sign())[0]
     expected = -torch.logsumexp(network(moved), dim=1)
-    torch.testing.assert_close(view(network, x, rng())["score-perturbation.score"], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        view(network, x, rng())["score-perturbation.score"], expected, rtol=1e-4, atol=1e-4
+    )
     assert all(p.grad is None or not p.requires_grad or p.grad.isfinite().all() for p in network.parameters())
 
 
@@ -272,7 +306,9 @@ def test_what_cannot_be_perturbed_is_refused(network: Network) -> None:
 
 def test_weak_pixels_are_those_of_the_smallest_gradient(network: Network) -> None:
     x = toy_images(3).images
-    found = build("view", {"weak-pixels": {"share": 0.1, "step": 0.25}})(network, x, rng())["weak-pixels.features"]
+    found = build("view", {"weak-pixels": {"share": 0.1, "step": 0.25}})(network, x, rng())[
+        "weak-pixels.features"
+    ]
     moved = x.clone()
     for i in range(3):
         one = x[i : i + 1].clone().requires_grad_()
@@ -294,7 +330,12 @@ def test_adascale_follows_openood(variant: str) -> None:
         from oodbench.core.network import Head
 
         head = Head(weight, bias)
-        return Outputs(head(features), features, head=head, extras={"weak-pixels.features": features + 0.1 * torch.randn(n, 40)})
+        return Outputs(
+            head(features),
+            features,
+            head=head,
+            extras={"weak-pixels.features": features + 0.1 * torch.randn(n, 40)},
+        )
 
     val, test = outputs(25), outputs(9)
     scorer = build("scorer", {"adascale": {"variant": variant, "low": 60.0, "high": 80.0}})
@@ -304,9 +345,14 @@ def test_adascale_follows_openood(variant: str) -> None:
         order = np.argsort(-f)
         return float(np.maximum(moved, 0)[order[:2]].sum() + 10 * np.abs(f - moved)[order[:1]].sum())
 
-    known = [shift(*pair) for pair in zip(val.features.numpy(), val.extras["weak-pixels.features"].numpy(), strict=True)]
+    known = [
+        shift(*pair)
+        for pair in zip(val.features.numpy(), val.extras["weak-pixels.features"].numpy(), strict=True)
+    ]
     expected = []
-    for f, moved, z in zip(test.features.numpy(), test.extras["weak-pixels.features"].numpy(), test.logits.numpy(), strict=True):
+    for f, moved, z in zip(
+        test.features.numpy(), test.extras["weak-pixels.features"].numpy(), test.logits.numpy(), strict=True
+    ):
         percentile = 60 + (1 - np.mean(np.array(known) <= shift(f, moved))) * 20
         positive = np.sort(np.maximum(f, 0))[::-1]
         r = positive.sum() / positive[: 40 - int(np.round(40 * percentile / 100))].sum()
@@ -344,7 +390,9 @@ def test_fisher_with_brown_is_what_scipy_says() -> None:
 
     t = statistic(val)
     c, k = t.var() / (2 * t.mean()), 2 * t.mean() ** 2 / t.var()
-    np.testing.assert_allclose(scorer.score(test).numpy(), -stats.chi2.logsf(statistic(test) / c, k), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        scorer.score(test).numpy(), -stats.chi2.logsf(statistic(test) / c, k), rtol=1e-6, atol=1e-9
+    )
 
 
 def test_fisher_p_values_are_uniform_on_validation() -> None:
@@ -378,7 +426,9 @@ def test_fisher_needs_what_its_scorers_need() -> None:
 def test_the_log_of_the_gamma_tail() -> None:
     special = pytest.importorskip("scipy.special")
     x = torch.tensor([0.0, 0.5, 3.0, 40.0, 400.0])
-    np.testing.assert_allclose(functional.log_upper_gamma(2.5, x).numpy(), np.log(special.gammaincc(2.5, x.numpy())), rtol=1e-9)
+    np.testing.assert_allclose(
+        functional.log_upper_gamma(2.5, x).numpy(), np.log(special.gammaincc(2.5, x.numpy())), rtol=1e-9
+    )
     beyond = functional.log_upper_gamma(2.5, torch.tensor([560.0, 600.0, 5000.0]))
     assert (beyond.diff() < 0).all()
     assert float(beyond[2]) == pytest.approx(-5000 + 1.5 * np.log(5000) - special.gammaln(2.5), abs=1e-3)
@@ -413,7 +463,11 @@ def test_black_images_give_finite_scores(network: Network, name: str) -> None:
     with torch.no_grad():
         features = network.features(x)
     extras = {k: v.detach() for k, v in view(network, x, rng()).items()}
-    assert scorer.score(Outputs(network.head(features).detach(), features, None, network.linear_head(), extras)).isfinite().all()
+    assert (
+        scorer.score(Outputs(network.head(features).detach(), features, None, network.linear_head(), extras))
+        .isfinite()
+        .all()
+    )
 
 
 SUITE = """\
@@ -428,7 +482,12 @@ recipe: {epochs: 1, batch_size: 64, lr: 0.05}
 
 
 def test_a_whole_suite_with_every_view(tmp_path: Path) -> None:
-    names = [*VIEWED, "{mds-odin: {of: rmds}}", "{fisher: {of: [mds, odin]}}", "{mc-dropout: {statistic: mutual-information}}"]
+    names = [
+        *VIEWED,
+        "{mds-odin: {of: rmds}}",
+        "{fisher: {of: [mds, odin]}}",
+        "{mc-dropout: {statistic: mutual-information}}",
+    ]
     suite = parse_suite(yaml.safe_load(SUITE % ", ".join(names)))
     results = run(suite, results=tmp_path, device="cpu")
     rows = results.rows[results.rows["ood"] == "other"]

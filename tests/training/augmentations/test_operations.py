@@ -27,7 +27,11 @@ def picture(channels: int = 3, size: tuple[int, int] = (24, 20), seed: int = 0) 
     generator = rng(seed)
     coarse = torch.rand(1, channels, 5, 5, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, size, mode="bicubic")[0].clamp(0, 1)
-    return (255 * (0.9 * smooth + 0.1 * torch.rand(channels, *size, generator=generator))).round().to(torch.uint8)
+    return (
+        (255 * (0.9 * smooth + 0.1 * torch.rand(channels, *size, generator=generator)))
+        .round()
+        .to(torch.uint8)
+    )
 
 
 def to_pil(image: Tensor) -> Image.Image:
@@ -70,7 +74,9 @@ AFFINE: dict[str, Any] = {
 def test_geometry_is_pillows_affine(name: str, strength: float, mode: str, channels: int) -> None:
     image = picture(channels)
     theirs = from_pil(
-        to_pil(image).transform((20, 24), Image.Transform.AFFINE, AFFINE[name](strength), resample=MODES[mode])
+        to_pil(image).transform(
+            (20, 24), Image.Transform.AFFINE, AFFINE[name](strength), resample=MODES[mode]
+        )
     )
     mine = ours(name, strength, image, mode)
     inside = (slice(None), slice(6, 18), slice(6, 14))  # Pillow leaves out pixels that reach over the border
@@ -119,7 +125,9 @@ def test_colour_operations_are_pillows(name: str, strength: float, pillow: Any, 
 
 @pytest.mark.parametrize("values", [[7], [0, 255], [10, 11]])
 def test_equalize_and_autocontrast_of_few_levels_are_torchvisions(values: list[int]) -> None:
-    image = torch.tensor(values, dtype=torch.uint8)[torch.randint(0, len(values), (1, 12, 12), generator=rng(1))]
+    image = torch.tensor(values, dtype=torch.uint8)[
+        torch.randint(0, len(values), (1, 12, 12), generator=rng(1))
+    ]
     for name in ("equalize", "autocontrast"):
         theirs = getattr(tv, name)(image).float() / 255
         close(ours(name, 0.0, image), theirs, 1.0)
@@ -190,7 +198,11 @@ def test_randaugment_osr_strengths() -> None:
     for name, value in expected.items():
         assert augment.strength(name, 1.0, 32, 32) == pytest.approx(value)
     assert len(policies.SPACES["osr"]) == 16
-    assert set(policies.SPACES["osr"]) - set(policies.SPACES["osr-digits"]) == {"rotate", "translate-x", "translate-y"}
+    assert set(policies.SPACES["osr"]) - set(policies.SPACES["osr-digits"]) == {
+        "rotate",
+        "translate-x",
+        "translate-y",
+    }
 
 
 def test_randaugment_draws_each_operation_for_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +257,9 @@ def test_augmix_weights_are_uniform_on_the_simplex(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(augment, "levels", first_chain_only)
     monkeypatch.setattr(torch, "lerp", lambda a, b, share: b)  # the mix alone
     out = augment(torch.zeros(900, 1, 2, 2), rng())
-    assert kstest(out[:, 0, 0, 0].numpy(), beta(1, 2).cdf).pvalue > 0.001  # one coordinate of Dirichlet(1, 1, 1)
+    assert (
+        kstest(out[:, 0, 0, 0].numpy(), beta(1, 2).cdf).pvalue > 0.001
+    )  # one coordinate of Dirichlet(1, 1, 1)
 
 
 def test_augmix_levels_stay_within_severity() -> None:
@@ -302,7 +316,9 @@ def test_pixmix_adds_and_multiplies() -> None:
 
 
 def test_pixmix_of_black_stays_finite() -> None:
-    augment = registry.build("augmentation", {"pixmix": {"pictures": {"noise": {"kind": "rademacher", "count": 8}}}})
+    augment = registry.build(
+        "augmentation", {"pixmix": {"pictures": {"noise": {"kind": "rademacher", "count": 8}}}}
+    )
     out = augment(torch.zeros(64, 3, 16, 16), rng())
     assert torch.isfinite(out).all()
     assert 0 <= float(out.min()) <= float(out.max()) <= 1

@@ -138,7 +138,10 @@ def change(state: dict[str, Tensor], what: str) -> Any:
     if what == "unknown":
         return state | {"layer5.weight": torch.zeros(3), "layer5.bias": torch.zeros(3)}
     if what == "both":
-        return {k.replace("conv1.weight", "stem.weight") if k == "conv1.weight" else k: v for k, v in state.items()}
+        return {
+            k.replace("conv1.weight", "stem.weight") if k == "conv1.weight" else k: v
+            for k, v in state.items()
+        }
     if what == "shape":
         return state | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
     if what == "classes":

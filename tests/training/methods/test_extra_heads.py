@@ -194,7 +194,10 @@ def test_online_label_smoothing_learns_last_periods_mean_of_correct_samples() ->
 
     def soft(targets: list[list[float]]) -> float:
         return mean(
-            [-dot(targets[y], [math.log(v) for v in q]) for q, y in zip(rows(p), batch.labels.tolist(), strict=True)]
+            [
+                -dot(targets[y], [math.log(v) for v in q])
+                for q, y in zip(rows(p), batch.labels.tolist(), strict=True)
+            ]
         )
 
     uniform = [[1 / CLASSES] * CLASSES for _ in range(CLASSES)]
@@ -204,7 +207,9 @@ def test_online_label_smoothing_learns_last_periods_mean_of_correct_samples() ->
     learnt = copy.deepcopy(uniform)
     for y in range(CLASSES):
         right = [
-            q for q, label in zip(rows(p), batch.labels.tolist(), strict=True) if label == y and q.index(max(q)) == y
+            q
+            for q, label in zip(rows(p), batch.labels.tolist(), strict=True)
+            if label == y and q.index(max(q)) == y
         ]
         if right:
             learnt[y] = [mean([q[c] for q in right]) for c in range(CLASSES)]
@@ -223,7 +228,9 @@ def test_online_label_smoothing_learns_last_periods_mean_of_correct_samples() ->
 def test_cross_entropy_helper_agrees_with_torch() -> None:
     z = torch.randn(5, 4, dtype=torch.float64, generator=rng(1))
     y = torch.tensor([0, 1, 2, 3, 0])
-    assert mean([ce(r, int(c)) for r, c in zip(rows(z), y, strict=True)]) == pytest.approx(float(cross_entropy(z, y)))
+    assert mean([ce(r, int(c)) for r, c in zip(rows(z), y, strict=True)]) == pytest.approx(
+        float(cross_entropy(z, y))
+    )
 
 
 # ---------------------------------------------------------------- rotation, confidence, reciprocal points
@@ -270,7 +277,9 @@ def test_rotation_knows_its_turns_better_on_known_images() -> None:
         extras = scorer.view()(network, x, rng())
         assert extras["rotations.logits"].shape == (32, 4, 4)
         with torch.no_grad():
-            torch.testing.assert_close(extras["rotations.logits"][:, 0], network.heads["rotation"](network.features(x)))
+            torch.testing.assert_close(
+                extras["rotations.logits"][:, 0], network.heads["rotation"](network.features(x))
+            )
             scores.append(scorer.score(Outputs(network(x), extras=extras)).mean())
     assert scores[0] < scores[1]
 

@@ -99,10 +99,15 @@ def cider_by_hand(
         prototypes[y] = unit([decay * p + (1 - decay) * v for p, v in zip(prototypes[y], u, strict=True)])
     seen = [c for c, p in enumerate(prototypes) if any(p)]
     compact = mean(
-        [ce([dot(u, prototypes[c]) / t for c in seen], seen.index(y)) for u, y in zip(units, labels, strict=True)]
+        [
+            ce([dot(u, prototypes[c]) / t for c in seen], seen.index(y))
+            for u, y in zip(units, labels, strict=True)
+        ]
     )
     apart = [
-        mean([math.exp(dot(prototypes[i], prototypes[j]) / t) for j in seen if j != i]) for i in seen if len(seen) > 1
+        mean([math.exp(dot(prototypes[i], prototypes[j]) / t) for j in seen if j != i])
+        for i in seen
+        if len(seen) > 1
     ]
     return t / 0.07 * compact, mean([math.log(v) for v in apart]) if apart else 0.0, prototypes
 
@@ -117,7 +122,9 @@ def test_cider_by_hand_over_two_steps() -> None:
         units, both, known = embedded(network, batch, "cider_projection")
         compact, disperse, prototypes = cider_by_hand(units, both, prototypes, 0.6, 0.3)
         assert value(method.loss(network, batch)) == pytest.approx(1.5 * compact + disperse + known)
-        torch.testing.assert_close(network.cider_state.prototypes, torch.tensor(prototypes, dtype=torch.float64))
+        torch.testing.assert_close(
+            network.cider_state.prototypes, torch.tensor(prototypes, dtype=torch.float64)
+        )
     network.eval()
     before = network.cider_state.prototypes.clone()
     isolated(network, method, viewed())
@@ -192,7 +199,9 @@ def test_queues_keep_the_last_of_each_class() -> None:
         if queues.full:
             assert [sorted(r) for r in queues.features[:, :, 0].tolist()] == expected
     assert queues.full
-    queues.push(torch.arange(100.0, 110.0).unsqueeze(1), torch.zeros(10, dtype=torch.int64))  # more than fit at once
+    queues.push(
+        torch.arange(100.0, 110.0).unsqueeze(1), torch.zeros(10, dtype=torch.int64)
+    )  # more than fit at once
     assert sorted(queues.features[0, :, 0].tolist()) == [106.0, 107.0, 108.0, 109.0]
 
 
@@ -204,7 +213,9 @@ def filled(spec: Any, batch: Batch) -> tuple[Network, Any]:
     network.body.eval()
     network.training = True
     for seed in range(6):
-        noisy = batch.inputs + 0.05 * torch.randn(batch.inputs.shape, generator=rng(seed), dtype=torch.float64)
+        noisy = batch.inputs + 0.05 * torch.randn(
+            batch.inputs.shape, generator=rng(seed), dtype=torch.float64
+        )
         views = tuple(v.flip(-2) + 0.01 * seed for v in batch.views)
         method.loss(network, batch._replace(inputs=noisy, views=views, progress=0.0))
     return network.eval(), method
@@ -238,12 +249,17 @@ def test_vos_by_hand() -> None:
         e = vos_energy(logits, w)
         terms.append(
             ce(
-                [e * float(m) + float(b) for m, b in zip(phi.weight.detach()[:, 0], phi.bias.detach(), strict=True)],
+                [
+                    e * float(m) + float(b)
+                    for m, b in zip(phi.weight.detach()[:, 0], phi.bias.detach(), strict=True)
+                ],
                 truth,
             )
         )
     plain = mean([ce(a, y) for a, y in zip(z, batch.labels.tolist(), strict=True)])
-    assert value(method.loss(network, batch._replace(rng=rng(5)))) == pytest.approx(plain + 0.4 * mean(terms), rel=1e-5)
+    assert value(method.loss(network, batch._replace(rng=rng(5)))) == pytest.approx(
+        plain + 0.4 * mean(terms), rel=1e-5
+    )
     early = value(method.loss(network, batch._replace(progress=0.49)))
     assert early == pytest.approx(plain)
 
@@ -255,7 +271,9 @@ def test_vos_regulariser_reaches_the_network() -> None:
     with torch.no_grad():
         network.vos_energy.weight.copy_(torch.tensor([0.5, 1.5, 1.0, 2.0]))
         network.vos_energy.logistic.weight.copy_(torch.tensor([[-1.0], [1.0]]))
-    term = method.loss(network, batch._replace(rng=rng(5))) - method.loss(network, batch._replace(progress=0.0))
+    term = method.loss(network, batch._replace(rng=rng(5))) - method.loss(
+        network, batch._replace(progress=0.0)
+    )
     learning = dict(network.named_parameters())
     for name, g in zip(learning, torch.autograd.grad(term, list(learning.values())), strict=True):
         assert float(g.abs().max()) > 0, name
@@ -263,7 +281,17 @@ def test_vos_regulariser_reaches_the_network() -> None:
 
 
 NPOS = {
-    "npos": {"size": 8, "k": 3, "border": 4, "picks": 2, "draws": 20, "kept": 5, "step": 0.2, "width": 6, "start": 0.5}
+    "npos": {
+        "size": 8,
+        "k": 3,
+        "border": 4,
+        "picks": 2,
+        "draws": 20,
+        "kept": 5,
+        "step": 0.2,
+        "width": 6,
+        "start": 0.5,
+    }
 }
 
 
@@ -296,21 +324,29 @@ def test_npos_by_hand() -> None:
     outliers = npos_outliers(known)
     assert len(outliers) == CLASSES * 2 * 5
     seen = network.features(torch.cat([batch.inputs, *batch.views]))
-    told = network.npos_outliers(torch.cat([seen, torch.tensor(outliers, dtype=torch.float64)]))[:, 0].tolist()
+    told = network.npos_outliers(torch.cat([seen, torch.tensor(outliers, dtype=torch.float64)]))[
+        :, 0
+    ].tolist()
     apart = [math.log1p(math.exp(-a if i < len(seen) else a)) for i, a in enumerate(told)]
-    assert value(method.loss(network, batch._replace(rng=rng(5)))) == pytest.approx(base + 0.1 * mean(apart), rel=1e-5)
+    assert value(method.loss(network, batch._replace(rng=rng(5)))) == pytest.approx(
+        base + 0.1 * mean(apart), rel=1e-5
+    )
 
 
 def test_npos_outliers_reach_the_body() -> None:
     batch = viewed(8, progress=0.9)
     network, method = filled(NPOS, batch)
-    term = method.loss(network, batch._replace(rng=rng(5))) - method.loss(network, batch._replace(progress=0.0))
+    term = method.loss(network, batch._replace(rng=rng(5))) - method.loss(
+        network, batch._replace(progress=0.0)
+    )
     learning = [*network.body.parameters(), *network.npos_outliers.parameters()]
     assert all(float(g.abs().max()) > 1e-12 for g in torch.autograd.grad(term, learning))
     for p in (*network.head.parameters(), *network.npos_projection.parameters()):
         p.requires_grad_(False)
 
-    def apart() -> Tensor:  # the other terms, some of which hold what is detached, are the same early and late
+    def apart() -> (
+        Tensor
+    ):  # the other terms, some of which hold what is detached, are the same early and late
         early, late = (method.loss(network, batch._replace(progress=p, rng=rng(5))) for p in (0.0, 0.9))
         return late - early
 
@@ -332,7 +368,8 @@ def test_decoupled_by_hand() -> None:
     network, method = made({"decoupled": {"gamma": 1.5, "scale": 7.0, "centre": 0.4, "start": 0.5}})
     network.eval()
     w, v, centres = (
-        rows(t) for t in (network.head.weight, network.decoupled_classifier.weight, network.decoupled_state.centres)
+        rows(t)
+        for t in (network.head.weight, network.decoupled_classifier.weight, network.decoupled_state.centres)
     )
     w, v = ([unit(r) for r in t] for t in (w, v))
     for progress, a in ((0.49, 0.0), (0.5, 0.08), (0.6, 0.4)):
@@ -344,7 +381,9 @@ def test_decoupled_by_hand() -> None:
             focal.append((1 - math.exp(-angle)) ** 1.5 * angle)
             plain.append(ce([dot(two, r) for r in v], y))
             distance.append(sum((x - m) ** 2 for x, m in zip(two, centres[y], strict=True)))
-        assert value(method.loss(network, batch)) == pytest.approx(mean(focal) + mean(plain) + a * mean(distance))
+        assert value(method.loss(network, batch)) == pytest.approx(
+            mean(focal) + mean(plain) + a * mean(distance)
+        )
     with torch.no_grad():
         factor = (1 - torch.exp(-cross_entropy(network(batch.inputs), batch.labels, reduction="none"))) ** 1.5
     still = network.decoupled_state.centres[batch.labels]
@@ -368,7 +407,9 @@ def test_decoupled_by_hand() -> None:
     scorer = registry.build("scorer", "decoupled")
     scorer.fit(None, outputs)
     top = outputs.logits.amax(1) / outputs.logits.amax(1).mean()
-    length = torch.tensor([norm(f[len(f) // 2 :]) for f in rows(network.features(batch.inputs))], dtype=torch.float64)
+    length = torch.tensor(
+        [norm(f[len(f) // 2 :]) for f in rows(network.features(batch.inputs))], dtype=torch.float64
+    )
     torch.testing.assert_close(scorer.score(outputs), -(top + length / length.mean()))
 
 
@@ -384,7 +425,9 @@ def test_decoupled_centres_follow_their_class_late_in_training() -> None:
     method.loss(network, batch)
     for c in range(CLASSES):
         own = second[batch.labels == c]
-        torch.testing.assert_close(network.decoupled_state.centres[c], before[c] + (own - before[c]).sum(0) / 6)
+        torch.testing.assert_close(
+            network.decoupled_state.centres[c], before[c] + (own - before[c]).sum(0) / 6
+        )
 
 
 def test_decoupled_bodies_share_nothing() -> None:

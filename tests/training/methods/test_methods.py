@@ -45,7 +45,9 @@ def trained() -> list[str]:
 
 
 def spec_of(name: str) -> Spec:
-    found = registry.resolve("method", {name: SMALL[name]}) if name in SMALL else contract.example("method", name)
+    found = (
+        registry.resolve("method", {name: SMALL[name]}) if name in SMALL else contract.example("method", name)
+    )
     assert found is not None
     return found
 
@@ -64,7 +66,9 @@ def batch(method: Method, count: int = 12, classes: int = 4, seed: int = 0, prog
     return Batch(x, labels, outliers, tuple(x.flip(-1) for _ in range(method.views)), progress, rng)
 
 
-def gradients(network: Network, method: Method, data: Batch, seed: int = 0) -> tuple[Tensor, dict[str, Tensor | None]]:
+def gradients(
+    network: Network, method: Method, data: Batch, seed: int = 0
+) -> tuple[Tensor, dict[str, Tensor | None]]:
     network.zero_grad(set_to_none=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -131,7 +135,10 @@ class Kept(list[Any]):
     """The states that a training was given to save."""
 
     def __call__(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
-        state = {k: v.detach().clone() for k, v in tensors.items()}, {**scalars, "history": list(scalars["history"])}
+        state = (
+            {k: v.detach().clone() for k, v in tensors.items()},
+            {**scalars, "history": list(scalars["history"])},
+        )
         self.append(state)
 
 
@@ -164,7 +171,9 @@ def test_seeds_decide(name: str) -> None:
         assert torch.equal(grad, other), key
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 0, 0, 0, 0], [3, 3], [2]], ids=["one class", "two of one", "batch of one"])
+@pytest.mark.parametrize(
+    "labels", [[0, 0, 0, 0, 0, 0], [3, 3], [2]], ids=["one class", "two of one", "batch of one"]
+)
 def test_poor_batches_stay_finite(name: str, labels: list[int]) -> None:
     network, method = made(name)
     network.train(len(labels) > 1)  # batch norm cannot learn from one sample; the loop never gives it one

@@ -23,7 +23,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def data(count: int = 16) -> Batch:
-    return Batch(torch.rand(count, 1, 8, 8, generator=rng(3)), torch.arange(count) % 4, progress=0.25, rng=rng(5))
+    return Batch(
+        torch.rand(count, 1, 8, 8, generator=rng(3)), torch.arange(count) % 4, progress=0.25, rng=rng(5)
+    )
 
 
 class Seen(Network):
@@ -57,7 +59,9 @@ def shares(mixed: Tensor, x: Tensor) -> tuple[float, Tensor]:
     for share in torch.linspace(0, 1, 2001).tolist():
         # mixed_i - x_j = share (x_i - x_j)
         error = (difference - share * base).norm(dim=2)
-        error[torch.arange(n), torch.arange(n)] += 1e-3  # a partner other than itself, where it explains as well
+        error[torch.arange(n), torch.arange(n)] += (
+            1e-3  # a partner other than itself, where it explains as well
+        )
         values, partner = error.min(dim=1)
         if float(values.sum()) < best[0]:
             best = (float(values.sum()), share, partner.tolist())
@@ -85,7 +89,8 @@ def test_mixup_of_als_mixes_the_losses() -> None:
     share, partner = shares(mixed, batch.inputs)
     logits = network(mixed)
     expected = (
-        share * als.criterion(logits, batch.labels) + (1 - share) * als.criterion(logits, batch.labels[partner])
+        share * als.criterion(logits, batch.labels)
+        + (1 - share) * als.criterion(logits, batch.labels[partner])
     ).mean()
     torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
 
@@ -118,7 +123,9 @@ def test_regmixup_is_the_mean_of_both_losses() -> None:
 
 def test_cutmix_pastes_one_rectangle_and_weighs_by_its_area() -> None:
     method: Method = registry.build("method", {"cutmix": {"p": 1.0}})
-    x = torch.arange(16.0).view(16, 1, 1, 1).expand(16, 1, 8, 8) / 16  # each image is one shade: its partner shows
+    x = (
+        torch.arange(16.0).view(16, 1, 1, 1).expand(16, 1, 8, 8) / 16
+    )  # each image is one shade: its partner shows
     areas = []
     for seed in range(60):
         network = seen()
@@ -131,7 +138,9 @@ def test_cutmix_pastes_one_rectangle_and_weighs_by_its_area() -> None:
         if len(rows):
             assert bool(area[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all())
         share = 1 - area.float().mean()
-        partner = torch.tensor([round(float(m[0][area].mean()) * 16) if area.any() else i for i, m in enumerate(mixed)])
+        partner = torch.tensor(
+            [round(float(m[0][area].mean()) * 16) if area.any() else i for i, m in enumerate(mixed)]
+        )
         logits = network(mixed)
         expected = share * cross_entropy(logits, batch.labels) + (1 - share) * cross_entropy(
             logits, batch.labels[partner]
@@ -228,7 +237,10 @@ def test_divergence_gradient_is_the_finite_difference() -> None:
 
     logits = [torch.randn(4, 5, dtype=torch.float64, generator=rng(s)).requires_grad_() for s in range(3)]
     assert torch.autograd.gradcheck(divergence, logits)
-    far = [torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True), torch.tensor([[-1e4, 0.0, 1e4]], requires_grad=True)]
+    far = [
+        torch.tensor([[1e4, 0.0, -1e4]], requires_grad=True),
+        torch.tensor([[-1e4, 0.0, 1e4]], requires_grad=True),
+    ]
     value = divergence(*far)
     value.sum().backward()
     assert float(value.detach()) == pytest.approx(0.6931, abs=1e-3)

@@ -64,11 +64,15 @@ def seen(network: Network, batch: Batch) -> tuple[list[list[float]], list[list[f
 CASES: dict[str, tuple[Any, Any]] = {
     "outlier-exposure": (
         {"outlier-exposure": {"lam": 0.7}},
-        lambda i, o, y: mean([ce(z, c) for z, c in zip(i, y, strict=True)]) + 0.7 * mean([uniform(z) for z in o]),
+        lambda i, o, y: (
+            mean([ce(z, c) for z, c in zip(i, y, strict=True)]) + 0.7 * mean([uniform(z) for z in o])
+        ),
     ),
     "outlier-exposure of als": (
         {"outlier-exposure": {"of": {"als": {"lam": 4}}}},
-        lambda i, o, y: mean([als(z, c, 4) for z, c in zip(i, y, strict=True)]) + 0.5 * mean([uniform(z) for z in o]),
+        lambda i, o, y: (
+            mean([als(z, c, 4) for z, c in zip(i, y, strict=True)]) + 0.5 * mean([uniform(z) for z in o])
+        ),
     ),
     "energy-bounded": (
         {"energy-bounded": {"alpha": 0.3, "m_in": -2.5, "m_out": -0.5}},
@@ -123,7 +127,9 @@ def test_background_class_is_one_more_logit() -> None:
     gradcheck(network, lambda: method.loss(network, batch))
     outputs = Outputs(torch.tensor(inside), extras={"background": torch.tensor(b)})
     score = registry.build("scorer", "background").score(outputs)
-    expected = [math.log(softmax(z + v)[-1] / (1 - softmax(z + v)[-1])) for z, v in zip(inside, b, strict=True)]
+    expected = [
+        math.log(softmax(z + v)[-1] / (1 - softmax(z + v)[-1])) for z, v in zip(inside, b, strict=True)
+    ]
     torch.testing.assert_close(score, torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-5)
 
 
@@ -133,7 +139,9 @@ def test_mixoe_mixes_each_sample_with_its_outlier(mix: str) -> None:
     network.eval()
     batch = exposed(outliers=12)
     met: list[Tensor] = []
-    network.body.register_forward_pre_hook(lambda _, args: met.append(args[0].detach() * network.std + network.mean))
+    network.body.register_forward_pre_hook(
+        lambda _, args: met.append(args[0].detach() * network.std + network.mean)
+    )
     loss = float(method.loss(network, batch).detach())
     assert batch.outliers is not None
     clean, mixed = met[0], met[1]

@@ -89,19 +89,27 @@ CASES: list[tuple[Any, Loop]] = [
         {"mbls": {"margin": 1.0, "alpha": 0.7}},
         lambda z, y: ce(z, y) + 0.7 * mean([max(0.0, max(z) - v - 1.0) for v in z]),
     ),
-    ({"confidence-penalty": {"beta": 0.4}}, lambda z, y: ce(z, y) + 0.4 * sum(p * math.log(p) for p in softmax(z))),
+    (
+        {"confidence-penalty": {"beta": 0.4}},
+        lambda z, y: ce(z, y) + 0.4 * sum(p * math.log(p) for p in softmax(z)),
+    ),
     ("focal", lambda z, y: (1 - softmax(z)[y]) ** 2 * ce(z, y)),
     ({"focal": {"gamma": 0.5}}, lambda z, y: math.sqrt(1 - softmax(z)[y]) * ce(z, y)),
     ({"poly-1": {"epsilon": 2.0}}, lambda z, y: ce(z, y) + 2 * (1 - softmax(z)[y])),
     ("logitnorm", normed(ce, 0.04)),
     ({"acls": {"margin": 1.0, "pos": 0.3, "neg": 2.0, "alpha": 0.7}}, acls(0.7, 0.3, 2.0, 1.0)),
     ({"zipf-label-smoothing": {"lam": 0.6}}, zipf(0.6)),
-    ({"logitnorm": {"tau": 0.5, "of": {"als": {"lam": 3}}}}, normed(als(3, "argmax", "unbiased", False), 0.5)),
+    (
+        {"logitnorm": {"tau": 0.5, "of": {"als": {"lam": 3}}}},
+        normed(als(3, "argmax", "unbiased", False), 0.5),
+    ),
 ]
 for k in ("argmax", "label"):
     for std in ("unbiased", "biased"):
         for only in (False, True):
-            CASES.append(({"als": {"lam": 2.5, "k": k, "std": std, "only_correct": only}}, als(2.5, k, std, only)))
+            CASES.append(
+                ({"als": {"lam": 2.5, "k": k, "std": std, "only_correct": only}}, als(2.5, k, std, only))
+            )
 
 
 def names(value: Any) -> str | None:
@@ -188,7 +196,9 @@ def test_als_has_no_gradient_beyond_cross_entropy_where_the_rest_is_equal() -> N
 def test_als_has_a_finite_gradient_however_far_the_others_have_underflowed(k: str) -> None:
     """Probabilities between 1e-45 and 1e-37 once gave a standard deviation too small to divide by: the gradient was NaN."""
     gap = torch.arange(0.0, 240.0, 0.5).unsqueeze(1)
-    logits = torch.cat([gap, torch.tensor([0.0, -1.0, 0.5, -0.7, 0.2]).expand(len(gap), 5)], dim=1).requires_grad_()
+    logits = torch.cat(
+        [gap, torch.tensor([0.0, -1.0, 0.5, -0.7, 0.2]).expand(len(gap), 5)], dim=1
+    ).requires_grad_()
     method = registry.build("method", {"als": {"lam": 1000, "k": k}})
     loss = method.criterion(logits, torch.zeros(len(gap), dtype=torch.int64))
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
@@ -209,7 +219,9 @@ def test_maxsup_grows_with_progress() -> None:
     x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
     logits = net(x)
     for progress, alpha in ((0.0, 0.5), (0.5, 1.0), (1.0, 1.5)):
-        expected = torch.nn.functional.cross_entropy(logits, y) + alpha * (logits.amax(1) - logits.mean(1)).mean()
+        expected = (
+            torch.nn.functional.cross_entropy(logits, y) + alpha * (logits.amax(1) - logits.mean(1)).mean()
+        )
         torch.testing.assert_close(method.loss(net, Batch(x, y, progress=progress)), expected)
 
 

@@ -70,7 +70,8 @@ def test_every_network_keeps_the_contract(name: str, shape: str) -> None:
     modules, seen = dict(network.named_modules()), []
     assert network.stages
     hooks = [
-        modules[s].register_forward_hook(lambda m, i, o, s=s: seen.append((s, o.shape[0]))) for s in network.stages
+        modules[s].register_forward_hook(lambda m, i, o, s=s: seen.append((s, o.shape[0])))
+        for s in network.stages
     ]
     with torch.no_grad():
         network(x)
@@ -136,7 +137,9 @@ def test_large_resnets_are_torchvisions() -> None:
 
     network = make("resnet18-224", (3, 64, 64), classes=7)
     other = torchvision.models.resnet18(num_classes=7)
-    other.load_state_dict({k.removeprefix("body.").replace("head.", "fc."): v for k, v in network.state_dict().items()})
+    other.load_state_dict(
+        {k.removeprefix("body.").replace("head.", "fc."): v for k, v in network.state_dict().items()}
+    )
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network.eval()(x), other.eval()((x - 0.4) / 0.3))
@@ -151,7 +154,9 @@ def test_vgg32_is_what_the_open_set_literature_trains() -> None:
     assert network.head.bias is None
     sizes = []
     for stage in network.stages:
-        dict(network.named_modules())[stage].register_forward_hook(lambda m, i, o: sizes.append(tuple(o.shape[1:])))
+        dict(network.named_modules())[stage].register_forward_hook(
+            lambda m, i, o: sizes.append(tuple(o.shape[1:]))
+        )
     network.eval()(torch.rand(1, 3, 32, 32))
     assert sizes == [(128, 16, 16), (128, 8, 8), (128, 4, 4)]
     first = network.body.block1[1].weight
@@ -177,7 +182,10 @@ GOLDEN = [0.076544, 0.079442, -0.059151, 0.110329]
         ({"vit-small-32": {"heads": 5}}, "multiple of heads=5"),
         ({"vit-small-32": {"patch": 5}}, "multiple of patch=5"),
         ({"torchvision": {"model": "resnet19"}}, "unknown model 'resnet19'; did you mean 'resnet1"),
-        ({"torchvision": {"model": "resnet18", "weights": "BEST"}}, "no weights 'BEST'; there: IMAGENET1K_V1"),
+        (
+            {"torchvision": {"model": "resnet18", "weights": "BEST"}},
+            "no weights 'BEST'; there: IMAGENET1K_V1",
+        ),
         ({"torchvision": {"model": "squeezenet1_0"}}, "not that of a linear layer"),
     ],
 )
@@ -258,7 +266,9 @@ def test_a_users_module_by_import_or_file(tmp_path: Path) -> None:
     assert built.features(torch.rand(2, 1, 8, 8)).shape == (2, 7)
     assert "nets.py:tiny" in network.label
     assert network.plain["module"]["target"] == f"{tmp_path / 'nets.py'}:tiny"
-    by_import = make("module", (3, 32, 32), target="torchvision.models:mobilenet_v3_small", options={"num_classes": 4})
+    by_import = make(
+        "module", (3, 32, 32), target="torchvision.models:mobilenet_v3_small", options={"num_classes": 4}
+    )
     assert by_import.features(torch.rand(2, 3, 32, 32)).shape == (2, 1024)
 
     # identity: what the file holds, not where it lies or what else is beside it
@@ -344,21 +354,31 @@ def test_timm_that_is_not_installed_is_one_clear_line(monkeypatch: pytest.Monkey
         registry.build("network", {"timm": {"model": "resnet18"}}, task_of((3, 32, 32)))
 
 
-def test_pretrained_timm_weights_bring_their_normalisation_and_a_head_for_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretrained_timm_weights_bring_their_normalisation_and_a_head_for_the_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Without timm: what is asked of it, and what is made of its answer."""
     asked: dict[str, Any] = {}
 
     def create_model(model: str, **options: Any) -> nn.Module:
         asked.update(options, model=model)
         head = nn.Linear(6, options["num_classes"])
-        made = nn.Sequential(nn.Conv2d(options["in_chans"], 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        made = nn.Sequential(
+            nn.Conv2d(options["in_chans"], 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head
+        )
         made.pretrained_cfg = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1)}  # type: ignore[assignment]
         return made
 
     fake = types.SimpleNamespace(is_model=lambda name: True, create_model=create_model)
     monkeypatch.setitem(sys.modules, "timm", fake)  # type: ignore[arg-type]
     network = make("timm", (3, 32, 32), model="some_net", pretrained=True, options={"drop_rate": 0.1})
-    assert asked == {"model": "some_net", "pretrained": True, "num_classes": 4, "in_chans": 3, "drop_rate": 0.1}
+    assert asked == {
+        "model": "some_net",
+        "pretrained": True,
+        "num_classes": 4,
+        "in_chans": 3,
+        "drop_rate": 0.1,
+    }
     assert network.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
     assert network.std.flatten().tolist() == pytest.approx([0.2, 0.2, 0.1])
     assert network.head.weight.shape == (4, 6)
@@ -369,7 +389,14 @@ def test_pretrained_timm_weights_bring_their_normalisation_and_a_head_for_the_cl
 
 @pytest.mark.parametrize(
     "model",
-    ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "mixer_s32_224", "regnetx_002"],
+    [
+        "resnet18",
+        "vit_tiny_patch16_224",
+        "convnext_atto",
+        "mobilenetv3_small_050",
+        "mixer_s32_224",
+        "regnetx_002",
+    ],
 )
 def test_timms_families_split(model: str) -> None:
     pytest.importorskip("timm")
