@@ -2,14 +2,15 @@
 
     python benchmarks/data.py                    everything, small: about two minutes on two cores
     python benchmarks/data.py --images 50000     epochs of CIFAR-10's length
-    python benchmarks/data.py --lines 1000000    an image list of ImageNet's length (writes a million small files)
+    python benchmarks/data.py --lines 1000000    an image list of ImageNet's length (writes a million small
+    files)
 
-Three tables: an epoch of in-memory images with augmentation against a DataLoader over torchvision's transforms; image files read through
-a set against bare decoding by as many threads; first and second start of a long image list. What is compared takes turns; each number
-is the median over the rounds, each ratio the median of the rounds' ratios. Seconds are those that this process and its threads were given
-(wall seconds against worker processes), so that a machine busy with something else disturbs little. Nothing is asserted: the targets
-stand beside the ratios.
-"""
+Three tables: an epoch of in-memory images with augmentation against a DataLoader over torchvision's
+transforms; image files read through a set against bare decoding by as many threads; first and second start of
+a long image list. What is compared takes turns; each number is the median over the rounds, each ratio the
+median of the rounds' ratios. Seconds are those that this process and its threads were given (wall seconds
+against worker processes), so that a machine busy with something else disturbs little. Nothing is asserted:
+the targets stand beside the ratios."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ from oodbench.training.reader import Reader
 
 
 def in_turns(works: dict[str, Callable[[], Any]], rounds: int, wall: bool = False) -> dict[str, list[float]]:
-    """Seconds of each work in each round, in turns whose order is reversed every other round; one round before does not count."""
+    """Seconds of each work in each round, in turns whose order is reversed every other round; one round
+    before does not count."""
     clock = time.perf_counter if wall else time.process_time
     found: dict[str, list[float]] = {name: [] for name in works}
     for number in range(-1, rounds):
@@ -137,7 +139,8 @@ def in_memory(n: int, batch: int, rounds: int) -> None:
 
 
 def _bare(files: Sequence[Path], threads: int, resize: int | None) -> None:
-    """Decode as anyone would: Pillow in a pool of threads, to a uint8 array, resized by Pillow where a size is asked for."""
+    """Decode as anyone would: Pillow in a pool of threads, to a uint8 array, resized by Pillow where a size
+    is asked for."""
 
     def one(file: Path) -> np.ndarray:
         with Image.open(file) as image:
@@ -231,7 +234,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} CPU cores"
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} CPU"
+        " cores"
     )
     with tempfile.TemporaryDirectory() as place:
         os.environ["OODBENCH_CACHE"] = f"{place}/cache"

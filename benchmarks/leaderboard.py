@@ -1,11 +1,12 @@
-"""Speed of the tables: leaderboard and page of 100,000 rows, and the bootstrap beside resampling through scikit-learn, in one run.
+"""Speed of the tables: leaderboard and page of 100,000 rows, and the bootstrap beside resampling through
+scikit-learn, in one run.
 
     python benchmarks/leaderboard.py                      about a minute on one core
     python benchmarks/leaderboard.py --rows 5000 --size 1000
 
-Each line is the median of `--repeat` runs, in seconds of one core's time (everything here runs on one thread), with the seconds that passed
-in parentheses: they are more where other work shares the machine. Rows and scores are made. Nothing is asserted: the targets stand beside.
-"""
+Each line is the median of `--repeat` runs, in seconds of one core's time (everything here runs on one
+thread), with the seconds that passed in parentheses: they are more where other work shares the machine. Rows
+and scores are made. Nothing is asserted: the targets stand beside."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ SETS = {
 
 
 def make_rows(n: int) -> pd.DataFrame:
-    """About `n` rows as a run writes them: 4 pairs x 2 networks x methods x 3 seeds x 25 scorers x 6 sets, every metric filled."""
+    """About `n` rows as a run writes them: 4 pairs x 2 networks x methods x 3 seeds x 25 scorers x 6 sets,
+    every metric filled."""
     pairs, networks, seeds, scorers = (
         [f"pair{i}" for i in range(4)],
         ["resnet18", "wrn40"],
@@ -52,7 +54,8 @@ def make_rows(n: int) -> pd.DataFrame:
             keys.append((p, w, m, str(s), scorer, "", "none"))
             keys += [(p, w, m, str(s), scorer, ood, shift) for ood, shift in SETS.items()]
     rows = pd.DataFrame(keys, columns=["pair", "network", "method", "seed", "scorer", "ood", "shift"])
-    fixed = {"suite": "big", "pair_params": "{}", "split": "", "method_params": "{}", "scorer_params": "{}", "tune": "none", "chosen": "",
+    fixed = {"suite": "big", "pair_params": "{}", "split": "", "method_params": "{}", "scorer_params": "{}",
+    "tune": "none", "chosen": "",
              "condition": "clean", "id_set": "id", "status": "ok", "reason": ""}  # fmt: skip
     rows = rows.assign(**fixed, run_key=rows["pair"] + rows["network"] + rows["method"] + rows["seed"])
     rng = np.random.default_rng(0)

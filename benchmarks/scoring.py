@@ -1,12 +1,11 @@
 """Speed and memory of scoring, side by side with plain products and with pytorch-ood, in one run.
 
-    python benchmarks/scoring.py                       everything at full size: about half an hour on two cores, 5 GB of disk
-    python benchmarks/scoring.py --scale 0.02          the same in a minute, to see that it runs
-    python benchmarks/scoring.py --section cifar --device cuda
+    python benchmarks/scoring.py                       everything at full size: about half an hour on two
+    cores, 5 GB of disk python benchmarks/scoring.py --scale 0.02          the same in a minute, to see that
+    it runs python benchmarks/scoring.py --section cifar --device cuda
 
-Each line is the median of `--repeat` runs; ratios are of medians of this run. Features are made (class means, noise, ReLU), logits are a
-linear head's. Nothing here is asserted: the targets stand beside the ratios.
-"""
+Each line is the median of `--repeat` runs; ratios are of medians of this run. Features are made (class means,
+noise, ReLU), logits are a linear head's. Nothing here is asserted: the targets stand beside the ratios."""
 
 from __future__ import annotations
 
@@ -35,7 +34,8 @@ from oodbench.scoring.score import score_sets
 
 NEIGHBOURS = ["knn", "nnguide", "relation"]
 SIXTEEN = [
-    "msp", "mls", "energy", "gen", "klm", "gradnorm", "mds", "rmds", "she", "fdbd", "nci", "vim", "react", "ash", "scale", "dice",
+    "msp", "mls", "energy", "gen", "klm", "gradnorm", "mds", "rmds", "she", "fdbd", "nci", "vim", "react",
+    "ash", "scale", "dice",
 ]  # fmt: skip
 CLASSES = ["klm", "mds", "rmds", "gradnorm", "she", "dice", "fdbd"]
 MIB = 2**20
@@ -58,7 +58,8 @@ def seconds(work: Callable[[], Any], repeat: int, device: str = "cpu") -> float:
 
 
 class AnonymousMemory(threading.Thread):
-    """Highest RssAnon of this process (mapped pages of files are not in it) above what it was at the start, sampled every 10 ms."""
+    """Highest RssAnon of this process (mapped pages of files are not in it) above what it was at the start,
+    sampled every 10 ms."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -110,8 +111,8 @@ def machine(device: str) -> str:
     gpu = f", {torch.cuda.get_device_name()}" if device.startswith("cuda") else ""
     load = os.getloadavg()[0]
     return (
-        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {memory:.0f} GiB{gpu}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}; load average at the start {load:.1f}"
+        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {memory:.0f} GiB{gpu}; Python"
+        f" {platform.python_version()}, torch {torch.__version__}; load average at the start {load:.1f}"
     )
 
 
@@ -119,7 +120,8 @@ def machine(device: str) -> str:
 
 
 def made(rows: int, width: int, classes: int, seed: int, ood: bool = False) -> Outputs:
-    """Class means, noise and a ReLU; the head's rows are the class means, so that most are classified correctly."""
+    """Class means, noise and a ReLU; the head's rows are the class means, so that most are classified
+    correctly."""
     weight = torch.randn(classes, width, generator=torch.Generator().manual_seed(0)) / width**0.5
     head = Head(weight, torch.zeros(classes))
     rng = torch.Generator().manual_seed(seed)
@@ -217,7 +219,8 @@ def cifar(scale: float, repeat: int, device: str) -> None:
     )
     found = ours([*NEIGHBOURS, *SIXTEEN])()
     each = [(name, s.fit_seconds, s.sets["test"].seconds) for name, s in found.items()]
-    table("each of the 19, in that order, in one score_all (what comes first pays for what is shared)", ["", "fit s", "score s"],
+    table("each of the 19, in that order, in one score_all (what comes first pays for what is shared)",
+    ["", "fit s", "score s"],
           [[name, f"{f:.3f}", f"{s:.3f}"] for name, f, s in each])  # fmt: skip
 
 
@@ -317,7 +320,10 @@ def imagenet(scale: float, repeat: int, device: str, only: Sequence[str] = ()) -
     for name, cells in found.items():
         grown = fits[name][-1] / fits[name][-2]
         rows.append([name, *(cells + [""] * 6)[:6], f"{grown:.2f} x", f"{peaks[name]:.0f}"])
-    title = f"ImageNet scale: N x {width} float32 training features mapped from disk ({4 * full * width / 1e9:.1f} GB at the largest N)"
+    title = (
+        f"ImageNet scale: N x {width} float32 training features mapped from disk"
+        f" ({4 * full * width / 1e9:.1f} GB at the largest N)"
+    )
     table(
         f"{title}, C = {c}, {m} test samples; target: RssAnon under 1536 MiB, growth at most 2 x",
         header,

@@ -1,14 +1,14 @@
 """Speed of training, side by side with loops that one would write by hand, in one run.
 
-    python benchmarks/training.py                                     resnet18-32, 1,024 images of CIFAR's size
-    python benchmarks/training.py --network small-cnn --images 512    the same in two minutes, to see that it runs
-    python benchmarks/training.py --device cuda --images 50000 --precision bf16 --batch 512
+    python benchmarks/training.py                                     resnet18-32, 1,024 images of CIFAR's
+    size python benchmarks/training.py --network small-cnn --images 512    the same in two minutes, to see
+    that it runs python benchmarks/training.py --device cuda --images 50000 --precision bf16 --batch 512
 
-What is compared takes turns (ours, theirs, theirs, ours, ...); each number is the median over the rounds, each ratio the median of the
-rounds' ratios. On a CPU, seconds are those that the processes were given, workers included, so that a machine busy with something
-else disturbs little: the work that is done, where all cores are in use. On a GPU they are wall seconds. Nothing here is asserted: the
-targets stand beside the ratios.
-"""
+What is compared takes turns (ours, theirs, theirs, ours, ...); each number is the median over the rounds,
+each ratio the median of the rounds' ratios. On a CPU, seconds are those that the processes were given,
+workers included, so that a machine busy with something else disturbs little: the work that is done, where all
+cores are in use. On a GPU they are wall seconds. Nothing here is asserted: the targets stand beside the
+ratios."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
 def in_turns(
     works: dict[str, Callable[[], Any]], rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each work in each round, in turns whose order is reversed every other round; one round before them does not count."""
+    """Seconds of each work in each round, in turns whose order is reversed every other round; one round
+    before them does not count."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for number in range(-1, rounds):
         for name in list(works) if number % 2 else reversed(list(works)):
@@ -82,7 +83,8 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(
-        f"\n{title}\n\n| {' | '.join(header)} |\n|{'|'.join('---' if i == 0 else '---:' for i in range(len(header)))}|"
+        f"\n{title}\n\n| {' | '.join(header)}"
+        f" |\n|{'|'.join('---' if i == 0 else '---:' for i in range(len(header)))}|"
     )
     for row in rows:
         print(f"| {' | '.join(row)} |")
@@ -95,8 +97,9 @@ def machine(device: torch.device) -> str:
         model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), model)
     gpu = f", {torch.cuda.get_device_name()}" if device.type == "cuda" else ""
     return (
-        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}; load average at the start {os.getloadavg()[0]:.1f}"
+        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{gpu}; Python"
+        f" {platform.python_version()}, torch {torch.__version__}; load average at the start"
+        f" {os.getloadavg()[0]:.1f}"
     )
 
 
@@ -164,7 +167,8 @@ def by_hand(
 
 
 def overhead(options: argparse.Namespace) -> None:
-    """Our loop against the same steps on the same tensors, already floats and on the device, in the order they lie."""
+    """Our loop against the same steps on the same tensors, already floats and on the device, in the order
+    they lie."""
     data = made(options.images)
     whole = (data.images.float() / 255).to(options.device).split(options.batch)
     labels = data.labels.to(options.device).split(options.batch)
@@ -178,19 +182,25 @@ def overhead(options: argparse.Namespace) -> None:
     # On a GPU the whole step, data included, is to reach 60 % of the bare network's throughput.
     included = "< +67 % (60 % of the images/s)" if options.device.type == "cuda" else ""
     rows = [
-        [name, f"{statistics.median(seconds[key]):.2f}", f"{options.images / statistics.median(seconds[key]):.0f}",
+        [name, f"{statistics.median(seconds[key]):.2f}",
+        f"{options.images / statistics.median(seconds[key]):.0f}",
          "" if key == "bare" else f"{100 * (ratio(seconds[key], seconds['bare']) - 1):+.1f} %", target]
         for name, key, target in (
-            ("bare loop on floats that lie on the device", "bare", ""), ("`train`, uint8 images held on the device", "ours", "< +3 %"),
+            ("bare loop on floats that lie on the device", "bare", ""),
+            ("`train`, uint8 images held on the device", "ours", "< +3 %"),
             ("`train` with flip and pad-crop", "augmented", included),
         )
     ]  # fmt: skip
-    table(f"An epoch of {options.images} images, {options.network}, batch {options.batch}, {options.precision}",
-          ["loop", "seconds", "images/s", "over the bare loop", "target"], rows)  # fmt: skip
+    table(
+        f"An epoch of {options.images} images, {options.network}, batch {options.batch}, {options.precision}",
+        ["loop", "seconds", "images/s", "over the bare loop", "target"],
+        rows,
+    )
 
 
 def step_of(options: argparse.Namespace, name: str) -> Callable[[], None] | None:
-    """One training step of a method with its defaults; None where it has no loss or cannot do with these classes."""
+    """One training step of a method with its defaults; None where it has no loss or cannot do with these
+    classes."""
     spec = example("method", name)
     method = None if spec is None else registry.build("method", spec)
     if method is None or method.provides != "loss":
@@ -229,7 +239,8 @@ def methods(options: argparse.Namespace) -> None:
             seconds = in_turns({"plain": plain, "method": work}, options.rounds, options.device)
             spread = [a / b for a, b in zip(seconds["method"], seconds["plain"], strict=True)]
             rows.append([
-                f"`{name}`", f"{1000 * statistics.median(seconds['method']) / options.steps:.0f}", f"{statistics.median(spread):.2f} x",
+                f"`{name}`", f"{1000 * statistics.median(seconds['method']) / options.steps:.0f}",
+                f"{statistics.median(spread):.2f} x",
                 f"{min(spread):.2f} to {max(spread):.2f}", "< 1.02 x" if name == "als" else "",
             ])  # fmt: skip
     table(f"A step of each method, {options.network}, batch {options.batch}, {CLASSES} classes",
@@ -246,7 +257,8 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
         self.pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in data.images]
         self.labels = data.labels.tolist()
         self.transform = v2.Compose([
-            v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
+            v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
         ])  # fmt: skip
 
     def __len__(self) -> int:
@@ -263,7 +275,8 @@ def epoch(options: argparse.Namespace) -> None:
     for workers in options.workers:
         loader = torch.utils.data.DataLoader(
             Pictures(data), options.batch, shuffle=True, num_workers=workers,
-            persistent_workers=workers > 0 and options.device.type != "cpu",  # a child's seconds are known when it has ended
+            # a child's seconds are known when it has ended
+            persistent_workers=workers > 0 and options.device.type != "cpu",
             pin_memory=options.device.type == "cuda",
         )  # fmt: skip
 
@@ -289,8 +302,12 @@ def epoch(options: argparse.Namespace) -> None:
                 *compared,
             ]
         )
-    table(f"A whole epoch of {options.images} images with flip and pad-crop, {options.network}, batch {options.batch}, {options.precision}",
-          ["loop", "seconds", "images/s", "ours is faster by", "target"], rows)  # fmt: skip
+    table(
+        f"A whole epoch of {options.images} images with flip and pad-crop, {options.network}, batch"
+        f" {options.batch}, {options.precision}",
+        ["loop", "seconds", "images/s", "ours is faster by", "target"],
+        rows,
+    )
 
 
 SECTIONS = {"overhead": overhead, "methods": methods, "epoch": epoch}

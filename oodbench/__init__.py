@@ -1,7 +1,7 @@
 """oodbench: a benchmark suite for out-of-distribution detection.
 
-Public names load when first used, so that importing the package (and ``oodbench --help``) does not import torch.
-"""
+Public names load when first used, so that importing the package (and ``oodbench --help``) does not import
+torch."""
 
 from __future__ import annotations
 

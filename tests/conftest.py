@@ -1,4 +1,5 @@
-"""Shared by all tests: small real suites that run in seconds, and one thread, so that numbers do not depend on the machine's load."""
+"""Shared by all tests: small real suites that run in seconds, and one thread, so that numbers do not depend
+on the machine's load."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from oodbench.core.errors import UserError
 
 
 def describe(kind: str) -> list[dict[str, Any]]:
-    """Every component of a kind: name, parameters, one line, source, and for scorers what they need and their search space."""
+    """Every component of a kind: name, parameters, one line, source, and for scorers what they need and their
+    search space."""
     from oodbench.core import registry
     from oodbench.core.scorer import Scorer
 
@@ -101,7 +102,8 @@ def check(plugin: Path) -> None:
     ]
     if not new:
         raise UserError(
-            f"{plugin}: registers no component; use a decorator such as @oodbench.scorer('name', source='...')"
+            f"{plugin}: registers no component; use a decorator such as @oodbench.scorer('name',"
+            " source='...')"
         )
     complaints = 0
     for kind, name in new:

@@ -1,4 +1,5 @@
-"""``oodbench data``: is it here, get it, is it what it was, do sets share images. Parse, call, print; the work is done in `data.py`."""
+"""``oodbench data``: is it here, get it, is it what it was, do sets share images. Parse, call, print; the
+work is done in `data.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Data sets: what is here, how to get the rest, whether they are whole and unchanged, whether they share images."""
+    """Data sets: what is here, how to get the rest, whether they are whole and unchanged, whether they share
+    images."""
 
 
 _NAMES = click.argument("names", nargs=-1, metavar="[NAME...]")
@@ -51,7 +53,8 @@ def status(names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @data_options
 def download(names: tuple[str, ...]) -> None:
-    """Download what data sets, pairs or suite files lack and what can be downloaded; an interrupted download is gone on with."""
+    """Download what data sets, pairs or suite files lack and what can be downloaded; an interrupted download
+    is gone on with."""
     from oodbench.data.sources.download import watcher
     from oodbench.data.status import download as fetch
 
@@ -69,7 +72,8 @@ def download(names: tuple[str, ...]) -> None:
 )
 @data_options
 def verify(names: tuple[str, ...], accept: bool) -> None:
-    """Read and decode every image of data sets, pairs or suite files; compare with what the lock file recorded."""
+    """Read and decode every image of data sets, pairs or suite files; compare with what the lock file
+    recorded."""
     from oodbench.data.checks import count_table
     from oodbench.data.checks import verify as check
 
@@ -137,7 +141,8 @@ def _progress() -> Callable[[str, int, int], None] | None:
 
 
 def _needs(names: tuple[str, ...]) -> list[Need]:
-    """What data sets, pairs and suite files need; of a name that is both, the data set's (``pair:NAME`` is the pair)."""
+    """What data sets, pairs and suite files need; of a name that is both, the data set's (``pair:NAME`` is
+    the pair)."""
     from oodbench.core import registry
     from oodbench.core.errors import meant
     from oodbench.data.needs import needs_of_set, of_pair
@@ -153,7 +158,8 @@ def _needs(names: tuple[str, ...]) -> list[Need]:
                 found += of_pair(pair)
         else:
             raise UserError(
-                f"{name!r} is no data set, pair or suite file{meant(name, [*registry.datasets, *registry.pairs])}"
+                f"{name!r} is no data set, pair or suite"
+                f" file{meant(name, [*registry.datasets, *registry.pairs])}"
             )
     return found
 

@@ -1,4 +1,5 @@
-"""The command line: parse, call, print. No logic lives here, and nothing heavy is imported before a command runs."""
+"""The command line: parse, call, print. No logic lives here, and nothing heavy is imported before a command
+runs."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from oodbench.core.errors import UserError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(oodbench.__version__, prog_name="oodbench")
 def cli() -> None:
-    """Benchmark out-of-distribution detection: train what is missing, extract once, score with everything, compare honestly."""
+    """Benchmark out-of-distribution detection: train what is missing, extract once, score with everything,
+    compare honestly."""
     theirs = warnings.showwarning
 
     def show(
@@ -30,7 +32,8 @@ def cli() -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        """A warning of ours is for the user, in one line; others keep the place in the code that a developer needs."""
+        """A warning of ours is for the user, in one line; others keep the place in the code that a developer
+        needs."""
         if Path(filename).is_relative_to(Path(oodbench.__file__).parent):
             click.echo(f"warning: {message}", err=True)
         else:

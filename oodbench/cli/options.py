@@ -26,10 +26,12 @@ def data_options(command: F) -> F:
     """``--data-root`` and ``--offline``, for every command that reads data."""
     for option in (
         click.option(
-            "--data-root", multiple=True, type=click.Path(path_type=Path), callback=_data_root, expose_value=False, is_eager=True,
+            "--data-root", multiple=True, type=click.Path(path_type=Path), callback=_data_root,
+            expose_value=False, is_eager=True,
             help="Folder of data sets instead of OODBENCH_DATA or ./data; may be given several times.",
         ),
-        click.option("--offline", is_flag=True, callback=_offline, expose_value=False, is_eager=True, help="Never touch the network."),
+        click.option("--offline", is_flag=True, callback=_offline, expose_value=False, is_eager=True,
+        help="Never touch the network."),
     ):  # fmt: skip
         command = option(command)
     return command

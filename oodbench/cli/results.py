@@ -1,4 +1,5 @@
-"""Commands on results that are there already: leaderboard, compare, merge, verify, report. Parse, call, print; no logic."""
+"""Commands on results that are there already: leaderboard, compare, merge, verify, report. Parse, call,
+print; no logic."""
 
 from __future__ import annotations
 
@@ -119,13 +120,15 @@ def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str,
 @plugin_option
 @_format
 def compare(
-    a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...], match: tuple[str, ...], values: tuple[str, ...],
+    a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...],
+    match: tuple[str, ...], values: tuple[str, ...],
     runs: int, tests: bool, store: Path | None, store_b: Path | None, plugins: tuple[Path, ...], style: str,
 ) -> None:  # fmt: skip
-    """Compare results with other results, with a published table (CSV), or rows of one folder with one another.
+    """Compare results with other results, with a published table (CSV), or rows of one folder with one
+    another.
 
-    Without B, rows of A that meet --where stand against those that meet --where-b; without that, against the suite's reference figures.
-    """
+    Without B, rows of A that meet --where stand against those that meet --where-b; without that, against the
+    suite's reference figures."""
     from oodbench.evaluation import comparison as comparing
     from oodbench.evaluation import evidence, reference
     from oodbench.report import comparison
@@ -185,7 +188,8 @@ def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins:
 @_store
 @plugin_option
 def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
-    """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted, what cannot be checked."""
+    """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted,
+    what cannot be checked."""
     from oodbench.runs import verify as verifying
     from oodbench.runs.findings import CONTRADICTED, to_lines
 

@@ -84,7 +84,8 @@ def run(
     names = [s.name for s in loaded]
     if len(set(names)) < len(names):
         raise UserError(
-            f"two suites have the name {next(n for n in names if names.count(n) > 1)!r}; their results would overwrite each other"
+            f"two suites have the name {next(n for n in names if names.count(n) > 1)!r}; their results would"
+            " overwrite each other"
         )
     if dry_run:
         for suite in loaded:
@@ -96,7 +97,8 @@ def run(
             for line in plan.skipped:
                 click.echo(f"skipped  {line}")
             click.echo(
-                f"{suite.name}: {len(plan.runs)} runs, {sum(f[0] for f in found)} of {len(found)} artefacts stored"
+                f"{suite.name}: {len(plan.runs)} runs, {sum(f[0] for f in found)} of {len(found)} artefacts"
+                " stored"
             )
         return
     if assisting():
@@ -132,5 +134,6 @@ def _summary(done: Any) -> None:
         click.echo(claims_to_text(done.claims))
     made = ", ".join(f"{n} {kind}" for kind, n in done.made.items())
     click.echo(
-        f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, history.csv, suite.yaml, report.html, plots/)"
+        f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, history.csv,"
+        " suite.yaml, report.html, plots/)"
     )

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """A mistake of the user's: the message says where, what is wrong and what is allowed. The command line prints it and exits 1."""
+    """A mistake of the user's: the message says where, what is wrong and what is allowed. The command line
+    prints it and exits 1."""
 
 
 class SpecError(UserError, ValueError):
-    """Mistakes in a component's description, each with the key path it stands at, so that a suite can show all of them at once."""
+    """Mistakes in a component's description, each with the key path it stands at, so that a suite can show
+    all of them at once."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = list(problems)
@@ -25,7 +27,8 @@ class MissingData(UserError):
 
 
 class NotApplicable(UserError):
-    """A component that cannot run on what it was given (no linear head, too few classes): the reason and what to do."""
+    """A component that cannot run on what it was given (no linear head, too few classes): the reason and what
+    to do."""
 
 
 def meant(name: str, choices: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""The one way a file comes to be: written beside its place, then moved there, so that no reader meets half of it."""
+"""The one way a file comes to be: written beside its place, then moved there, so that no reader meets half of
+it."""
 
 from __future__ import annotations
 

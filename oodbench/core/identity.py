@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def fingerprint(value: Any) -> str:
-    """sha256 (hex) over the canonical JSON of `value`: keys sorted, no spaces, no NaN. The one hash that identity is made of."""
+    """sha256 (hex) over the canonical JSON of `value`: keys sorted, no spaces, no NaN. The one hash that
+    identity is made of."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -12,8 +12,9 @@ from oodbench.core.outputs import Outputs
 
 
 class Batch(NamedTuple):
-    """What a training step sees: inputs (B, C, H, W) in [0, 1] and labels (B,); outliers where the method needs them;
-    further augmented views of the same samples; progress of training in [0, 1]; a generator for all randomness."""
+    """What a training step sees: inputs (B, C, H, W) in [0, 1] and labels (B,); outliers where the method
+    needs them; further augmented views of the same samples; progress of training in [0, 1]; a generator for
+    all randomness."""
 
     inputs: Tensor
     labels: Tensor
@@ -26,19 +27,19 @@ class Batch(NamedTuple):
 class Method:
     """How a network gets its weights. Keyword-only parameters of `__init__` are its configuration.
 
-    `provides` says what the method brings: a ``loss`` to train with, ready-made ``weights``, ready-made ``outputs``, or ``members``: the
-    networks that its parameter `of` trains, `members` of them.
-    `needs` lists what each batch must carry beyond inputs and labels (``outliers``); `views` is the number of further
-    augmented views. All state (queues, averages, centres, heads) is put on the network by `setup`, so that it is saved,
-    resumed and synchronised with it.
-    """
+    `provides` says what the method brings: a ``loss`` to train with, ready-made ``weights``, ready-made
+    ``outputs``, or ``members``: the networks that its parameter `of` trains, `members` of them. `needs` lists
+    what each batch must carry beyond inputs and labels (``outliers``); `views` is the number of further
+    augmented views. All state (queues, averages, centres, heads) is put on the network by `setup`, so that it
+    is saved, resumed and synchronised with it."""
 
     provides: ClassVar[Literal["loss", "weights", "outputs", "members"]] = "loss"
     needs: frozenset[str] = frozenset()
     views: int = 0
 
     def setup(self, network: Network) -> None:
-        """Attach heads and buffers: called once, before the optimiser is made and before weights are loaded."""
+        """Attach heads and buffers: called once, before the optimiser is made and before weights are
+        loaded."""
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of each sample, (B,), from logits (B, C) and labels (B,)."""
@@ -53,9 +54,11 @@ class Method:
         raise NotImplementedError
 
     def outputs(self, name: str) -> Outputs:
-        """For `provides == "outputs"`: the ready-made outputs of the set `name` (train, val, test or an OOD set)."""
+        """For `provides == "outputs"`: the ready-made outputs of the set `name` (train, val, test or an OOD
+        set)."""
         raise NotImplementedError
 
     def digest(self, name: str) -> str:
-        """For `provides == "outputs"`: sha256 of what `outputs(name)` holds, its identity; MissingData where there is no such set."""
+        """For `provides == "outputs"`: sha256 of what `outputs(name)` holds, its identity; MissingData where
+        there is no such set."""
         raise NotImplementedError

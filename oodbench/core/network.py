@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 
 class Task(NamedTuple):
-    """What a network must fit. Injected by the runner; mean and std are those of the ID training images in [0, 1], per channel."""
+    """What a network must fit. Injected by the runner; mean and std are those of the ID training images in
+    [0, 1], per channel."""
 
     kind: str
     shape: tuple[int, ...]
@@ -30,12 +31,13 @@ class Head(NamedTuple):
 
 
 class Network(nn.Module):
-    """logits = head(features(x)). Normalisation with the ID statistics lives inside, so that OOD inputs meet it too.
+    """logits = head(features(x)). Normalisation with the ID statistics lives inside, so that OOD inputs meet
+    it too.
 
-    `body` maps normalised inputs (B, C, H, W) to penultimate features (B, D); `head` maps those to exactly the known
-    classes. `heads` are further functions of the features (rotation, confidence, projection) that methods attach and
-    extraction stores by name. `stages` names submodules, shallow to deep, whose outputs a view may read or replace by hook.
-    """
+    `body` maps normalised inputs (B, C, H, W) to penultimate features (B, D); `head` maps those to exactly
+    the known classes. `heads` are further functions of the features (rotation, confidence, projection) that
+    methods attach and extraction stores by name. `stages` names submodules, shallow to deep, whose outputs a
+    view may read or replace by hook."""
 
     mean: Tensor
     std: Tensor
@@ -60,7 +62,8 @@ class Network(nn.Module):
         return self.head(self.features(x))
 
     def linear_head(self) -> Head | None:
-        """Weight and bias of the head where it is a plain linear layer (a missing bias is zero), else None."""
+        """Weight and bias of the head where it is a plain linear layer (a missing bias is zero), else
+        None."""
         if type(self.head) is not nn.Linear:
             return None
         weight, bias = self.head.weight.detach(), self.head.bias

@@ -1,4 +1,5 @@
-"""What a network says of a set of samples: logits, features or probabilities, labels, and what a score may ask for beside them."""
+"""What a network says of a set of samples: logits, features or probabilities, labels, and what a score may
+ask for beside them."""
 
 from __future__ import annotations
 
@@ -16,10 +17,10 @@ T = TypeVar("T")
 class Outputs:
     """All that a scorer may see of one set through one network, on one device.
 
-    `logits` (N, C) and `features` (N, D) float32 (`features` may be None for arrays without them), `labels` (N,) int64,
-    `head` where the network's head is linear, `extras` whatever heads and views added, each (N, ...). Derived tensors are
-    memoised for the life of the object, so that scorers of one chunk share work without knowing one another.
-    """
+    `logits` (N, C) and `features` (N, D) float32 (`features` may be None for arrays without them), `labels`
+    (N,) int64, `head` where the network's head is linear, `extras` whatever heads and views added, each (N,
+    ...). Derived tensors are memoised for the life of the object, so that scorers of one chunk share work
+    without knowing one another."""
 
     def __init__(
         self,

@@ -31,7 +31,8 @@ class Reporter:
 
     @contextlib.contextmanager
     def stage(self, text: str, total: int) -> Iterator[Advance]:
-        """A stage of `total` units. On a terminal a bar; otherwise a line at its end with the seconds it took."""
+        """A stage of `total` units. On a terminal a bar; otherwise a line at its end with the seconds it
+        took."""
         start = time.perf_counter()
         if self.quiet or not self.console.is_terminal:
             last = ""

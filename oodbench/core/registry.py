@@ -1,8 +1,9 @@
-"""Registries of components. The signature is the schema: keyword-only typed parameters with defaults *are* the configuration.
+"""Registries of components. The signature is the schema: keyword-only typed parameters with defaults *are*
+the configuration.
 
-A decorator on one class or function registers it; positional parameters are what the runner injects. `Spec` is a component
-with every default written out: it has a label for people, an identity for keys, and nests where a component takes another.
-"""
+A decorator on one class or function registers it; positional parameters are what the runner injects. `Spec`
+is a component with every default written out: it has a label for people, an identity for keys, and nests
+where a component takes another."""
 
 from __future__ import annotations
 
@@ -19,14 +20,15 @@ from typing import Any, TypeVar
 from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.core.identity import file_sha256
 from oodbench.core.signature import Component
-from oodbench.core.spec import Spec, SpecLike
+from oodbench.core.spec import Spec, SpecLike, remember
 from oodbench.core.usercode import run_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 KINDS = ("dataset", "pair", "network", "method", "scorer", "view", "augmentation")
 _PACKAGES = (
-    "data.datasets", "data.pairs", "training.networks", "training.methods", "training.augmentations", "scoring.scorers", "scoring.views",
+    "data.datasets", "data.pairs", "training.networks", "training.methods", "training.augmentations",
+    "scoring.scorers", "scoring.views",
 )  # fmt: skip
 
 
@@ -38,14 +40,16 @@ class Registry:
         self._components: dict[str, Component] = {}
 
     def __call__(self, name: str, *, source: str = "", version: int = 1) -> Callable[[F], F]:
-        """Decorator: register a class or function. `source` says what was read for it; bump `version` when its numbers change."""
+        """Decorator: register a class or function. `source` says what was read for it; bump `version` when
+        its numbers change."""
 
         def register(target: F) -> F:
             component = Component(self.kind, name, target, source, version, resolve)
             taken = self._components.get(name)
             if taken is not None:
                 raise UserError(
-                    f"{self.kind} {name!r} is already registered by {taken.target.__module__}; choose another name"
+                    f"{self.kind} {name!r} is already registered by {taken.target.__module__}; choose another"
+                    " name"
                 )
             self._components[name] = component
             return target
@@ -86,7 +90,8 @@ def of_kind(kind: str) -> Registry:
 
 
 def load_builtin() -> None:
-    """Import every component module of this package and every plugin in the entry-point group ``oodbench.plugins``, once."""
+    """Import every component module of this package and every plugin in the entry-point group
+    ``oodbench.plugins``, once."""
     global _loaded
     if _loaded:
         return
@@ -117,7 +122,8 @@ def isolated() -> Iterator[None]:
 
 
 def load_plugin(path: Path) -> None:
-    """Run a user's file that registers components, whose source is part of their identity. Again it runs only if it changed."""
+    """Run a user's file that registers components, whose source is part of their identity. Again it runs only
+    if it changed."""
     path = path.resolve()
     if not path.is_file():
         raise UserError(f"plugin {path}: no such file")
@@ -140,7 +146,8 @@ def load_plugin(path: Path) -> None:
 
 
 def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | None = None) -> Spec:
-    """A validated Spec from a name or ``{name: {parameter: value}}``. All mistakes are raised together as one SpecError."""
+    """A validated Spec from a name or ``{name: {parameter: value}}``. All mistakes are raised together as one
+    SpecError."""
     if isinstance(raw, Spec):
         return raw
     if isinstance(raw, str):
@@ -152,11 +159,12 @@ def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | 
 
 
 def build(kind: str, spec: SpecLike | Spec, *injected: Any) -> Any:
-    """The component itself: ``build("scorer", {"knn": {"k": 50}})``. Positional parameters of its signature go in `injected`."""
+    """The component itself: ``build("scorer", {"knn": {"k": 50}})``. Positional parameters of its signature
+    go in `injected`."""
     spec = resolve(kind, spec)
     made = spec.component.target(*injected, **{k: _build_value(v) for k, v in spec.params.items()})
     if kind in ("method", "scorer", "view"):
-        made.spec = spec
+        remember(made, spec)
     return made
 
 

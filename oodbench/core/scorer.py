@@ -1,8 +1,9 @@
-"""The nouns: everything that flows from a suite file to a leaderboard. Stages are functions between these types.
+"""The nouns: everything that flows from a suite file to a leaderboard. Stages are functions between these
+types.
 
-Directions, once and for all: an OOD score is HIGHER for samples that look MORE out-of-distribution; logits, features and
-scores are float32 or wider; labels are int64; images are uint8 or float32 in [0, 1], channels first.
-"""
+Directions, once and for all: an OOD score is HIGHER for samples that look MORE out-of-distribution; logits,
+features and scores are float32 or wider; labels are int64; images are uint8 or float32 in [0, 1], channels
+first."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ from oodbench.core.outputs import Outputs
 
 
 class View:
-    """What extraction runs per batch while the network is at hand. It only ever adds extras; it never changes the plain outputs."""
+    """What extraction runs per batch while the network is at hand. It only ever adds extras; it never changes
+    the plain outputs."""
 
     def objection(self, network: Network) -> str:
-        """Why this view cannot run on that network (a stage it lacks), in one line; empty where it can. Asked when a suite is planned."""
+        """Why this view cannot run on that network (a stage it lacks), in one line; empty where it can. Asked
+        when a suite is planned."""
         return ""
 
     def prepare(self, network: Network, train: Outputs | None, val: Outputs | None) -> None:
@@ -32,13 +35,14 @@ class View:
 
 
 class Scorer:
-    """A post-hoc OOD score: HIGHER MEANS MORE OOD. Keyword-only parameters of `__init__` are its configuration.
+    """A post-hoc OOD score: HIGHER MEANS MORE OOD. Keyword-only parameters of `__init__` are its
+    configuration.
 
-    `needs` is a subset of {"train", "val", "head", "features"}: what `fit` and `score` read, so that the plan extracts for each set
-    only what somebody needs. `extras` names the extras that `score` reads beyond those its own view adds: the scorer is offered only
-    where a method attaches a head of that name. `differentiable` is False where no useful gradient reaches the outputs.
-    `search` is the declared search space, {parameter: values}.
-    """
+    `needs` is a subset of {"train", "val", "head", "features"}: what `fit` and `score` read, so that the plan
+    extracts for each set only what somebody needs. `extras` names the extras that `score` reads beyond those
+    its own view adds: the scorer is offered only where a method attaches a head of that name.
+    `differentiable` is False where no useful gradient reaches the outputs. `search` is the declared search
+    space, {parameter: values}."""
 
     needs: frozenset[str] = frozenset()
     extras: frozenset[str] = frozenset()
@@ -46,7 +50,8 @@ class Scorer:
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}
 
     def view(self) -> View | None:
-        """The view whose extras this scorer reads, built from its own parameters by `oodbench.build("view", ...)`."""
+        """The view whose extras this scorer reads, built from its own parameters by `oodbench.build("view",
+        ...)`."""
         return None
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
@@ -57,10 +62,12 @@ class Scorer:
         raise NotImplementedError
 
     def logits(self, outputs: Outputs) -> Tensor:
-        """Logits (N, C) of the network as this scorer edits it, for those that edit (ReAct, ASH, DICE, SCALE)."""
+        """Logits (N, C) of the network as this scorer edits it, for those that edit (ReAct, ASH, DICE,
+        SCALE)."""
         return outputs.logits
 
     @property
     def edits(self) -> bool:
-        """Whether the scorer edits the network, so that the accuracy of the edited network stands in its row."""
+        """Whether the scorer edits the network, so that the accuracy of the edited network stands in its
+        row."""
         return type(self).logits is not Scorer.logits

@@ -1,4 +1,5 @@
-"""A component's signature as a checked description: keyword-only typed parameters with defaults are the configuration."""
+"""A component's signature as a checked description: keyword-only typed parameters with defaults are the
+configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from oodbench.core.spec import Spec, short_text
 from oodbench.core.usercode import Code, code_of, from_folder
 
 COMPONENT = "x-oodbench-component"
-"""Stands in a parameter's JSON schema where a component of some kind is nested; the schema of a suite file puts the reference there."""
+"""Stands in a parameter's JSON schema where a component of some kind is nested; the schema of a suite file
+puts the reference there."""
 
 
 # A parameter annotated with one of these nouns takes a nested component of that kind.
@@ -33,8 +35,8 @@ _NESTED: dict[Any, str] = {
 class Component:
     """A registered class or function, with the pydantic model that its signature describes.
 
-    `resolve(kind, raw, folder=)` makes a Spec of a component nested among the parameters; the registry hands it in.
-    """
+    `resolve(kind, raw, folder=)` makes a Spec of a component nested among the parameters; the registry hands
+    it in."""
 
     def __init__(
         self,
@@ -61,7 +63,8 @@ class Component:
         untyped = [p for p in self._keywords if p not in self._hints]
         if untyped:
             raise UserError(
-                f"{kind} {name!r}: parameter {untyped[0]!r} has no type; every configuration parameter needs one"
+                f"{kind} {name!r}: parameter {untyped[0]!r} has no type; every configuration parameter"
+                " needs one"
             )
         self._model: type[BaseModel] | None = None
 
@@ -127,7 +130,8 @@ class Component:
 
 
 def _annotation(hint: Any) -> Any:
-    """The hint as pydantic should see it: nested components resolve to a Spec, numbers refuse true and false, paths start at the suite."""
+    """The hint as pydantic should see it: nested components resolve to a Spec, numbers refuse true and false,
+    paths start at the suite."""
     if hint in _NESTED:
         kind = _NESTED[hint]
         nested = BeforeValidator(
@@ -169,7 +173,8 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
     """pydantic's errors as (key path, one line), nested components' mistakes flattened to their own paths."""
     found: list[tuple[str, str]] = []
     for e in error.errors():
-        # Union branches and validators put their own names into the location; only keys and indices mean something to a user.
+        # Union branches and validators put their own names into the location; only keys and indices mean
+        # something to a user.
         place = path
         for i, part in enumerate(e["loc"]):
             if isinstance(part, int):
@@ -190,9 +195,11 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
             got = (
                 ""
                 if "got " in message
-                else f", got {e['input']!r}"
-                if not isinstance(e["input"], bool)
-                else f", got {str(e['input']).lower()}"
+                else (
+                    f", got {e['input']!r}"
+                    if not isinstance(e["input"], bool)
+                    else f", got {str(e['input']).lower()}"
+                )
             )
             found.append((place, message + got))
     return found

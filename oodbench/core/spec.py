@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from oodbench.core.signature import Component
 
 SpecLike = Any
-"""A component as a suite file writes it: its name, or ``{name: {parameter: value}}`` (or a `registry.Spec`, already resolved)."""
+"""A component as a suite file writes it: its name, or ``{name: {parameter: value}}`` (or a `registry.Spec`,
+already resolved)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Spec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What keys are made of: name, version, parameters (files by content), and for code that is not ours its sha256."""
+        """What keys are made of: name, version, parameters (files by content), and for code that is not ours
+        its sha256."""
         c = self.component
         identity = {
             "name": self.name,
@@ -74,6 +77,20 @@ class Spec:
         return Spec(self.component, {k: v for k, v in self.params.items() if k not in names}, self.alias)
 
 
+_built: dict[int, Spec] = {}
+
+
+def remember(made: object, spec: Spec) -> None:
+    """`made` was built from `spec`; forgotten when `made` is no more."""
+    _built[id(made)] = spec
+    weakref.finalize(made, _built.pop, id(made), None)
+
+
+def spec_of(made: object) -> Spec:
+    """What a component was built from. LookupError for an object that the registry did not build."""
+    return _built[id(made)]
+
+
 def _walk(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _walk(v, leaf) for k, v in value.items()}
@@ -90,7 +107,8 @@ def plain_value(value: Any) -> Any:
 
 
 def identity_value(value: Any) -> Any:
-    """A path is never identity, what it holds is: a file by its sha256; a folder's content enters by other ways (data digests)."""
+    """A path is never identity, what it holds is: a file by its sha256; a folder's content enters by other
+    ways (data digests)."""
 
     def leaf(v: Any) -> Any:
         if isinstance(v, (Spec, Code)):
@@ -122,7 +140,8 @@ def short_text(value: Any) -> str:
 
 
 def expand(raw: Any) -> list[Any]:
-    """Every variant of a description in which ``{grid: [...]}`` stands for several values, in the order written (last varies fastest)."""
+    """Every variant of a description in which ``{grid: [...]}`` stands for several values, in the order
+    written (last varies fastest)."""
     if isinstance(raw, Mapping):
         if set(raw) == {"grid"}:
             values = raw["grid"]

@@ -17,10 +17,11 @@ from oodbench.core.identity import file_sha256
 
 
 class Code(str):
-    """A user's function or class as text, ``pkg.mod:name`` or ``file.py:name`` (from the suite's folder): a type for parameters.
+    """A user's function or class as text, ``pkg.mod:name`` or ``file.py:name`` (from the suite's folder): a
+    type for parameters.
 
-    `target` is what was found there. Its identity is the sha256 of the file that defines it, never where that file lies.
-    """
+    `target` is what was found there. Its identity is the sha256 of the file that defines it, never where that
+    file lies."""
 
     target: Any
     sha256: str
@@ -86,7 +87,8 @@ def _code_module(file: Path) -> types.ModuleType:
 
 
 def code_of(target: Any) -> str:
-    """sha256 of the source that defines a component from outside this package; ours is versioned by hand instead."""
+    """sha256 of the source that defines a component from outside this package; ours is versioned by hand
+    instead."""
     if target.__module__.split(".")[0] == "oodbench":
         return ""
     module = sys.modules.get(target.__module__)

@@ -30,7 +30,8 @@ class _Made:
 
 
 class Permuted(_Made):
-    """Each image with its pixels in a random order of its own: every statistic of single pixels stays, all structure goes."""
+    """Each image with its pixels in a random order of its own: every statistic of single pixels stays, all
+    structure goes."""
 
     how = "permuted"
 

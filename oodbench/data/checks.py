@@ -1,4 +1,5 @@
-"""Is the data on this disk what it should be: counts, decoding, shapes, digests; with the lock file that remembers them."""
+"""Is the data on this disk what it should be: counts, decoding, shapes, digests; with the lock file that
+remembers them."""
 
 from __future__ import annotations
 
@@ -37,11 +38,11 @@ class Verdict(NamedTuple):
 def verify(
     wanted: Sequence[Need], *, accept: bool = False, progress: Progress | None = None
 ) -> list[Verdict]:
-    """Read and decode every image: count, shapes, class histogram and digest, which is compared with the lock file beside the data.
+    """Read and decode every image: count, shapes, class histogram and digest, which is compared with the lock
+    file beside the data.
 
-    A set that the lock file does not know is entered (not if it has faults); one whose digest differs is a fault that names both,
-    unless `accept`.
-    """
+    A set that the lock file does not know is entered (not if it has faults); one whose digest differs is a
+    fault that names both, unless `accept`."""
     cache: dict[str, Dataset] = {}
     # By data set: what is read once for several splits says only once where it lies.
     seen: dict[str, list[Path]] = {}
@@ -83,8 +84,9 @@ def _verify(
     entry = {"set": name, "count": len(samples), "sha256": samples.digest}
     if before is not None and before["sha256"] != samples.digest and not accept:
         faults.append(
-            f"{name}: the content has changed: {before['count']} images, sha256 {before['sha256']} in {lock}, now {len(samples)} images,"
-            f" sha256 {samples.digest}; restore it, or record the new content with --accept"
+            f"{name}: the content has changed: {before['count']} images, sha256 {before['sha256']} in {lock},"
+            f" now {len(samples)} images, sha256 {samples.digest}; restore it, or record the new content with"
+            " --accept"
         )
     elif not faults and before != entry:
         _write_lock(lock, entries | {key: entry})
@@ -125,7 +127,8 @@ def _shapes(samples: Samples, places: Sequence[int]) -> list[str]:
 
 
 def _lock_file(seen: Sequence[Path]) -> Path:
-    """The lock file of the data root that holds the data; for data elsewhere (packages, a user's own paths) one in the cache folder."""
+    """The lock file of the data root that holds the data; for data elsewhere (packages, a user's own paths)
+    one in the cache folder."""
     for root in data_roots():
         for place in seen:
             if place.resolve().is_relative_to(root.resolve()):
@@ -166,6 +169,7 @@ def count_table(samples: Sequence[Verdict]) -> list[str]:
         more = f" and {len(v.shapes) - 3} shapes more" if len(v.shapes) > 3 else ""
         state = "FAULTY" if v.faults else "as recorded" if v.recorded else "recorded"
         lines.append(
-            f"{v.need.spec.label} {v.need.split}: {v.images:,} images, {shapes}{more}, {spread}, sha256 {v.digest[:16]}: {state}"
+            f"{v.need.spec.label} {v.need.split}: {v.images:,} images, {shapes}{more}, {spread}, sha256"
+            f" {v.digest[:16]}: {state}"
         )
     return lines

@@ -20,7 +20,8 @@ CLASSES = 4
 def toy_images(
     count: int, shape: Sequence[int] = (1, 8, 8), *, ood: bool = False, seed: int = 0
 ) -> TensorSamples:
-    """Images in [0, 1] whose bright quadrant is their class (0..3); OOD ones are checkerboards of any brightness."""
+    """Images in [0, 1] whose bright quadrant is their class (0..3); OOD ones are checkerboards of any
+    brightness."""
     rng = torch.Generator().manual_seed(seed)
     channels, height, width = shape
     images = 0.2 * torch.rand(count, channels, height, width, generator=rng)

@@ -1,10 +1,10 @@
 """Common corruptions in five severities: the kinds of CIFAR-C and ImageNet-C.
 
-Formulas and constants: github.com/hendrycks/robustness, ImageNet-C/create_c/make_cifar_c.py (``small``) and ImageNet-C/imagenet_c/
-corruptions.py (``large``), of Hendrycks and Dietterich, ICLR 2019. Six kinds that need OpenCV or photographs (glass and motion blur,
-snow, frost, spatter, elastic transform) are those of the package imagecorruptions-imaug, with ImageNet-C's constants only. Each image's
-randomness is its own: a function of seed and place, not of the batch.
-"""
+Formulas and constants: github.com/hendrycks/robustness, ImageNet-C/create_c/make_cifar_c.py (``small``) and
+ImageNet-C/imagenet_c/ corruptions.py (``large``), of Hendrycks and Dietterich, ICLR 2019. Six kinds that need
+OpenCV or photographs (glass and motion blur, snow, frost, spatter, elastic transform) are those of the
+package imagecorruptions-imaug, with ImageNet-C's constants only. Each image's randomness is its own: a
+function of seed and place, not of the batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Scale = Literal["small", "large"]
 
 
 class _Kind(NamedTuple):
-    """A corruption: what it does to one image (H, W, C) in [0, 1], and its parameter at severities 1 to 5, small and large."""
+    """A corruption: what it does to one image (H, W, C) in [0, 1], and its parameter at severities 1 to 5,
+    small and large."""
 
     apply: Callable[[Array, float, Rng], Array]
     small: tuple[float, ...]
@@ -58,7 +59,8 @@ def _gaussian_blur(x: Array, c: float, rng: Rng) -> Array:
 
 
 def _defocus_blur(x: Array, c: float, rng: Rng) -> Array:
-    """Mean over a disk whose edge is softened by a narrow Gaussian; `c` is a place in the table of radii and standard deviations."""
+    """Mean over a disk whose edge is softened by a narrow Gaussian; `c` is a place in the table of radii and
+    standard deviations."""
     radius, soft = _DISKS[int(c)]
     reach = max(8, int(radius))
     line = np.arange(-reach, reach + 1)
@@ -116,7 +118,8 @@ _FOGS = dict(enumerate(_SMALL_FOGS + _LARGE_FOGS))
 
 
 def _plasma(size: int, decay: float, rng: Rng) -> Array:
-    """A height map in [0, 1] by the diamond-square algorithm on a torus: random parts shrink by `decay` with each halving."""
+    """A height map in [0, 1] by the diamond-square algorithm on a torus: random parts shrink by `decay` with
+    each halving."""
     grid = np.zeros((size, size))
     step, wobble = size, 100.0
 
@@ -235,13 +238,15 @@ def library() -> Any:
         return importlib.import_module("imagecorruptions")
     except ImportError as error:
         raise MissingData(
-            f"the corruptions {', '.join(LIBRARY_KINDS)} are made by the Python package imagecorruptions-imaug, which cannot be imported"
-            f" ({error}); to get it: pip install 'oodbench[corruptions]'"
+            f"the corruptions {', '.join(LIBRARY_KINDS)} are made by the Python package"
+            f" imagecorruptions-imaug, which cannot be imported ({error}); to get it: pip install"
+            " 'oodbench[corruptions]'"
         ) from None
 
 
 def _of_library(x: Array, kind: str, severity: int, seed: int) -> Array:
-    """A corruption of one image (H, W, C) in [0, 1] by the library, which works on uint8 RGB and draws from numpy's global generator."""
+    """A corruption of one image (H, W, C) in [0, 1] by the library, which works on uint8 RGB and draws from
+    numpy's global generator."""
     if min(x.shape[:2]) < 32:
         raise UserError(
             f"the corruption {kind!r} needs images of 32x32 or more, got {x.shape[0]}x{x.shape[1]}"
@@ -269,7 +274,8 @@ def _of_library(x: Array, kind: str, severity: int, seed: int) -> Array:
 def corrupt(
     images: Tensor, kind: str, severity: int, places: Sequence[int], *, scale: Scale = "small", seed: int = 0
 ) -> Tensor:
-    """uint8 or float images (B, C, H, W) under a corruption, dtype kept. `places` are the images' own numbers in their set."""
+    """uint8 or float images (B, C, H, W) under a corruption, dtype kept. `places` are the images' own numbers
+    in their set."""
     about = _KINDS.get(kind)
     c = 0.0 if about is None else getattr(about, scale)[severity - 1]
     as_float = images.dtype != torch.uint8

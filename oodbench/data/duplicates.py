@@ -21,7 +21,8 @@ _SIDE = 16
 
 
 class Looks(NamedTuple):
-    """Of every image: its name, a hash of its pixels, 64 bits of its coarse structure as -1 and 1, a 16x16 grey copy of mean 0, norm 1."""
+    """Of every image: its name, a hash of its pixels, 64 bits of its coarse structure as -1 and 1, a 16x16
+    grey copy of mean 0, norm 1."""
 
     ids: Sequence[str]
     pixels: np.ndarray
@@ -34,8 +35,8 @@ def looks(
 ) -> Looks:
     """The looks of a set at the size that the network sees.
 
-    Signs: the 8x8 lowest frequencies of the cosine transform of a 32x32 grey copy, above or below their median (without the constant).
-    """
+    Signs: the 8x8 lowest frequencies of the cosine transform of a 32x32 grey copy, above or below their
+    median (without the constant)."""
     pixels, signs, small = [], [], []
     for start in range(0, len(samples), 512):
         places = range(start, min(start + 512, len(samples)))
@@ -57,7 +58,8 @@ def looks(
 
 
 def twins(a: Looks, b: Looks, bits: int, limit: float) -> Iterator[tuple[int, int, bool, float]]:
-    """(place in a, place in b, equal in every pixel, 1 - correlation of the small copies), for each image of `b` the closest of `a`."""
+    """(place in a, place in b, equal in every pixel, 1 - correlation of the small copies), for each image of
+    `b` the closest of `a`."""
     first: dict[bytes, int] = {}
     for i, p in enumerate(a.pixels.tolist()):
         first.setdefault(p, i)
@@ -99,10 +101,10 @@ def audit(
 ) -> tuple[list[Twin], list[str]]:
     """(Images that stand in two sets of a pair, what could not be looked at.)
 
-    Compared: ID train and validation with ID test, each of these with every OOD set, and OOD validation and outliers with every OOD
-    test set. Candidates have perceptual hashes (64 bits of a cosine transform) that differ in at most `bits`; of a near twin, the
-    16x16 grey copies then correlate by 1 - `limit` or more. Exact twins are equal in every pixel at the network's size.
-    """
+    Compared: ID train and validation with ID test, each of these with every OOD set, and OOD validation and
+    outliers with every OOD test set. Candidates have perceptual hashes (64 bits of a cosine transform) that
+    differ in at most `bits`; of a near twin, the 16x16 grey copies then correlate by 1 - `limit` or more.
+    Exact twins are equal in every pixel at the network's size."""
     from oodbench.core.dataset import Geometry
     from oodbench.data.duplicates import looks, twins
 
@@ -137,7 +139,8 @@ _COMPARED = 60_000
 
 
 def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
-    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are compared by name."""
+    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are
+    compared by name."""
     if one.digest == other.digest:
         return len(one)
     if max(len(one), len(other)) > _COMPARED:

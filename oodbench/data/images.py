@@ -9,9 +9,9 @@ from oodbench.core.dataset import Geometry
 
 
 def fit(images: Tensor, geometry: Geometry) -> Tensor:
-    """Images (B, C, H, W) as a network of that geometry sees them, dtype kept: grey from RGB by the ITU-R 601 luma, RGB from grey by
-    repetition; bilinear antialiased resize (of the shorter edge, then a centre crop, where `geometry.resize` is given). The same
-    for ID and OOD."""
+    """Images (B, C, H, W) as a network of that geometry sees them, dtype kept: grey from RGB by the ITU-R 601
+    luma, RGB from grey by repetition; bilinear antialiased resize (of the shorter edge, then a centre crop,
+    where `geometry.resize` is given). The same for ID and OOD."""
     channels, height, width = geometry.shape
     if images.shape[1] != channels:
         if channels == 1 and images.shape[1] == 3:
@@ -23,7 +23,8 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
         else:
             raise ValueError(f"cannot turn {images.shape[1]} channels into {channels}")
     if geometry.resize is not None:
-        # As torchvision's Resize and CenterCrop do it: the longer edge is cut off to a whole number, the margins are rounded to even.
+        # As torchvision's Resize and CenterCrop do it: the longer edge is cut off to a whole number, the
+        # margins are rounded to even.
         h, w = images.shape[-2:]
         edge, short = max(geometry.resize, min(height, width)), min(h, w)
         images = _resize(images, max(edge * h // short, height), max(edge * w // short, width))
@@ -35,7 +36,8 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
 def _resize(images: Tensor, height: int, width: int) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
-    # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's to one grey level.
+    # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's
+    # to one grey level.
     return torch.nn.functional.interpolate(
         images.contiguous(), (height, width), mode="bilinear", antialias=True, align_corners=False
     )
@@ -47,7 +49,8 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of images (N, C, H, W) in [0, 1]; a constant channel gets standard deviation 1."""
+    """Mean and standard deviation per channel of images (N, C, H, W) in [0, 1]; a constant channel gets
+    standard deviation 1."""
     x = to_float(images).double()
     mean, std = x.mean(dim=(0, 2, 3)), x.std(dim=(0, 2, 3), correction=0)
     return tuple(mean.tolist()), tuple(torch.where(std > 0, std, torch.ones_like(std)).tolist())

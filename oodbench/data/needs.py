@@ -12,7 +12,8 @@ from oodbench.core.spec import Spec, SpecLike, plain_value
 
 
 class Need(NamedTuple):
-    """One split of one data set, and what it is needed for: ``train``, ``near: cifar100``, ``outliers`` (not every run needs those)."""
+    """One split of one data set, and what it is needed for: ``train``, ``near: cifar100``, ``outliers`` (not
+    every run needs those)."""
 
     role: str
     spec: Spec

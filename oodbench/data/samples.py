@@ -14,7 +14,8 @@ from oodbench.data.images import fit
 
 
 class TensorSamples:
-    """A set small enough to be one tensor: images (N, C, H, W), uint8 or float32 in [0, 1], and labels (N,)."""
+    """A set small enough to be one tensor: images (N, C, H, W), uint8 or float32 in [0, 1], and labels
+    (N,)."""
 
     kind = "image"
 
@@ -35,7 +36,8 @@ class TensorSamples:
 
 
 class Subset:
-    """Some samples of a set, in the order of `indices`, with labels of their own where `labels` is given. Nothing is copied."""
+    """Some samples of a set, in the order of `indices`, with labels of their own where `labels` is given.
+    Nothing is copied."""
 
     def __init__(self, of: Samples, indices: Tensor, labels: Tensor | None = None) -> None:
         self.of = of
@@ -97,7 +99,8 @@ class _Picked(Sequence[str]):
 
 
 def of_classes(samples: Samples, classes: Sequence[int], relabel: bool = True) -> Subset:
-    """The samples of `classes` in their order, relabelled 0..K-1 in the order given (or with the labels they have)."""
+    """The samples of `classes` in their order, relabelled 0..K-1 in the order given (or with the labels they
+    have)."""
     lookup = torch.full((max(int(samples.labels.max()), *classes) + 2,), -1)
     lookup[torch.tensor(list(classes))] = torch.arange(len(classes))
     labels = lookup[
@@ -108,14 +111,16 @@ def of_classes(samples: Samples, classes: Sequence[int], relabel: bool = True) -
 
 
 def by_class(labels: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(label, places that have it, ascending), labels ascending: one sort, since a search per class costs ImageNet half a minute."""
+    """(label, places that have it, ascending), labels ascending: one sort, since a search per class costs
+    ImageNet half a minute."""
     order = labels.argsort(stable=True)
     values, counts = labels[order].unique_consecutive(return_counts=True)
     yield from zip(values.tolist(), order.split(counts.tolist()), strict=True)
 
 
 def carve(samples: Samples, share: float = 0.1) -> tuple[Subset, Subset]:
-    """(rest, carved): `share` of each class, at least one sample, drawn once and for all (a constant seed); both keep their order."""
+    """(rest, carved): `share` of each class, at least one sample, drawn once and for all (a constant seed);
+    both keep their order."""
     rng = torch.Generator().manual_seed(20_260_000)
     carved = torch.zeros(len(samples), dtype=torch.bool)
     for _, mine in by_class(samples.labels):

@@ -1,4 +1,5 @@
-"""Whether data are here, how they get here, whether they are what they were, and whether sets share images: ``oodbench data``."""
+"""Whether data are here, how they get here, whether they are what they were, and whether sets share images:
+``oodbench data``."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ Progress = Callable[[str, int, int], None]
 
 
 class Status(NamedTuple):
-    """What there is of one need: ``here``, ``missing`` or ``broken``; how many `images` (-1: not counted); where, or what to do."""
+    """What there is of one need: ``here``, ``missing`` or ``broken``; how many `images` (-1: not counted);
+    where, or what to do."""
 
     need: Need
     state: str
@@ -32,13 +34,15 @@ class Status(NamedTuple):
 
 
 def status_of(wanted: Sequence[Need]) -> list[Status]:
-    """Whether the sets on disk that the needs come down to are here, without reading the files of large ones."""
+    """Whether the sets on disk that the needs come down to are here, without reading the files of large
+    ones."""
     cache: dict[str, Dataset] = {}
     return [_status(need, cache) for need in of_leaves(wanted)]
 
 
 def status_lines(found: Sequence[Status]) -> list[str]:
-    """A line per set and state, with its splits; what is missing has a second one, which says where it was looked for and what gets it."""
+    """A line per set and state, with its splits; what is missing has a second one, which says where it was
+    looked for and what gets it."""
     groups: dict[tuple[str, str], list[Status]] = {}
     for s in found:
         groups.setdefault((s.need.spec.label, s.state), []).append(s)
@@ -88,9 +92,8 @@ def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
 def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
     """Download what is missing and can be; returns a line for everything that is still missing.
 
-    Each set goes into a folder of its own in the first data root and appears there only when it is whole; an interrupted download is
-    gone on with by the next one.
-    """
+    Each set goes into a folder of its own in the first data root and appears there only when it is whole; an
+    interrupted download is gone on with by the next one."""
     left = []
     missing = {s.need.spec.name: s for s in status_of(wanted) if s.state != "here"}
     for s in missing.values():
@@ -109,7 +112,8 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
             left.append(f"{leaf.name}: {error}")
         except Exception as error:  # torchvision and the archive libraries have theirs
             left.append(
-                f"{leaf.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}; run again to go on"
+                f"{leaf.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}; run"
+                " again to go on"
             )
         else:
             say(f"{leaf.name}: done")

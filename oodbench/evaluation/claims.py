@@ -14,7 +14,8 @@ from oodbench.evaluation.metrics.columns import METRICS
 
 
 class Side(BaseModel):
-    """One side of a claim's comparison: a method of the suite by its label, or the best variant of a method by a validation metric."""
+    """One side of a claim's comparison: a method of the suite by its label, or the best variant of a method
+    by a validation metric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +29,8 @@ class Side(BaseModel):
 
 
 class Claim(BaseModel):
-    """A statement that two trained methods differ (or do not), which a run's rows support, contradict or leave undecided."""
+    """A statement that two trained methods differ (or do not), which a run's rows support, contradict or
+    leave undecided."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +56,8 @@ class Claim(BaseModel):
 def parse_claims(
     raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]
 ) -> tuple[Claim, ...]:
-    """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with every mistake."""
+    """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with
+    every mistake."""
     if not isinstance(raw, list):
         raise SpecError([("", f"should be a list of claims, got {raw!r}")])
     made: list[Claim] = []
@@ -80,7 +83,8 @@ def parse_claims(
 
 
 def _written_out(entry: Any, scorers: Sequence[str]) -> dict[str, Any]:
-    """A claim with its short forms written out: a side as a label or {name: {select: ...}}, `expect: {equal-within: 0.01}`."""
+    """A claim with its short forms written out: a side as a label or {name: {select: ...}}, `expect:
+    {equal-within: 0.01}`."""
     if not isinstance(entry, Mapping):
         raise SpecError([("", f"should be a mapping with id, says, compare, expect, got {entry!r}")])
     full = dict(entry)

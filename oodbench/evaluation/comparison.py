@@ -1,10 +1,11 @@
-"""Two sets of results side by side: two results folders, a folder and a published table, or any two groups of rows of one folder.
+"""Two sets of results side by side: two results folders, a folder and a published table, or any two groups of
+rows of one folder.
 
-A published table is a CSV with one row per result. Columns: ``method`` (or ``training``) and ``scorer`` (or ``postprocessor``); optionally
-``pair`` (or ``benchmark``) and ``network`` (or ``arch``); then any values of a leaderboard, such as ``near_auroc``, ``far_auroc``,
-``near_fpr95_in``, ``id_accuracy``, each with an optional ``<value>_std``. Fractions, or percent where a column exceeds 1. Other columns
-are left out. Names are matched without case and punctuation, after the field's common synonyms.
-"""
+A published table is a CSV with one row per result. Columns: ``method`` (or ``training``) and ``scorer`` (or
+``postprocessor``); optionally ``pair`` (or ``benchmark``) and ``network`` (or ``arch``); then any values of a
+leaderboard, such as ``near_auroc``, ``far_auroc``, ``near_fpr95_in``, ``id_accuracy``, each with an optional
+``<value>_std``. Fractions, or percent where a column exceeds 1. Other columns are left out. Names are matched
+without case and punctuation, after the field's common synonyms."""
 
 from __future__ import annotations
 
@@ -30,26 +31,31 @@ MATCHED = ("method", "scorer")
 _SHARED = ("pair", "pair_params", "network", "tune")
 _NAMES = {"benchmark": "pair", "training": "method", "postprocessor": "scorer", "arch": "network"}
 _SYNONYMS = {
-    "ce": "crossentropy", "baseline": "crossentropy", "ls": "labelsmoothing", "ebo": "energy", "maxlogit": "mls",
-    "maximumsoftmaxprobability": "msp", "mahalanobis": "mds", "relativemahalanobis": "rmds", "klmatching": "klm",
+    "ce": "crossentropy", "baseline": "crossentropy", "ls": "labelsmoothing", "ebo": "energy",
+    "maxlogit": "mls",
+    "maximumsoftmaxprobability": "msp", "mahalanobis": "mds", "relativemahalanobis": "rmds",
+    "klmatching": "klm",
     "temperature": "tempscale", "temperaturescaling": "tempscale",
 }  # fmt: skip
 
 
 def plain(name: str) -> str:
-    """A name without case and punctuation, after synonyms: what rows are matched by. Parameters in parentheses stay as they are."""
+    """A name without case and punctuation, after synonyms: what rows are matched by. Parameters in
+    parentheses stay as they are."""
     base, bracket, rest = str(name).lower().partition("(")
     bare = "".join(ch for ch in base if ch.isalnum())
     return _SYNONYMS.get(bare, bare) + bracket + rest.replace(" ", "")
 
 
 def plain_key(key: str, name: str) -> str:
-    """The same for one key of a row: a pair also goes by its name without OpenOOD's prefix, and with or without its suffix ``_ood``."""
+    """The same for one key of a row: a pair also goes by its name without OpenOOD's prefix, and with or
+    without its suffix ``_ood``."""
     return plain(str(name).lower().removeprefix("openood-").removesuffix("_ood") if key == "pair" else name)
 
 
 class Scored(NamedTuple):
-    """One set's OOD scores (N,) in one trial: which samples (their digest), which shift (id, near, far), and the scores."""
+    """One set's OOD scores (N,) in one trial: which samples (their digest), which shift (id, near, far), and
+    the scores."""
 
     digest: str
     shift: str
@@ -57,12 +63,13 @@ class Scored(NamedTuple):
 
 
 Samples = Callable[[Mapping[str, Any]], Mapping[tuple[str, str], Mapping[str, Scored]]]
-"""Per-sample scores of one row of a leaderboard: {(split, seed): {OOD set, "" for ID test: Scored}}; empty where the store has none."""
+"""Per-sample scores of one row of a leaderboard: {(split, seed): {OOD set, "" for ID test: Scored}}; empty
+where the store has none."""
 
 
 class Side(NamedTuple):
-    """One side of a comparison: a leaderboard-like table, its trials where there are any, what to call it, and its per-sample scores
-    (or why there are none)."""
+    """One side of a comparison: a leaderboard-like table, its trials where there are any, what to call it,
+    and its per-sample scores (or why there are none)."""
 
     name: str
     board: pd.DataFrame
@@ -81,7 +88,8 @@ def is_folder(path: Path) -> bool:
 
 
 def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Side:
-    """A results folder (or its results.csv), or a published table, and of it the rows that meet the conditions."""
+    """A results folder (or its results.csv), or a published table, and of it the rows that meet the
+    conditions."""
     import pandas as pd
 
     if is_folder(path):
@@ -106,7 +114,8 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
 
 
 def published(name: str, table: pd.DataFrame) -> Side:
-    """A table of published values as a side: columns method, scorer, maybe pair and network, and values with or without their std."""
+    """A table of published values as a side: columns method, scorer, maybe pair and network, and values with
+    or without their std."""
     import pandas as pd
 
     table = table.copy()
@@ -124,11 +133,12 @@ def published(name: str, table: pd.DataFrame) -> Side:
 
 
 class Difference(NamedTuple):
-    """A - B of one value: its 95 % interval, how many units it rests on and what they are, p values, and units won, tied and lost by A.
+    """A - B of one value: its 95 % interval, how many units it rests on and what they are, p values, and
+    units won, tied and lost by A.
 
-    `p` is of the paired t test over units (Welch's where B is published), `p_holm` its adjustment within the matched rows of one value,
-    `p_wilcoxon` is given from six units on, `p_sign` is of the sign test over units.
-    """
+    `p` is of the paired t test over units (Welch's where B is published), `p_holm` its adjustment within the
+    matched rows of one value, `p_wilcoxon` is given from six units on, `p_sign` is of the sign test over
+    units."""
 
     value: float
     low: float
@@ -155,11 +165,12 @@ class Match(NamedTuple):
 def between(
     a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3
 ) -> list[Match]:
-    """Match rows that agree in `by` (and in pair, network and tuning where both sides name the same) and compare their values.
+    """Match rows that agree in `by` (and in pair, network and tuning where both sides name the same) and
+    compare their values.
 
-    Our own rows are compared paired, over the splits (or, with one split, the seeds) that both have; a published table by Welch's interval
-    from its std, taken over `runs` runs. Where a side has one trial there is a difference and no interval.
-    """
+    Our own rows are compared paired, over the splits (or, with one split, the seeds) that both have; a
+    published table by Welch's interval from its std, taken over `runs` runs. Where a side has one trial there
+    is a difference and no interval."""
     shared = [k for k in _SHARED if k in b.board and _plain_set(a, k) & _plain_set(b, k) - {""}]
     keys = [*shared, *(k for k in by if k not in shared)]
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -170,7 +181,8 @@ def between(
     if "pair" not in shared and b.board["pair"].nunique() > 1:
         there = ", ".join(dict.fromkeys(map(str, b.board["pair"])))
         raise UserError(
-            f"{b.name} holds several benchmarks and none is called as ours; choose with --where-b 'benchmark=...': {there}"
+            f"{b.name} holds several benchmarks and none is called as ours; choose with --where-b"
+            f" 'benchmark=...': {there}"
         )
     matches = []
     for row in a.board.to_dict("records"):
@@ -195,8 +207,8 @@ def between(
 
 
 def once(matches: Sequence[Match], value: str) -> list[list[Match]]:
-    """Matches with a value, those together that compare the same two numbers: what belongs to the network alone stands in the row of every
-    scorer, and is one comparison."""
+    """Matches with a value, those together that compare the same two numbers: what belongs to the network
+    alone stands in the row of every scorer, and is one comparison."""
     groups: dict[Any, list[Match]] = {}
     for i, m in enumerate(matches):
         if value in m.differences and m.differences[value].value == m.differences[value].value:
@@ -250,7 +262,8 @@ def _trials(of: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _summary_of(row: Mapping[str, Any], value: str, runs: int) -> tuple[float, float, int]:
-    """Mean, std and number of independent units: splits where there are several, else trials; a published value rests on `runs`."""
+    """Mean, std and number of independent units: splits where there are several, else trials; a published
+    value rests on `runs`."""
     if row.get("unit") == "split":
         return float(row[value]), float(row[f"{value}_split_std"]), int(row["n_splits"])
     return float(row[value]), float(row[f"{value}_std"]), int(row["n_trials"]) if "n_trials" in row else runs
@@ -267,11 +280,13 @@ def known(values: Sequence[str]) -> Sequence[str]:
 def sides(
     a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]
 ) -> tuple[Side, Side]:
-    """The two sides that a command line names: B is another folder, a published table, or a group of A's rows."""
+    """The two sides that a command line names: B is another folder, a published table, or a group of A's
+    rows."""
     return load(a, conditions), load(b or a, conditions_b, "--where-b")
 
 
 def matched_by(b: Path | None, conditions_b: Sequence[str]) -> tuple[str, ...]:
-    """What rows are matched by unless told: method and scorer; within one folder without those by which the two groups were chosen."""
+    """What rows are matched by unless told: method and scorer; within one folder without those by which the
+    two groups were chosen."""
     chosen = {re.split(r"!?=", c, maxsplit=1)[0].strip() for c in conditions_b} if b is None else set()
     return tuple(k for k in MATCHED if k not in chosen)

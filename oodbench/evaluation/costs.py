@@ -1,5 +1,5 @@
-"""What results cost, from timing.csv: seconds and bytes as recorded when each artefact was made, medians over trials; and what a scorer
-and a method may look at."""
+"""What results cost, from timing.csv: seconds and bytes as recorded when each artefact was made, medians over
+trials; and what a scorer and a method may look at."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
+from oodbench.core.spec import spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 KEYS = ("network", "method", "scorer", "tune")
 SPENT = ("train_seconds", "fit_seconds", "score_seconds_per_1000", "passes", "bytes_stored", "reads")
 COLUMNS = (*KEYS, *SPENT)
-"""train_seconds: of the network. fit_seconds and score_seconds_per_1000: of the scorer. passes: extraction of a sample as this scorer needs
-it, in plain forward passes of the same network (1: none beyond the one that all share; else measured by the clock, its view included).
-bytes_stored: weights, and outputs of training data and of views that this scorer reads beyond the plain outputs of the sets it scores.
-reads: what it may look at besides test samples: train, val, noise (made), ood-val, outliers (by the method)."""
+"""train_seconds: of the network. fit_seconds and score_seconds_per_1000: of the scorer. passes: extraction of
+a sample as this scorer needs it, in plain forward passes of the same network (1: none beyond the one that all
+share; else measured by the clock, its view included). bytes_stored: weights, and outputs of training data and
+of views that this scorer reads beyond the plain outputs of the sets it scores. reads: what it may look at
+besides test samples: train, val, noise (made), ood-val, outliers (by the method)."""
 
 
 def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
@@ -72,15 +74,18 @@ def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
         ]
         reads += ["outliers"] if "outliers" in _method(m, str(row["method_params"])) else []
         made.append({
-            "network": n, "method": m, "scorer": s, "tune": tune, "train_seconds": _at(train["seconds"], (n, m)),
-            "fit_seconds": fit.get((n, m, name), np.nan), "score_seconds_per_1000": score.get((n, m, name), np.nan),
+            "network": n, "method": m, "scorer": s, "tune": tune,
+            "train_seconds": _at(train["seconds"], (n, m)),
+            "fit_seconds": fit.get((n, m, name), np.nan),
+            "score_seconds_per_1000": score.get((n, m, name), np.nan),
             "passes": 1.0 if not view else 1 + more / plain, "bytes_stored": size, "reads": ", ".join(reads),
         })  # fmt: skip
     return pd.DataFrame(made, columns=list(COLUMNS))
 
 
 def join(board: pd.DataFrame, rows: pd.DataFrame, folders: Iterable[Path]) -> pd.DataFrame:
-    """A leaderboard with the cost columns, from the timing.csv of results folders; UserError where there is none."""
+    """A leaderboard with the cost columns, from the timing.csv of results folders; UserError where there is
+    none."""
     import pandas as pd
 
     files = [f / "timing.csv" if f.is_dir() else f.with_name("timing.csv") for f in folders]
@@ -95,7 +100,8 @@ def _at(values: pd.Series[Any], key: Any) -> float:
 
 
 def _built(kind: str, label: str, params: str) -> Any:
-    """The component of a row, or None where this process does not know it (a plugin, a name given by `as:`)."""
+    """The component of a row, or None where this process does not know it (a plugin, a name given by
+    `as:`)."""
     name = label.partition("(")[0]
     try:
         return registry.build(kind, {name: json.loads(params)})
@@ -108,7 +114,7 @@ def _scorer(label: str, params: str) -> tuple[Iterable[str], str]:
     """What a scorer needs, and the label of the view it reads (empty: none)."""
     scorer = _built("scorer", label, params)
     view = scorer.view() if scorer is not None else None
-    return (scorer.needs if scorer is not None else ()), ("" if view is None else view.spec.label)
+    return (scorer.needs if scorer is not None else ()), ("" if view is None else spec_of(view).label)
 
 
 @lru_cache(maxsize=512)

@@ -1,4 +1,5 @@
-"""Two rows of a leaderboard on the same samples, and everything that can be said of their difference, in words."""
+"""Two rows of a leaderboard on the same samples, and everything that can be said of their difference, in
+words."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from oodbench.evaluation.metrics.detection import detection_metrics
 
 
 class SampleTest(NamedTuple):
-    """Two rows on the same samples of one trial and OOD set: DeLong's test of their AUROCs, its p Holm-adjusted within the match."""
+    """Two rows on the same samples of one trial and OOD set: DeLong's test of their AUROCs, its p
+    Holm-adjusted within the match."""
 
     split: str
     seed: str
@@ -25,7 +27,8 @@ class SampleTest(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the scores themselves say of one match: DeLong's tests, and the bootstrap interval of A - B over samples, trials held fixed."""
+    """What the scores themselves say of one match: DeLong's tests, and the bootstrap interval of A - B over
+    samples, trials held fixed."""
 
     tests: list[SampleTest]
     intervals: dict[str, statistics.Interval]
@@ -33,7 +36,8 @@ class Evidence(NamedTuple):
 
 
 def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evidence:
-    """Compare the AUROCs of one match on the samples themselves; `why` says why nothing could be, where that is so."""
+    """Compare the AUROCs of one match on the samples themselves; `why` says why nothing could be, where that
+    is so."""
     if a.samples is None or b.samples is None:
         return Evidence([], {}, a.why or b.why or "per-sample scores are not here")
     mine, theirs = a.samples(match.a), b.samples(match.b)

@@ -1,10 +1,10 @@
-"""From rows to a leaderboard. The hierarchy is fixed: OOD sets are averaged within near and within far, then trials are averaged;
-ID sets never. A row that failed or was skipped is counted, never averaged over; a trial that lacks a set has no mean over it.
+"""From rows to a leaderboard. The hierarchy is fixed: OOD sets are averaged within near and within far, then
+trials are averaged; ID sets never. A row that failed or was skipped is counted, never averaged over; a trial
+that lacks a set has no mean over it.
 
-A trial is split x seed. Trials of one split share classes and test samples, so they are not independent: a cell's interval takes the
-splits as its sample (seeds are averaged within each), or, where there is only one split, the seeds, and then it speaks of that
-split alone. `unit` says which.
-"""
+A trial is split x seed. Trials of one split share classes and test samples, so they are not independent: a
+cell's interval takes the splits as its sample (seeds are averaged within each), or, where there is only one
+split, the seeds, and then it speaks of that split alone. `unit` says which."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL = (
-    "suite", "pair", "pair_params", "network", "method", "method_params", "scorer", "scorer_params", "tune", "condition", "id_set",
+    "suite", "pair", "pair_params", "network", "method", "method_params", "scorer", "scorer_params", "tune",
+    "condition", "id_set",
 )  # fmt: skip
 """What one row of a leaderboard is: everything declared. Splits, seeds and OOD sets are averaged over."""
 
@@ -29,7 +30,8 @@ BOARD = ("suite", "pair", "pair_params", "tune", "condition", "id_set")
 
 
 def _of_scorers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the rows that describe a network alone; those have no scorer and are no cell of a leaderboard."""
+    """Without the rows that describe a network alone; those have no scorer and are no cell of a
+    leaderboard."""
     return rows[rows["scorer"] != ""].copy()
 
 
@@ -38,9 +40,9 @@ def _metrics_of(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
-    """One row per cell and trial: CELL, split, seed, then ``near_<metric>`` and ``far_<metric>``, the mean over the OOD sets of that
-    shift, and the ID-only metrics. A mean that lacks one of its sets is NaN; which sets belong to a pair is what any of its rows names.
-    """
+    """One row per cell and trial: CELL, split, seed, then ``near_<metric>`` and ``far_<metric>``, the mean
+    over the OOD sets of that shift, and the ID-only metrics. A mean that lacks one of its sets is NaN; which
+    sets belong to a pair is what any of its rows names."""
     import pandas as pd
 
     per_shift, per_trial = _metrics_of(metrics)
@@ -72,11 +74,11 @@ def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
 def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str | None = None) -> pd.DataFrame:
     """The ranked leaderboard of the rows of results.csv.
 
-    Columns: ``rank`` (1 is best by the column `by`, within BOARD; default near_auroc, or far_auroc where a board has no near set), CELL,
-    n_trials, n_splits, n_near, n_far (trials whose sets are complete), n_failed, n_skipped (rows), unit, and for each value X:
-    ``X`` mean over trials, ``X_std`` over trials and ``X_split_std`` over the means of splits (ddof 1; empty for fewer than two), ``X_low``
-    and ``X_high`` the 95 % t interval of the mean over units.
-    """
+    Columns: ``rank`` (1 is best by the column `by`, within BOARD; default near_auroc, or far_auroc where a
+    board has no near set), CELL, n_trials, n_splits, n_near, n_far (trials whose sets are complete),
+    n_failed, n_skipped (rows), unit, and for each value X: ``X`` mean over trials, ``X_std`` over trials and
+    ``X_split_std`` over the means of splits (ddof 1; empty for fewer than two), ``X_low`` and ``X_high`` the
+    95 % t interval of the mean over units."""
     import pandas as pd
     from scipy.stats import t as student
 

@@ -2,10 +2,11 @@
 
     reference:
       - {method: cross-entropy, id_accuracy: 95.06, id_accuracy_std: 0.30, source: OpenOOD v1.5}
-      - {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73, source: OpenOOD v1.5}
+      - {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73,
+        source: OpenOOD v1.5}
 
-Names are the suite's; what is left out (pair, method, scorer) holds for all. Values are a leaderboard's, in percent, as papers print them.
-"""
+Names are the suite's; what is left out (pair, method, scorer) holds for all. Values are a leaderboard's, in
+percent, as papers print them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ PLACES = ("pair", "method", "scorer")
 
 
 def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
-    """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES. SpecError names every mistake."""
+    """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES.
+    SpecError names every mistake."""
     if not isinstance(raw, list) or not raw or not all(isinstance(f, Mapping) for f in raw):
         example = "{method: cross-entropy, id_accuracy: 95.06, source: ...}"
         raise SpecError([("", f"should be a list of figures such as {example}, got {raw!r}")])
@@ -56,7 +58,8 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
 
 
 def side(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Side:
-    """The figures as one side of a comparison with a leaderboard: a row for each of its rows that some figure speaks of."""
+    """The figures as one side of a comparison with a leaderboard: a row for each of its rows that some figure
+    speaks of."""
     import pandas as pd
 
     made = []
@@ -86,7 +89,8 @@ def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
     figures = figures_of(path)
     if not figures:
         raise UserError(
-            f"{path}: its suite carries no reference figures; name another folder or a table, or rows by --where-b"
+            f"{path}: its suite carries no reference figures; name another folder or a table, or rows by"
+            " --where-b"
         )
     ours = comparison.load(path, conditions)
     return ours, side(figures, ours.board)

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 ROW_KEYS = (
-    "suite", "pair", "pair_params", "split", "network", "method", "method_params", "seed", "scorer", "scorer_params", "tune",
+    "suite", "pair", "pair_params", "split", "network", "method", "method_params", "seed", "scorer",
+    "scorer_params", "tune",
     "chosen", "condition", "id_set", "ood", "shift", "status", "reason", "run_key",
 )  # fmt: skip
 """The columns of results.csv before the metrics. A row with an empty `ood` carries ID-only metrics."""
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """The rows of a results.csv: keys as text (empty is empty, never NaN), metrics as numbers (empty is NaN)."""
+    """The rows of a results.csv: keys as text (empty is empty, never NaN), metrics as numbers (empty is
+    NaN)."""
     import pandas as pd
 
     try:
@@ -68,7 +70,8 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    """All rows once. An ok row takes the place of a failed or skipped one; two ok rows of one identity must hold the same numbers."""
+    """All rows once. An ok row takes the place of a failed or skipped one; two ok rows of one identity must
+    hold the same numbers."""
     import pandas as pd
 
     rows = pd.concat([frame.assign(_from=i) for i, frame in enumerate(frames)], ignore_index=True)
@@ -86,8 +89,9 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
                     if str(first[k])
                 )
                 raise UserError(
-                    f"{names[int(first['_from'])]} and {names[int(second['_from'])]} disagree on {metric} of {what}: "
-                    f"{first[metric]:g} and {second[metric]:g}; they are not results of one suite and code"
+                    f"{names[int(first['_from'])]} and {names[int(second['_from'])]} disagree on {metric} of"
+                    f" {what}: {first[metric]:g} and {second[metric]:g}; they are not results of one suite"
+                    " and code"
                 )
     better = rows["status"].map({"ok": 0, "failed": 1}).fillna(2)
     kept = (
@@ -102,7 +106,8 @@ def where(
     keys: Sequence[str] = (*CELL, "split", "seed", "ood", "shift"),
     option: str = "--where",
 ) -> pd.DataFrame:
-    """The rows that meet every condition, ``key=pattern`` or ``key!=pattern``, with * and ? as wildcards; `option` is what errors name."""
+    """The rows that meet every condition, ``key=pattern`` or ``key!=pattern``, with * and ? as wildcards;
+    `option` is what errors name."""
     for condition in conditions:
         negative = "!=" in condition
         key, sign, pattern = condition.partition("!=" if negative else "=")

@@ -1,10 +1,11 @@
-"""Claims that a suite states, judged by the rows of its run: supported, contradicted or undecided, and on what evidence.
+"""Claims that a suite states, judged by the rows of its run: supported, contradicted or undecided, and on
+what evidence.
 
-Every cell of a claim (pair x network x shift x scorer) compares A with B on the same trials. Seeds are averaged within a split and the
-splits are the sample, since trials of one split share classes and test images; with one split the seeds are, and the verdict is for that
-split. Student's t gives each direction its p; the smaller, doubled, is Holm-adjusted over all cells of the claim. So the chance that a
-claim with no true difference gets any verdict but *undecided* is at most alpha, however many pairs and scorers it names.
-"""
+Every cell of a claim (pair x network x shift x scorer) compares A with B on the same trials. Seeds are
+averaged within a split and the splits are the sample, since trials of one split share classes and test
+images; with one split the seeds are, and the verdict is for that split. Student's t gives each direction its
+p; the smaller, doubled, is Holm-adjusted over all cells of the claim. So the chance that a claim with no true
+difference gets any verdict but *undecided* is at most alpha, however many pairs and scorers it names."""
 
 from __future__ import annotations
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 
 COLUMNS = (
-    "claim", "says", "source", "basis", "level", "pair", "pair_params", "network", "metric", "shift", "scorer", "a", "b", "selected",
-    "expect", "margin", "n", "unit", "mean_a", "mean_b", "difference", "low", "high", "p", "p_adjusted", "verdict", "needed", "note",
+    "claim", "says", "source", "basis", "level", "pair", "pair_params", "network", "metric", "shift",
+    "scorer", "a", "b", "selected",
+    "expect", "margin", "n", "unit", "mean_a", "mean_b", "difference", "low", "high", "p", "p_adjusted",
+    "verdict", "needed", "note",
 )  # fmt: skip
 POWER = 0.8
 _MOST = 1000
@@ -34,7 +37,8 @@ _MOST = 1000
 
 
 class OneSided(NamedTuple):
-    """One-sided p values of what a claim expects and of its opposite, from the differences of independent units."""
+    """One-sided p values of what a claim expects and of its opposite, from the differences of independent
+    units."""
 
     support: float
     against: float
@@ -48,9 +52,9 @@ class OneSided(NamedTuple):
 def t_test(d: Array, expect: str, margin: float) -> OneSided:
     """Student's t on differences A - B (n,): both NaN for n < 2.
 
-    lower: mean < 0 against mean > 0; higher: the reverse; not-lower: mean > -margin against mean < -margin; not-higher: mean < margin
-    against mean > margin; equal-within: |mean| < margin (two one-sided tests) against |mean| > margin.
-    """
+    lower: mean < 0 against mean > 0; higher: the reverse; not-lower: mean > -margin against mean < -margin;
+    not-higher: mean < margin against mean > margin; equal-within: |mean| < margin (two one-sided tests)
+    against |mean| > margin."""
     if len(d) < 2:
         return OneSided(math.nan, math.nan)
     if expect in ("lower", "not-higher"):
@@ -79,7 +83,8 @@ def _below(d: Array, at: float) -> float:
 
 
 def power(difference: float, spread: float, n: int, alpha: float) -> float:
-    """Chance that a two-sided t test at level `alpha` finds a true mean difference in its right direction, from `n` units."""
+    """Chance that a two-sided t test at level `alpha` finds a true mean difference in its right direction,
+    from `n` units."""
     from scipy.stats import nct, t
 
     if spread == 0:
@@ -88,7 +93,8 @@ def power(difference: float, spread: float, n: int, alpha: float) -> float:
 
 
 def needed(d: Array, expect: str, margin: float, alpha: float) -> int | None:
-    """Units with which a test at level `alpha` would decide with power 0.8 at the mean and spread observed; None: more than 1,000."""
+    """Units with which a test at level `alpha` would decide with power 0.8 at the mean and spread observed;
+    None: more than 1,000."""
     distance = (
         abs(float(d.mean())) if expect in ("lower", "higher") else _distance(float(d.mean()), expect, margin)
     )
@@ -109,10 +115,11 @@ def _distance(mean: float, expect: str, margin: float) -> float:
 
 
 def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, str]) -> pd.DataFrame:
-    """The verdict on every claim from the rows of results.csv: one row per cell, then one *overall*; columns COLUMNS.
+    """The verdict on every claim from the rows of results.csv: one row per cell, then one *overall*; columns
+    COLUMNS.
 
-    `families`: the name of the method behind each label, in the suite's order, for sides that select a variant.
-    """
+    `families`: the name of the method behind each label, in the suite's order, for sides that select a
+    variant."""
     import pandas as pd
 
     found: list[dict[str, Any]] = []
@@ -125,7 +132,8 @@ def judge(rows: pd.DataFrame, claims: Sequence[Claim], families: Mapping[str, st
             ]
             tables[claim.metric] = leaderboard.trials(rows, wanted)
         cells = list(_cells(claim, tables[claim.metric], families))
-        # a pair without far-OOD sets has no cell of that kind, and counts in no family; where nothing was measured, that is shown
+        # a pair without far-OOD sets has no cell of that kind, and counts in no family; where nothing was
+        # measured, that is shown
         cells = [c for c in cells if c["measured"]] or cells
         found += [*_judged(claim, cells), _overall(claim, cells)]
     return pd.DataFrame(found, columns=list(COLUMNS))
@@ -155,17 +163,21 @@ def _cells(claim: Claim, trials: pd.DataFrame, families: Mapping[str, str]) -> I
                 own = claim.compare[0].scorer or claim.compare[1].scorer
                 chosen = chosen_a | chosen_b
                 yield {
-                    "pair": pair, "pair_params": params, "network": network, "shift": "" if id_only else column.split("_")[0],
-                    "scorer": "" if id_only or own else scorer, "selected": json.dumps(chosen, sort_keys=True) if chosen else "",
+                    "pair": pair, "pair_params": params, "network": network,
+                    "shift": "" if id_only else column.split("_")[0],
+                    "scorer": "" if id_only or own else scorer,
+                    "selected": json.dumps(chosen, sort_keys=True) if chosen else "",
                     "measured": bool(mine[column].notna().any()), "unit": unit,
-                    "a_values": means[f"{column}_a"].to_numpy(float), "b_values": means[f"{column}_b"].to_numpy(float),
+                    "a_values": means[f"{column}_a"].to_numpy(float),
+                    "b_values": means[f"{column}_b"].to_numpy(float),
                 }  # fmt: skip
 
 
 def _side(
     side: Side, scorer: str, condition: str, trials: pd.DataFrame, families: Mapping[str, str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:  # fmt: skip
-    """The trials of one side under a condition, and which variant was selected in each split, by clean validation, where one had to be."""
+    """The trials of one side under a condition, and which variant was selected in each split, by clean
+    validation, where one had to be."""
     import pandas as pd
 
     named = trials[trials["scorer"] == (side.scorer or scorer)]
@@ -209,15 +221,18 @@ def _judged(claim: Claim, cells: Sequence[dict[str, Any]]) -> list[dict[str, Any
         if cell["unit"] == "seed" and len(d) > 1:
             note = "; ".join(filter(None, [note, "one split: the verdict is for that split"]))
         found.append(_row(claim, "cell") | {k: v for k, v in cell.items() if k in COLUMNS} | {
-            "n": len(d), "mean_a": _mean(cell["a_values"]), "mean_b": _mean(cell["b_values"]), "difference": interval.value,
-            "low": interval.low, "high": interval.high, "p": t.p, "p_adjusted": p_adjusted, "needed": more, "note": note,
+            "n": len(d), "mean_a": _mean(cell["a_values"]), "mean_b": _mean(cell["b_values"]),
+            "difference": interval.value,
+            "low": interval.low, "high": interval.high, "p": t.p, "p_adjusted": p_adjusted, "needed": more,
+            "note": note,
         })  # fmt: skip
         cell["difference"] = interval.value
     return found
 
 
 def _overall(claim: Claim, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A count over cells and a sign test over pairs (by the primary scorer, averaged over networks and shifts); no pooled mean."""
+    """A count over cells and a sign test over pairs (by the primary scorer, averaged over networks and
+    shifts); no pooled mean."""
     counts = {v: sum(c["verdict"] == v for c in cells) for v in ("supported", "contradicted", "undecided")}
     primary = [c for c in cells if c["scorer"] == cells[0]["scorer"] and not math.isnan(c["difference"])]
     by_pair: dict[tuple[str, str], list[float]] = {}
@@ -231,10 +246,14 @@ def _overall(claim: Claim, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         verdict = "contradicted"
     else:
         verdict = "undecided"
-    note = f"{counts['supported']} of {len(cells)} cells supported, {counts['contradicted']} contradicted, {counts['undecided']} undecided"
+    note = (
+        f"{counts['supported']} of {len(cells)} cells supported, {counts['contradicted']} contradicted,"
+        f" {counts['undecided']} undecided"
+    )
     note += f"; A is above B in {above} of {len(signs)} pairs, below in {below}"
     return _row(claim, "overall") | {
-        "n": len(signs), "unit": "pair", "p": statistics.sign_test(above, below), "verdict": verdict, "note": note,
+        "n": len(signs), "unit": "pair", "p": statistics.sign_test(above, below), "verdict": verdict,
+        "note": note,
     }  # fmt: skip
 
 
@@ -242,7 +261,8 @@ def _row(claim: Claim, level: str) -> dict[str, Any]:
     margin = "" if claim.expect in ("lower", "higher") else claim.margin
     a, b = (_side_text(s) for s in claim.compare)
     return {
-        "claim": claim.id, "says": claim.says, "source": claim.source, "basis": claim.basis, "level": level, "metric": claim.metric,
+        "claim": claim.id, "says": claim.says, "source": claim.source, "basis": claim.basis, "level": level,
+        "metric": claim.metric,
         "a": a, "b": b, "expect": claim.expect, "margin": margin,
     }  # fmt: skip
 

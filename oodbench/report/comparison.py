@@ -24,8 +24,9 @@ _YES = {True: "yes", False: "no", None: ""}
 
 
 def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
-    """The comparison as a table in one of `tables.FORMATS`: both values and A - B with its 95 % interval, in percent; against a published
-    table whether A lies within its std, else p, Holm-adjusted over the rows. CSV: fractions, one line per row and value, every test."""
+    """The comparison as a table in one of `tables.FORMATS`: both values and A - B with its 95 % interval, in
+    percent; against a published table whether A lies within its std, else p, Holm-adjusted over the rows.
+    CSV: fractions, one line per row and value, every test."""
     names = _names(matches)
     if style == "csv":
         return _tidy(matches, values)
@@ -59,7 +60,8 @@ def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], s
 
 
 def _columns(matches: Sequence[Match], values: Sequence[str]) -> Sequence[str]:
-    """The values without those that are one comparison for all of several rows (the accuracy of one network); if all are, all."""
+    """The values without those that are one comparison for all of several rows (the accuracy of one network);
+    if all are, all."""
     varied = [value for value in values if [len(group) for group in once(matches, value)] != [len(matches)]]
     return varied if varied and len(matches) > 1 else values
 
@@ -152,7 +154,8 @@ def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -
         lines.append("One split: seeds are the sample, and every p and interval speaks of that split alone.")
     elif "split" in units:
         lines.append(
-            "Splits are the sample (seeds averaged within each); every p and interval speaks of further splits."
+            "Splits are the sample (seeds averaged within each); every p and interval speaks of further"
+            " splits."
         )
     return lines
 
@@ -164,7 +167,10 @@ def _alone(b: Side, value: str, m: Match, d: Difference) -> str:
     within = _within(m, value) if b.published else None
     verdict = f"; {'within' if within else 'not within'} the published std" if within is not None else ""
     p = f"; p = {formats.p_text(d.p)}" if d.p == d.p and not b.published else ""
-    return f"A {a}, B {other}, A − B {formats.signed(d.value)}{interval}{verdict}{p} (one comparison for all rows)"
+    return (
+        f"A {a}, B {other}, A − B {formats.signed(d.value)}{interval}{verdict}{p} (one comparison for all"
+        " rows)"
+    )
 
 
 def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> Iterable[str]:
@@ -182,10 +188,16 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
     if len(by_pair) > 1:
         means = [float(np.mean(v)) for v in by_pair.values()]
         wins, losses = sum(v > 0 for v in means), sum(v < 0 for v in means)
-        yield f"A better on {wins}, worse on {losses} of {len(means)} pairs (sign test p = {statistics.sign_test(wins, losses):.3f})"
+        yield (
+            f"A better on {wins}, worse on {losses} of {len(means)} pairs (sign test p ="
+            f" {statistics.sign_test(wins, losses):.3f})"
+        )
     elif len(better) > 1:
         wins, losses = sum(v > 0 for v in better), sum(v < 0 for v in better)
-        yield f"A better in {wins}, worse in {losses} of {len(better)} (of one pair, which share its networks: no test)"
+        yield (
+            f"A better in {wins}, worse in {losses} of {len(better)} (of one pair, which share its networks:"
+            " no test)"
+        )
     if len(found) > 2:
         from scipy.stats import spearmanr
 
@@ -198,8 +210,9 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
 
 
 def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
-    """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in LaTeX; CSV is the table.
-    What is one comparison for all rows (the accuracy of one network) is a line and no column."""
+    """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in
+    LaTeX; CSV is the table. What is one comparison for all rows (the accuracy of one network) is a line and
+    no column."""
     if not matches:
         raise UserError(
             f"no row of {a.name} matches one of {b.name}; they have the methods {_some(a)} and {_some(b)}"
@@ -249,11 +262,15 @@ def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
     for shift, i in evidence.intervals.items():
         text = f"{signed(i.value)}, 95 % {signed(i.low)} to {signed(i.high)}"
         found.append(
-            f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held fixed)"
+            f"On samples, {shift} AUROC: {text} (bootstrap over samples, {i.n} replicates, these trials held"
+            " fixed)"
         )
     for t in evidence.tests:
         where_at = ", ".join(x for x in (f"split {t.split}" if t.split else "", f"seed {t.seed}") if x)
-        text = f"{signed(t.test.difference)}, 95 % {signed(t.test.low)} to {signed(t.test.high)}, p (Holm) {p_text(t.p_holm)}"
+        text = (
+            f"{signed(t.test.difference)}, 95 % {signed(t.test.low)} to {signed(t.test.high)}, p (Holm)"
+            f" {p_text(t.p_holm)}"
+        )
         found.append(f"  DeLong, {t.ood}, {where_at}: {text}")
     return found
 

@@ -27,7 +27,8 @@ def pooled(samples: pd.DataFrame, shift: str) -> Array:
 
 
 def bin_edges(values: Array, bins: int, trim: float = 0.005) -> Array:
-    """Bin edges over the bulk of the values, the outermost left out: scores with one wild outlier would otherwise fill one bin."""
+    """Bin edges over the bulk of the values, the outermost left out: scores with one wild outlier would
+    otherwise fill one bin."""
     low, high = (float(np.quantile(values, q)) for q in (trim, 1 - trim)) if len(values) else (0.0, 1.0)
     if not high > low:
         low, high = low - 0.5, high + 0.5
@@ -51,7 +52,8 @@ def roc_curve(inside: Array, outside: Array) -> tuple[Array, Array]:
 
 
 def rocs(samples: pd.DataFrame, at: Array) -> dict[tuple[str, str], list[tuple[Array, float]]]:
-    """Of one method and scorer: {(shift, set): [(true positive rates at the false positive rates `at`, exact area) of each trial]}."""
+    """Of one method and scorer: {(shift, set): [(true positive rates at the false positive rates `at`, exact
+    area) of each trial]}."""
     columns = [samples[c] for c in ("split", "seed", "shift", "ood", "value")]
     inside = {
         (split, seed): np.asarray(v, dtype=float)
@@ -70,7 +72,8 @@ def rocs(samples: pd.DataFrame, at: Array) -> dict[tuple[str, str], list[tuple[A
 
 
 def compact(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row per run, scorer and set with an array as its `value` (and `index`), from that or from one row per sample; keys as text."""
+    """One row per run, scorer and set with an array as its `value` (and `index`), from that or from one row
+    per sample; keys as text."""
     keys = [
         c for c in ("pair", "split", "network", "method", "seed", "scorer", "ood", "shift") if c in samples
     ]

@@ -1,4 +1,5 @@
-"""A table of text in the formats people ask for: aligned plain text, CSV, Markdown, LaTeX (booktabs) and HTML."""
+"""A table of text in the formats people ask for: aligned plain text, CSV, Markdown, LaTeX (booktabs) and
+HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from collections.abc import Callable, Sequence
 FORMATS = ("table", "csv", "md", "latex", "html")
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "Δ": r"$\Delta$",
     "[": "{[}", "]": "{]}", "<": r"\textless{}", "|": r"\textbar{}", ">": r"\textgreater{}",
 }  # fmt: skip
@@ -28,8 +30,9 @@ def render(
     left: int = 1,
     groups: Sequence[tuple[str, int]] = (),
 ) -> str:
-    """The table as text. The first `left` columns are names (flush left), the others numbers (flush right). `groups` are headings over
-    the columns after those, each with how many it spans, for the formats in GROUPED alone."""
+    """The table as text. The first `left` columns are names (flush left), the others numbers (flush right).
+    `groups` are headings over the columns after those, each with how many it spans, for the formats in
+    GROUPED alone."""
     cells = [list(map(str, row)) for row in rows]
     if style == "latex":
         return _latex(list(header), cells, left, groups)
@@ -114,7 +117,8 @@ _STYLES: dict[str, Callable[[list[str], list[list[str]], int], str]] = {
 
 
 def percent(value: float, std: float = float("nan"), digits: int = 2) -> str:
-    """A fraction as percent for people, with its spread where it has one: ``88.03 ± 0.25``; nothing for NaN."""
+    """A fraction as percent for people, with its spread where it has one: ``88.03 ± 0.25``; nothing for
+    NaN."""
     if value != value:
         return ""
     return f"{100 * value:.{digits}f}" + ("" if std != std else f" ± {100 * std:.{digits}f}")
@@ -131,7 +135,8 @@ def p_text(value: float) -> str:
 
 
 def digits(value: float) -> str:
-    """A number of no fixed scale (seconds, bytes) with three significant digits and no exponent; nothing for NaN."""
+    """A number of no fixed scale (seconds, bytes) with three significant digits and no exponent; nothing for
+    NaN."""
     if value != value:
         return ""
     return "< 0.0001" if 0 < value < 1e-4 else f"{value:.3g}" if value < 1000 else f"{value:.0f}"

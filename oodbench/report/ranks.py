@@ -1,4 +1,5 @@
-"""Average ranks over many data sets as text: Friedman, Nemenyi and Conover-Holm, cliques, wins, ties and losses."""
+"""Average ranks over many data sets as text: Friedman, Nemenyi and Conover-Holm, cliques, wins, ties and
+losses."""
 
 from __future__ import annotations
 
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
 
 
 def to_text(rows: pd.DataFrame, of: str, value: str, style: str = "table", alpha: float = 0.05) -> str:
-    """Methods, scorers or networks (`of`) ranked by a value within every block, a pair and split with everything else averaged."""
+    """Methods, scorers or networks (`of`) ranked by a value within every block, a pair and split with
+    everything else averaged."""
     per_trial = trials(rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")])
     if value not in values_of_trials(per_trial):
         raise UserError(
-            f"--value: {value!r} is no value of a leaderboard; allowed: {', '.join(values_of_trials(per_trial))}"
+            f"--value: {value!r} is no value of a leaderboard; allowed:"
+            f" {', '.join(values_of_trials(per_trial))}"
         )
     lower = lower_is_better(value)
     table = statistics.blocks(per_trial, value, of=of, within=[]).dropna(axis=1, how="all")
     ranking = statistics.rank_blocks(table, lower_is_better=lower, alpha=alpha)
     if ranking.n == 0 or len(ranking.names) < 2:
         raise UserError(
-            f"nothing to rank: {len(ranking.names)} {of}s, {ranking.n} pairs and splits that have a {value} of each"
+            f"nothing to rank: {len(ranking.names)} {of}s, {ranking.n} pairs and splits that have a {value}"
+            " of each"
         )
     order = ranking.order
     place = {name: i for i, name in enumerate(ranking.names)}
@@ -63,11 +67,13 @@ def _lines(ranking: statistics.Ranking, of: str, value: str, pairs: int) -> list
     )
     if ranking.n < 10:
         lines.append(
-            "With fewer than ten blocks these tests are rough; of very few, Conover's takes agreement for certainty."
+            "With fewer than ten blocks these tests are rough; of very few, Conover's takes agreement for"
+            " certainty."
         )
     if pairs < ranking.n:
         lines.append(
-            "Splits of one pair share images: the blocks are fewer than they look, and the p values too small."
+            "Splits of one pair share images: the blocks are fewer than they look, and the p values too"
+            " small."
         )
     return lines
 

@@ -22,7 +22,10 @@ def claims_to_text(verdicts: pd.DataFrame) -> str:
         lines += [f"{claim}: {overall['verdict'].upper()}", f"  {overall['says']}", f"  {overall['note']}"]
         for c in mine[mine["level"] == "cell"].to_dict("records"):
             where = " ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k])
-            numbers = f"A - B = {c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}], n = {c['n']} {c['unit']}s"
+            numbers = (
+                f"A - B = {c['difference']:+.4f} [{c['low']:+.4f}, {c['high']:+.4f}], n = {c['n']}"
+                f" {c['unit']}s"
+            )
             more = "" if c["needed"] is None or math.isnan(c["needed"]) else f", {int(c['needed'])} needed"
             lines.append(f"    {where}: {numbers}, p = {c['p_adjusted']:.3g}: {c['verdict']}{more}")
     return "\n".join(lines)
@@ -37,10 +40,11 @@ def shown_by(by: str | None) -> tuple[str, ...]:
 
 
 def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SHOWN) -> str:
-    """A leaderboard for people, in one of `tables.FORMATS`: values in percent with their std over trials (CSV: fractions, every column).
+    """A leaderboard for people, in one of `tables.FORMATS`: values in percent with their std over trials
+    (CSV: fractions, every column).
 
-    `shown` may also name columns that were joined to the board, such as those of `costs.costs`; they are shown as they are.
-    """
+    `shown` may also name columns that were joined to the board, such as those of `costs.costs`; they are
+    shown as they are."""
     from oodbench.report import formats
 
     if style == "csv":

@@ -29,7 +29,8 @@ from oodbench.training.loop import train
 from oodbench.training.processes import ALONE, Team
 
 _SAVE_EVERY = 60.0
-"""Seconds between two saved states of a training in progress: what a kill may cost at most, plus the epoch in hand."""
+"""Seconds between two saved states of a training in progress: what a kill may cost at most, plus the epoch in
+hand."""
 
 
 class Engine:
@@ -43,7 +44,8 @@ class Engine:
     # -------------------------------------------------- weights
 
     def weights(self, run: Run) -> None:
-        """Train, or load a user's weights, unless they are stored; what a run starts from or is made of comes first."""
+        """Train, or load a user's weights, unless they are stored; what a run starts from or is made of comes
+        first."""
         for other in (*run.members, *((run.parent,) if run.parent else ())):
             self.weights(other)
         # a training together has the first process decide for all; everything else is the first one's alone
@@ -84,7 +86,8 @@ class Engine:
             self._network = (run.key, network)
 
     def _begin_from(self, parent: Run, network: Network) -> None:
-        """Put a parent's weights into a network, which may have heads and buffers besides that the parent lacks."""
+        """Put a parent's weights into a network, which may have heads and buffers besides that the parent
+        lacks."""
         stored = self._stored("weights", parent.key).tensors("weights")
         own = network.state_dict()
         wrong = [
@@ -125,7 +128,9 @@ class Engine:
                 shown = len(resume[1]["history"])
                 advance(shown)
             return train(
-                network, run.built_method, run.recipe, run.sets["train"].samples, run.sets["val"].samples if "val" in run.sets else None,  # type: ignore[arg-type]
+                network, run.built_method, run.recipe,
+                run.sets["train"].samples,  # type: ignore[arg-type]
+                run.sets["val"].samples if "val" in run.sets else None,
                 geometry=run.data.geometry, seed=run.seed, device=self.device,
                 on_epoch=lambda record: show(record, record["epoch"] + 1), on_look=show,
                 outliers=run.data.outliers if "outliers" in run.built_method.needs else None,
@@ -143,13 +148,16 @@ class Engine:
         return self._network[1]
 
     def history(self, run: Run) -> list[dict[str, Any]]:
-        """What was recorded of each epoch of a run's training, or of its members', with whose it is; empty where nothing is stored."""
+        """What was recorded of each epoch of a run's training, or of its members', with whose it is; empty
+        where nothing is stored."""
         rows: list[dict[str, Any]] = []
         for source in run.members or (run,):
             stored = None if source.data is None else self.store.get("weights", source.key)
             common = {
-                "run_key": source.key, "pair": source.pair.label, "split": "" if source.pair.split is None else source.pair.split,
-                "network": source.network.label if source.network else "", "method": source.method.label, "seed": source.seed,
+                "run_key": source.key, "pair": source.pair.label,
+                "split": "" if source.pair.split is None else source.pair.split,
+                "network": source.network.label if source.network else "", "method": source.method.label,
+                "seed": source.seed,
             }  # fmt: skip
             rows += [
                 common | {**record, "epoch": int(record["epoch"])}
@@ -212,7 +220,8 @@ class Engine:
     # -------------------------------------------------- tuning
 
     def tuned(self, run: Run) -> Run:
-        """The run with every scorer that is to be tuned replaced by the chosen one; choices are stored like everything paid for."""
+        """The run with every scorer that is to be tuned replaced by the chosen one; choices are stored like
+        everything paid for."""
         scorers = [self._choose(run, s) if s.candidates and not s.reason else s for s in run.scorers]
         return replace(run, scorers=scorers)
 
@@ -232,7 +241,8 @@ class Engine:
                     [p.spec for p in points],
                     [outputs.of("train", p.view) if "train" in p.needs else None for p in points],
                     [outputs.of("val", p.view) for p in points],
-                    None if scorer.tune == "id" else [outputs.of(f"tune:{scorer.tune}", p.view) for p in points],
+                    None if scorer.tune == "id" else [outputs.of(f"tune:{scorer.tune}",
+                    p.view) for p in points],
                     device=self.device,
                 )  # fmt: skip
                 advance(1)
@@ -256,7 +266,8 @@ class Engine:
     # -------------------------------------------------- scores
 
     def scores(self, run: Run, outputs: LazyOutputs) -> tuple[dict[str, dict[str, Stored]], dict[str, str]]:
-        """Scores of every applicable scorer on every set, {label: {set: Stored}}, and {label: reason} of those that failed."""
+        """Scores of every applicable scorer on every set, {label: {set: Stored}}, and {label: reason} of
+        those that failed."""
         missing: dict[tuple[str, ...], list[ScorerPlan]] = {}
         for scorer in run.scorers:
             if not scorer.reason:

@@ -35,7 +35,8 @@ TIMING = (
     "seconds",
     "bytes",
 )
-"""The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to run."""
+"""The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to
+run."""
 
 HISTORY = ("run_key", "pair", "split", "network", "method", "seed", "epoch", "loss", "lr", "val_accuracy")
 """The columns of history.csv: each epoch of each training, those of an ensemble's members too."""
@@ -66,7 +67,8 @@ def writable_folder(results: Path, name: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"results folder {folder}: cannot be written ({error.strerror or error}); choose another with --results"
+            f"results folder {folder}: cannot be written ({error.strerror or error}); choose another with"
+            " --results"
         ) from None
     return folder
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class Stored(NamedTuple):
-    """One scorer's stored result on one set: OOD scores (N,), predictions of the edited network or None, and what it cost."""
+    """One scorer's stored result on one set: OOD scores (N,), predictions of the edited network or None, and
+    what it cost."""
 
     scores: Tensor
     predictions: Tensor | None
@@ -29,7 +30,8 @@ class Stored(NamedTuple):
 
 
 class LazyOutputs:
-    """Outputs of one run's sets, opened from the store when first asked for (or taken from the user's arrays), with a view's extras."""
+    """Outputs of one run's sets, opened from the store when first asked for (or taken from the user's
+    arrays), with a view's extras."""
 
     def __init__(self, engine: Engine, run: Run) -> None:
         self._engine, self._run = engine, run
@@ -64,14 +66,16 @@ class LazyOutputs:
 
 
 def ensemble_outputs(members: Sequence[Outputs]) -> Outputs:
-    """Outputs of an ensemble: log of the mean probability as logits, and every member's logits (N, M, C) as ``members.logits``."""
+    """Outputs of an ensemble: log of the mean probability as logits, and every member's logits (N, M, C) as
+    ``members.logits``."""
     logits = torch.stack([m.logits for m in members], dim=1)
     mean = torch.logsumexp(torch.log_softmax(logits, dim=2), dim=1) - math.log(len(members))
     return Outputs(mean, None, members[0].labels, None, {"members.logits": logits})
 
 
 class Held(NamedTuple):
-    """What the store holds of one run: its outputs, the scores of every scorer that has all of them, and why others have not."""
+    """What the store holds of one run: its outputs, the scores of every scorer that has all of them, and why
+    others have not."""
 
     run: Run
     outputs: LazyOutputs

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def rows_of(
     run: Run, outputs: LazyOutputs, scores: Mapping[str, Mapping[str, Stored]], failed: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Result rows of one run: ID-only metrics, then one row per scorer and OOD set; skipped and failed ones with their reason."""
+    """Result rows of one run: ID-only metrics, then one row per scorer and OOD set; skipped and failed ones
+    with their reason."""
     rows: list[dict[str, Any]] = []
     ood = [s for s in run.sets.values() if s.shift in OOD_SHIFTS]
     missing = run.data.missing if run.data is not None else {}
@@ -36,7 +37,8 @@ def rows_of(
             "val_nll": quality_of_val["nll"],
         }
     described = {s.name: metrics.analysis(outputs.of(s.name).logits) for s in ood}
-    # Who counts as ID: the clean test set; each covariate-shifted set by itself; all of them together (full-spectrum).
+    # Who counts as ID: the clean test set; each covariate-shifted set by itself; all of them together
+    # (full-spectrum).
     groups: list[tuple[str, str, list[str]]] = [
         ("clean", "id", ["test"]),
         *((name, "id", [name]) for name in shifted),
@@ -68,8 +70,10 @@ def rows_of(
             mine = scores[scorer.label]
             edited = [p for n in names if (p := mine[n].predictions) is not None]
             given: dict[str, Any] = {
-                "id_scores": torch.cat([mine[n].scores for n in names]), "val_scores": mine["val"].scores if "val" in mine else None,
-                "edited_correct": (torch.cat(edited) == labels) if edited else None, "id_correct": correct, "id_quality": quality,
+                "id_scores": torch.cat([mine[n].scores for n in names]),
+                "val_scores": mine["val"].scores if "val" in mine else None,
+                "edited_correct": (torch.cat(edited) == labels) if edited else None, "id_correct": correct,
+                "id_quality": quality,
                 "id_analysis": described_id,
             }  # fmt: skip
             rows.append(_row(run, scorer, where | metrics.row_metrics(**given)))
@@ -92,8 +96,9 @@ def rows_of(
 def _attack_rows(
     run: Run, outputs: LazyOutputs, scores: Mapping[str, Mapping[str, Stored]], failed: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Rows of the conditions ``<attack> on OOD`` (OOD samples made to look known, ID clean) and ``<attack> on ID`` (ID samples made to look
-    unknown, OOD clean); the accuracy under the latter is that of the network whose loss was attacked."""
+    """Rows of the conditions ``<attack> on OOD`` (OOD samples made to look known, ID clean) and ``<attack> on
+    ID`` (ID samples made to look unknown, OOD clean); the accuracy under the latter is that of the network
+    whose loss was attacked."""
     rows: list[dict[str, Any]] = []
     attacked = [s for s in run.scorers if s.attack]
     if not attacked:
@@ -139,16 +144,19 @@ def _row(run: Run, scorer: ScorerPlan | None, values: Mapping[str, Any]) -> dict
         "suite": run.suite, "pair": run.pair.label, "pair_params": params_text(run.pair.params),
         "split": "" if run.pair.split is None else run.pair.split,
         "network": run.network.label if run.network else "", "method": run.method.label,
-        "method_params": params_text(run.method.spec.params), "seed": run.seed, "scorer": scorer.declared.label if scorer else "",
+        "method_params": params_text(run.method.spec.params), "seed": run.seed,
+        "scorer": scorer.declared.label if scorer else "",
         "scorer_params": params_text(scorer.declared.params) if scorer else "{}",
-        "tune": scorer.tune if scorer else "none", "chosen": scorer.chosen if scorer else "", "condition": "clean",
+        "tune": scorer.tune if scorer else "none", "chosen": scorer.chosen if scorer else "",
+        "condition": "clean",
         "id_set": "id", "ood": "", "shift": "none", "status": "ok", "reason": "", "run_key": run.key,
     }  # fmt: skip
     return row | dict(values)
 
 
 def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
-    """The rows of a run that failed: one for ID alone and one for each scorer and OOD set, each with the first line of the reason."""
+    """The rows of a run that failed: one for ID alone and one for each scorer and OOD set, each with the
+    first line of the reason."""
     why = {"status": "failed", "reason": reason.splitlines()[0]}
     ood = [s for s in run.sets.values() if s.shift in OOD_SHIFTS]
     rows = [_row(run, None, why)]
@@ -156,7 +164,8 @@ def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame with exactly the columns of results.csv, in their order; keys are text, as they are when read back."""
+    """Rows as a frame with exactly the columns of results.csv, in their order; keys are text, as they are
+    when read back."""
     import pandas as pd
 
     text = [{**row, **{key: "" if row[key] is None else str(row[key]) for key in ROW_KEYS}} for row in rows]

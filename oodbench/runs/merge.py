@@ -1,4 +1,5 @@
-"""Results folders read, selected and put together: one suite's rows made on several machines become one folder."""
+"""Results folders read, selected and put together: one suite's rows made on several machines become one
+folder."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
-    """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of it: results.csv, timing.csv,
-    history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without per-sample views). Returns the rows."""
+    """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of
+    it: results.csv, timing.csv, history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without
+    per-sample views). Returns the rows."""
     import pandas as pd
 
     from oodbench.evaluation.leaderboard import over_trials

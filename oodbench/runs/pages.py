@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def report(
     paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = ()
 ) -> tuple[str, list[str]]:
-    """The page of results folders, and what it had to leave out, a line each. With the store at hand it holds per-sample views."""
+    """The page of results folders, and what it had to leave out, a line each. With the store at hand it holds
+    per-sample views."""
     import json
 
     import pandas as pd

@@ -17,7 +17,8 @@ from oodbench.suite.sets import OOD_SHIFTS
 def samples_of(
     run: Run, outputs: LazyOutputs, scores: Mapping[str, Mapping[str, Stored]], most: int
 ) -> list[dict[str, Any]]:
-    """Per-sample values for pictures: each scorer's scores, and maximal probability and logit, of ID test and OOD sets."""
+    """Per-sample values for pictures: each scorer's scores, and maximal probability and logit, of ID test and
+    OOD sets."""
     found: list[dict[str, Any]] = []
     common = {
         "pair": run.pair.label,
@@ -44,7 +45,8 @@ def samples_of(
 
 
 def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any]]:
-    """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C) uint8."""
+    """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C)
+    uint8."""
     runs = {
         (r.pair.label, "" if r.pair.split is None else str(r.pair.split)): r
         for r in plan.runs

@@ -1,4 +1,5 @@
-"""A results folder opened again, with what its store still holds: read only, nothing is made, repaired or removed."""
+"""A results folder opened again, with what its store still holds: read only, nothing is made, repaired or
+removed."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class ReadOnlyStore(Store):
 
 
 class Opened:
-    """A results folder whose suite has been planned anew. Keys are then those of the code and the data of here and now."""
+    """A results folder whose suite has been planned anew. Keys are then those of the code and the data of
+    here and now."""
 
     def __init__(self, folder: Path, suite: Suite, plan: Plan, store: ReadOnlyStore | None) -> None:
         self.folder, self.suite, self.plan, self.store = folder, suite, plan, store
@@ -101,7 +103,8 @@ class Opened:
         return pd.DataFrame(found)
 
     def scores_of(self, row: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Scored]]:
-        """Per-sample scores of one row of a leaderboard, as `compare.Samples` wants them; trials that the store lacks are left out."""
+        """Per-sample scores of one row of a leaderboard, as `compare.Samples` wants them; trials that the
+        store lacks are left out."""
         found: dict[tuple[str, str], dict[str, Scored]] = {}
         for held in self._held_where(str(row["pair"]), str(row["network"]), str(row["method"])):
             label = str(row["scorer"]) if row["tune"] == "none" else f"{row['scorer']} [{row['tune']}]"
@@ -138,7 +141,8 @@ def store_of(folder: Path, store: Path | None) -> Path:
 
 
 def suite_of(folder: Path, plugins: Sequence[Path] = ()) -> Suite:
-    """The resolved suite that lies in a results folder; `plugins` take the place of those it names, which stay where the suite was."""
+    """The resolved suite that lies in a results folder; `plugins` take the place of those it names, which
+    stay where the suite was."""
     file = folder / "suite.yaml"
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -152,7 +156,8 @@ def suite_of(folder: Path, plugins: Sequence[Path] = ()) -> Suite:
 
 
 def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Opened:
-    """Plan a results folder's suite anew and open its store. UserError says what is not here: suite, plugin, data or store."""
+    """Plan a results folder's suite anew and open its store. UserError says what is not here: suite, plugin,
+    data or store."""
     folder = results_file(path).parent
     suite = suite_of(folder, plugins)
     root = store_of(folder, store)

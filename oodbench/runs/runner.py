@@ -1,8 +1,8 @@
-"""The straight line: suite -> plan -> weights -> (tuning) -> Outputs -> scores -> rows -> leaderboard, resumable at every artefact.
+"""The straight line: suite -> plan -> weights -> (tuning) -> Outputs -> scores -> rows -> leaderboard,
+resumable at every artefact.
 
-What was paid for (weights, outputs, scores) is stored by key and made only where it is missing; rows, tables and pictures are
-made again each time, so they are never stale.
-"""
+What was paid for (weights, outputs, scores) is stored by key and made only where it is missing; rows, tables
+and pictures are made again each time, so they are never stale."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ _SAMPLES_PER_SET = 2_000
 
 
 def run(
-    suite: Suite | str | Path, *, results: str | Path = "results", store: str | Path | None = None, device: str = "auto",
+    suite: Suite | str | Path, *, results: str | Path = "results", store: str | Path | None = None,
+    device: str = "auto",
     skip_missing: bool = False, reporter: Reporter | None = None, command: str = "",
 ) -> Results:  # fmt: skip
-    """Run a suite: train what is missing, extract, score, and write tables, plots and the page under ``<results>/<suite name>/``.
+    """Run a suite: train what is missing, extract, score, and write tables, plots and the page under
+    ``<results>/<suite name>/``.
 
-    Raises UserError for a mistake of the user's before any work is done; a cell that fails becomes a row with its reason.
-    """
+    Raises UserError for a mistake of the user's before any work is done; a cell that fails becomes a row with
+    its reason."""
     reporter = reporter or Reporter(quiet=True)
     suite = suite if isinstance(suite, Suite) else load_suite(suite)
     folder = writing.writable_folder(Path(results), suite.name)
@@ -70,7 +72,8 @@ def assist(
     suite: Suite, *, results: str | Path = "results", store: str | Path | None = None, device: str = "auto",
     skip_missing: bool = False,
 ) -> None:  # fmt: skip
-    """What every process but the first does where torchrun started several: take part in the trainings whose recipe asks for it."""
+    """What every process but the first does where torchrun started several: take part in the trainings whose
+    recipe asks for it."""
     team, device = join(pick_device(device))
     reporter = Reporter(quiet=True)
     engine = Engine(_store(results, store, reporter), device, reporter, team)

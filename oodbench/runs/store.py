@@ -1,9 +1,9 @@
 """Artefacts by key: written atomically, read verified and memory-mapped, one lock each.
 
-An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/`` holding safetensors and JSON files and a manifest of their sha256.
-It is written under a temporary name, fsynced and renamed, so that whatever has a final name is whole. A damaged artefact is
-reported, removed and treated as missing. No other module knows paths below the root.
-"""
+An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/`` holding safetensors and JSON files and a manifest
+of their sha256. It is written under a temporary name, fsynced and renamed, so that whatever has a final name
+is whole. A damaged artefact is reported, removed and treated as missing. No other module knows paths below
+the root."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Draft:
 
 
 class Store:
-    """All artefacts below one folder, which several processes may share. `report` is told of damaged files, one line each."""
+    """All artefacts below one folder, which several processes may share. `report` is told of damaged files,
+    one line each."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
         self.root = root
@@ -89,7 +90,8 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"store {root}: cannot be written ({error.strerror or error}); choose another folder with --store or --results"
+                f"store {root}: cannot be written ({error.strerror or error}); choose another folder with"
+                " --store or --results"
             ) from None
 
     def _folder(self, kind: str, key: str) -> Path:
@@ -100,7 +102,8 @@ class Store:
         return (self._folder(kind, key) / _MANIFEST).is_file()
 
     def get(self, kind: str, key: str) -> Artefact | None:
-        """The artefact, its checksums verified once per process; None where it is missing or was found damaged (and removed)."""
+        """The artefact, its checksums verified once per process; None where it is missing or was found
+        damaged (and removed)."""
         folder = self._folder(kind, key)
         if not (folder / _MANIFEST).is_file():
             return None
@@ -136,7 +139,8 @@ class Store:
             try:
                 os.rename(folder, final)
             except OSError:
-                # A whole one made without our lock (another machine) is a harmless duplicate; remains without a manifest make way.
+                # A whole one made without our lock (another machine) is a harmless duplicate; remains without
+                # a manifest make way.
                 if not self.has(kind, key):
                     self._remove(final)
                     os.rename(folder, final)
@@ -146,7 +150,8 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self, kind: str, key: str) -> FileLock:
-        """The lock of one artefact; held while it is made, so that two processes on one store do not do the same work."""
+        """The lock of one artefact; held while it is made, so that two processes on one store do not do the
+        same work."""
         return FileLock(self.root / "locks" / f"{kind}-{key}.lock")
 
     def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
@@ -154,7 +159,8 @@ class Store:
         path = self.root / "state" / f"{key}.safetensors"
         temporary = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
         save_file(
-            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, temporary, metadata={"scalars": json.dumps(scalars)}
+            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, temporary,
+            metadata={"scalars": json.dumps(scalars)}
         )  # fmt: skip
         _fsync(temporary)
         os.replace(temporary, path)
@@ -163,9 +169,8 @@ class Store:
         path = self.root / "state" / f"{key}.safetensors"
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                return {k: file.get_tensor(k).clone() for k in file.keys()}, json.loads(
-                    file.metadata()["scalars"]
-                )  # noqa: SIM118
+                tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(file.metadata()["scalars"])
         except FileNotFoundError:
             return None
         except (safetensors.SafetensorError, KeyError, ValueError) as error:

@@ -52,7 +52,8 @@ class RowWriter:
                 raise ValueError(f"{name}: dtype {rows.dtype} cannot be stored")
             width = rows.element_size() * rows[0].numel()
             header[name] = {
-                "dtype": _DTYPES[rows.dtype], "shape": [self._n, *rows.shape[1:]], "data_offsets": [offset, offset + self._n * width],
+                "dtype": _DTYPES[rows.dtype], "shape": [self._n, *rows.shape[1:]],
+                "data_offsets": [offset, offset + self._n * width],
             }  # fmt: skip
             self._places[name] = (offset, width, rows.dtype)
             offset += self._n * width

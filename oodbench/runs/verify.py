@@ -1,9 +1,10 @@
-"""Is what a results folder says so? Everything that can be made again from what is here is made again and compared, thing by thing.
+"""Is what a results folder says so? Everything that can be made again from what is here is made again and
+compared, thing by thing.
 
-Each finding *holds*, is *contradicted*, or *cannot be checked here*, and says why. With the store: files against their checksums, every
-metric from the stored scores and outputs. Without: what the files alone can show (the leaderboard and the page from the rows, rows
-against the suite and against one another). Nothing is made, repaired or removed.
-"""
+Each finding *holds*, is *contradicted*, or *cannot be checked here*, and says why. With the store: files
+against their checksums, every metric from the stored scores and outputs. Without: what the files alone can
+show (the leaderboard and the page from the rows, rows against the suite and against one another). Nothing is
+made, repaired or removed."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def folder(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> list[Finding]:
-    """Everything that can be said of a results folder. UserError only where there is no results.csv to speak of."""
+    """Everything that can be said of a results folder. UserError only where there is no results.csv to speak
+    of."""
     rows = read_rows(results_file(path))
     folder = results_file(path).parent
     board = over_trials(rows)
@@ -84,8 +86,8 @@ def _run_place(run: Run) -> tuple[str, ...]:
 
 
 def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
-    """The rows are those that the suite asks for: no more, no fewer, under its name and with its parameters (a name given by `as:` does
-    not tell them)."""
+    """The rows are those that the suite asks for: no more, no fewer, under its name and with its parameters
+    (a name given by `as:` does not tell them)."""
     wrong = [
         f"rows say {name!r}, suite.yaml {opened.suite.name!r}"
         for name in sorted(set(rows["suite"]) - {opened.suite.name})
@@ -101,7 +103,8 @@ def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
         )
     for place in there.keys() - expected.keys():
         wrong.append(
-            f"results.csv has {_name(dict(zip(_PLACE, place, strict=True)))}, which the suite does not ask for"
+            f"results.csv has {_name(dict(zip(_PLACE, place, strict=True)))}, which the suite does not"
+            " ask for"
         )
     for place in there.keys() & expected.keys():
         for name, mine, asked in zip(_PARAMS, there[place], expected[place], strict=True):
@@ -118,7 +121,8 @@ def _suite(opened: Opened, rows: pd.DataFrame) -> Finding:
 
 
 def _keys(opened: Opened, rows: pd.DataFrame) -> Finding:
-    """Every run's key, made again from the suite, the data here and this version's components, is the one its rows carry."""
+    """Every run's key, made again from the suite, the data here and this version's components, is the one its
+    rows carry."""
     planned = {_run_place(run): run.key for run in opened.plan.runs}
     wrong, unseen = [], 0
     for row in rows.drop_duplicates([*_RUN, "run_key"]).to_dict("records"):
@@ -158,7 +162,8 @@ def _checksums(opened: Opened) -> Finding:
 
 
 def _metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
-    """Every metric of every row, made again from the stored scores and outputs; and timing.csv from what the artefacts recorded."""
+    """Every metric of every row, made again from the stored scores and outputs; and timing.csv from what the
+    artefacts recorded."""
     if opened.store is None:
         return [Finding(UNCHECKED, "metrics", "the store is not here; name it with --store")]
     wrong: list[str] = []

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 
 def _rows(rows: pd.DataFrame) -> Finding:
-    """No row twice, states that exist, numbers where the row is ok and in their range, one set of ID numbers per run and scorer."""
+    """No row twice, states that exist, numbers where the row is ok and in their range, one set of ID numbers
+    per run and scorer."""
     wrong = []
     for row in rows[rows.duplicated(list(IDENTITY))].to_dict("records"):
         wrong.append(f"{_name(row)}: stands twice")
@@ -93,7 +94,8 @@ def _leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
         differ = a.astype(str) != b.astype(str) if column == "unit" else _differ(a, b)
         for row in both[differ].to_dict("records") if differ.any() else ():
             wrong.append(
-                f"{column} of {_name(row)} is {_text(row[column])}, the rows give {_text(row[f'{column} made'])}"
+                f"{column} of {_name(row)} is {_text(row[column])}, the rows give"
+                f" {_text(row[f'{column} made'])}"
             )
     return _told("leaderboard.csv", wrong, f"its {len(made)} cells follow from results.csv")
 
@@ -134,10 +136,12 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
                 cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False
             ):
                 made = _float(row[column + suffix])
-                # a page may round to five digits, and ten were written to results.csv: a value on the edge may round either way
+                # a page may round to five digits, and ten were written to results.csv: a value on the edge
+                # may round either way
                 if not np.isclose(_float(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
                     wrong.append(
-                        f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives {_text(made)}"
+                        f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives"
+                        f" {_text(made)}"
                     )
     return _told("report.html", wrong, f"draws the {len(board)} cells of the leaderboard")
 
@@ -178,7 +182,8 @@ def _claims(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
             if a != b and not _close(a, b):
                 row = again.iloc[i]
                 wrong.append(
-                    f"{column} of {row['claim']} ({row['level']} {row['scorer']}) is {a or 'empty'}, the rows give {b or 'empty'}"
+                    f"{column} of {row['claim']} ({row['level']} {row['scorer']}) is {a or 'empty'}, the rows"
+                    f" give {b or 'empty'}"
                 )
     return [_told("claims.csv", wrong, f"{len(opened.suite.claims)} claims judged as the rows judge them")]
 
@@ -191,7 +196,8 @@ def _close(a: str, b: str) -> bool:
 
 
 def _versions(folder: Path) -> list[Finding]:
-    """Versions that the results were made with, against those here. Another version contradicts nothing: it says what was not tried."""
+    """Versions that the results were made with, against those here. Another version contradicts nothing: it
+    says what was not tried."""
     file = folder / "environment.json"
     if not file.is_file():
         return [Finding(UNCHECKED, "versions", "there is no environment.json")]

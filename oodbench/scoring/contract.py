@@ -1,8 +1,9 @@
-"""What every component promises, as checks that run: for ours in the tests, for an outsider's by `oodbench check`.
+"""What every component promises, as checks that run: for ours in the tests, for an outsider's by `oodbench
+check`.
 
-Each check returns complaints, one line each; an empty list means that the contract is kept. Everything runs on the CPU in seconds,
-on made data: images whose bright quadrant is their class, and outputs whose OOD samples lie where no class does.
-"""
+Each check returns complaints, one line each; an empty list means that the contract is kept. Everything runs
+on the CPU in seconds, on made data: images whose bright quadrant is their class, and outputs whose OOD
+samples lie where no class does."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from oodbench.training.initialise import fresh_weights
 
 
 def check(kind: str, name: str) -> list[str]:
-    """Complaints about one registered component, one line each. Raises UserError where there is no such component or kind."""
+    """Complaints about one registered component, one line each. Raises UserError where there is no such
+    component or kind."""
     component = registry.of_kind(kind)[name]
     found = (
         []
@@ -59,7 +61,8 @@ _NESTED_EXAMPLES = {"dataset": "digits", "network": "mlp", "method": "cross-entr
 
 
 def example(kind: str, name: str) -> Spec | None:
-    """The component with its defaults, required nested components filled in; None where some other parameter is required."""
+    """The component with its defaults, required nested components filled in; None where some other parameter
+    is required."""
     component = registry.of_kind(kind)[name]
     given: dict[str, Any] = {}
     for parameter, text, default in component.signature:
@@ -75,7 +78,8 @@ def example(kind: str, name: str) -> Spec | None:
 def toy_outputs(
     count: int = 200, *, ood: bool = False, width: int = 32, seed: int = 0, classes: int = CLASSES
 ) -> Outputs:
-    """Outputs of a made network: a class is strong in its own features; OOD samples are weak there and elsewhere a little active.
+    """Outputs of a made network: a class is strong in its own features; OOD samples are weak there and
+    elsewhere a little active.
 
     Non-negative features as after a ReLU, a linear head, and logits that are exactly that head's.
     """
@@ -131,7 +135,8 @@ def _scorer(spec: Spec) -> Iterator[str]:
         0.9 if made.view() is None else 0.6
     )  # a view sees a toy network's maps of 2 x 2 positions: its direction is what is checked
     if made.view() is not None and all(extra.shape == test.logits.shape for extra in test.extras.values()):
-        # What such a view makes of four toy classes has no direction; how the score reads logits has one: the view changes nothing.
+        # What such a view makes of four toy classes has no direction; how the score reads logits has one: the
+        # view changes nothing.
         names = [*test.extras]
         unchanged = (
             Outputs(o.logits, o.features, o.labels, o.head, dict.fromkeys(names, o.logits))
@@ -142,11 +147,15 @@ def _scorer(spec: Spec) -> Iterator[str]:
         score = made.score(test)
     auroc = _auroc(score, made.score(ood))
     if auroc <= due:
-        yield f"AUROC {auroc:.3f} on plainly separable outputs; more than {due} is due (a higher score must mean more OOD)"
+        yield (
+            f"AUROC {auroc:.3f} on plainly separable outputs; more than {due} is due (a higher score must"
+            " mean more OOD)"
+        )
 
 
 def _sets(scorer: Scorer) -> tuple[Outputs, Outputs, Outputs, Outputs]:
-    """Train, validation, test and OOD outputs that the scorer can read: made ones, or a toy network's where it has a view or a head."""
+    """Train, validation, test and OOD outputs that the scorer can read: made ones, or a toy network's where
+    it has a view or a head."""
     view = scorer.view()
     if scorer.extras == {"members.logits"}:
         train, val, test, ood = (_with_members(o, seed) for seed, o in enumerate(_made_sets()))
@@ -176,7 +185,8 @@ def _made_sets() -> tuple[Outputs, Outputs, Outputs, Outputs]:
 
 
 def _with_members(outputs: Outputs, seed: int) -> Outputs:
-    """With the logits of five members that differ by noise of standard deviation 1, which matters where logits are alike."""
+    """With the logits of five members that differ by noise of standard deviation 1, which matters where
+    logits are alike."""
     noise = torch.randn(len(outputs), 5, outputs.classes, generator=torch.Generator().manual_seed(seed))
     return Outputs(
         outputs.logits,

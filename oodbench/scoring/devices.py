@@ -13,7 +13,8 @@ from oodbench.core.spec import Spec
 
 
 def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
-    """What a fitted scorer holds, with every tensor on `device`; what was there already is not copied, and what is shared stays shared."""
+    """What a fitted scorer holds, with every tensor on `device`; what was there already is not copied, and
+    what is shared stays shared."""
     if id(value) in moved:
         return moved[id(value)]
     new = value

@@ -1,4 +1,5 @@
-"""From a network and a set to the tensors of its Outputs, batch by batch. Nothing to the right of this stage sees a network."""
+"""From a network and a set to the tensors of its Outputs, batch by batch. Nothing to the right of this stage
+sees a network."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ def outputs_of(
     size: int = 256,
     device: str | torch.device = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """Per batch: ``logits`` (B, C), ``features`` (B, D), ``labels`` (B,), and ``extras.<name>`` for each further head.
+    """Per batch: ``logits`` (B, C), ``features`` (B, D), ``labels`` (B,), and ``extras.<name>`` for each
+    further head.
 
-    All are float32 but the int64 labels. The network is put in evaluation mode on `device`; its parameters are not changed.
-    """
+    All are float32 but the int64 labels. The network is put in evaluation mode on `device`; its parameters
+    are not changed."""
     network = network.to(device).eval()
     done = 0
     for inputs in batches(samples, geometry, size, device):
@@ -46,7 +48,8 @@ def extract_view(
     size: int = 128,
     device: str | torch.device = "cpu",
 ) -> Iterator[dict[str, Tensor]]:
-    """Per batch: the view's extras by name, after `view.prepare`. Randomness is seeded by the run's seed and the batch's place."""
+    """Per batch: the view's extras by name, after `view.prepare`. Randomness is seeded by the run's seed and
+    the batch's place."""
     network = network.to(device).eval()
     for number, inputs in enumerate(batches(samples, geometry, size, device)):
         rng = torch.Generator(device=device).manual_seed(seed * 1_000_003 + number)

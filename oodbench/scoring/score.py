@@ -1,4 +1,5 @@
-"""From fitted scorers and Outputs to OOD scores: chunk by chunk, all scorers per chunk, one failing scorer never ending the others."""
+"""From fitted scorers and Outputs to OOD scores: chunk by chunk, all scorers per chunk, one failing scorer
+never ending the others."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _MEMORY = 256 * 2**20
 
 
 class Scored(NamedTuple):
-    """One scorer's result on one set: OOD scores (N,) float64, predictions (N,) of the edited network where it edits, or why it failed."""
+    """One scorer's result on one set: OOD scores (N,) float64, predictions (N,) of the edited network where
+    it edits, or why it failed."""
 
     scores: Tensor | None
     predictions: Tensor | None
@@ -46,7 +48,8 @@ def score_sets(
     chunk: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Scores]:
-    """Fit every scorer once and score every set. A scorer that raises or hands over nonsense has its reason and no scores."""
+    """Fit every scorer once and score every set. A scorer that raises or hands over nonsense has its reason
+    and no scores."""
     fitted: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for label, scorer in scorers.items():
@@ -75,7 +78,8 @@ def score_sets(
 
 
 def chunk_size(train_rows: int) -> int:
-    """Samples scored at a time, such that their float32 similarities to the training set stay within a fixed memory."""
+    """Samples scored at a time, such that their float32 similarities to the training set stay within a fixed
+    memory."""
     return max(32, min(2048, _MEMORY // (4 * max(train_rows, 1))))
 
 
@@ -110,9 +114,11 @@ def _score_set(
             seconds[label] += time.perf_counter() - start
         done += len(part)
     return {
-        label: Scored(None, None, reasons[label], seconds[label])
-        if label in reasons
-        else Scored(scores[label], predictions.get(label), "", seconds[label])
+        label: (
+            Scored(None, None, reasons[label], seconds[label])
+            if label in reasons
+            else Scored(scores[label], predictions.get(label), "", seconds[label])
+        )
         for label in scorers
     }
 
@@ -143,9 +149,8 @@ def score_all(
 ) -> dict[str, dict[str, Tensor]]:
     """OOD scores of every scorer on every set: ``{scorer: {set: scores (N,) float64}}``, higher = more OOD.
 
-    `scorers` are names, ``{name: {parameter: value}}`` or built scorers, as a list or under labels of your own. Raises UserError
-    naming scorer and set where one fails.
-    """
+    `scorers` are names, ``{name: {parameter: value}}`` or built scorers, as a list or under labels of your
+    own. Raises UserError naming scorer and set where one fails."""
     named: dict[str, Scorer] = {}
     for label, given in scorers.items() if isinstance(scorers, Mapping) else ((None, s) for s in scorers):
         built = given if isinstance(given, Scorer) else registry.build("scorer", given)

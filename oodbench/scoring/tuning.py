@@ -1,8 +1,8 @@
 """Choosing a scorer's parameters without test data: what is chosen between, on what, and by which measure.
 
-Regimes: ``id`` sees ID validation alone, ``noise`` images made from it, ``ood-val`` the pair's OOD validation set. The choice is
-the candidate of the highest AUROC there; on a tie the earlier one, and the declared parameters stand first.
-"""
+Regimes: ``id`` sees ID validation alone, ``noise`` images made from it, ``ood-val`` the pair's OOD validation
+set. The choice is the candidate of the highest AUROC there; on a tie the earlier one, and the declared
+parameters stand first."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from oodbench.scoring.score import score_sets
 
 REGIMES = ("none", "id", "noise", "ood-val")
 _ERRORS = 10
-"""So many wrong (and right) predictions on ID validation are needed for an AUROC between them to guide a choice."""
+"""So many wrong (and right) predictions on ID validation are needed for an AUROC between them to guide a
+choice."""
 _FOLDS = 3
 
 
 class Choice(NamedTuple):
-    """What was chosen (its place among the candidates), by which measure, and the AUROC of every candidate (NaN: it failed)."""
+    """What was chosen (its place among the candidates), by which measure, and the AUROC of every candidate
+    (NaN: it failed)."""
 
     place: int
     objective: str
@@ -37,10 +39,11 @@ class Choice(NamedTuple):
 
 
 def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
-    """The declared spec, then every other point of its search space; a parameter that was set away from its default is kept.
+    """The declared spec, then every other point of its search space; a parameter that was set away from its
+    default is kept.
 
-    Points whose values are each allowed but not together (a lower percentile above the upper one) are left out.
-    """
+    Points whose values are each allowed but not together (a lower percentile above the upper one) are left
+    out."""
     defaults = spec.component.defaults
     free = {
         k: values
@@ -71,13 +74,14 @@ def _can_be_built(spec: Spec) -> bool:
 
 
 def choose(
-    specs: Sequence[Spec], train: Sequence[Outputs | None], val: Sequence[Outputs], ood: Sequence[Outputs] | None, *, device: str = "cpu"
+    specs: Sequence[Spec], train: Sequence[Outputs | None], val: Sequence[Outputs],
+    ood: Sequence[Outputs] | None, *, device: str = "cpu"
 ) -> Choice:  # fmt: skip
     """The best of `specs`, whose outputs (with the extras of each one's own view) stand in the same order.
 
-    With `ood` by the AUROC of ID validation against it; without, by `errors` (wrong against right predictions on ID validation) where
-    there are enough of both, else by `held-out classes` (a third of the classes at a time, left out of the fit and of the logits).
-    """
+    With `ood` by the AUROC of ID validation against it; without, by `errors` (wrong against right predictions
+    on ID validation) where there are enough of both, else by `held-out classes` (a third of the classes at a
+    time, left out of the fit and of the logits)."""
     if ood is not None:
         found = [_auroc(s, t, v, o, None, device) for s, t, v, o in zip(specs, train, val, ood, strict=True)]
         return _best(found, "ood")
@@ -113,7 +117,8 @@ def _best(auroc: list[float], objective: str) -> Choice:
 def _auroc(
     spec: Spec, train: Outputs | None, val: Outputs, other: Outputs, among: Tensor | None, device: str
 ) -> float:
-    """AUROC of `other` against `val`, or of the samples `among` val against the rest; NaN where the scorer fails."""
+    """AUROC of `other` against `val`, or of the samples `among` val against the rest; NaN where the scorer
+    fails."""
     scored = score_sets(
         {"one": registry.build("scorer", spec)}, train, val, {"val": val, "other": other}, device=device
     )["one"].sets
@@ -126,7 +131,8 @@ def _auroc(
 
 
 def _of_classes(outputs: Outputs, kept: Tensor, inside: bool) -> Outputs:
-    """Samples of the `kept` classes (or of the others), through the network as if it knew only those: logits and head without the rest."""
+    """Samples of the `kept` classes (or of the others), through the network as if it knew only those: logits
+    and head without the rest."""
     place = torch.full((outputs.classes,), -1)
     place[kept] = torch.arange(len(kept))
     labels = torch.where(outputs.labels >= 0, place[outputs.labels.clamp(min=0)], -1)
@@ -137,9 +143,11 @@ def _of_classes(outputs: Outputs, kept: Tensor, inside: bool) -> Outputs:
 
 
 def record(choice: Choice, specs: Sequence[Spec], forward_passes: int) -> Mapping[str, Any]:
-    """What the row says of a choice: the chosen values of the searched parameters, the measure, the grid and what it cost."""
+    """What the row says of a choice: the chosen values of the searched parameters, the measure, the grid and
+    what it cost."""
     varied = {k for k in specs[0].params if any(s.params[k] != specs[0].params[k] for s in specs)}
     chosen = {k: v for k, v in specs[choice.place].params.items() if k in varied}
     return {
-        "params": plain_value(chosen), "objective": choice.objective, "grid": len(specs), "forward_passes": forward_passes,
+        "params": plain_value(chosen), "objective": choice.objective, "grid": len(specs),
+        "forward_passes": forward_passes,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
 from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
-from oodbench.core.spec import Spec
+from oodbench.core.spec import Spec, spec_of
 from oodbench.scoring import tuning
 from oodbench.suite.run import Run, ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
@@ -49,7 +49,8 @@ def view_free(scorer: Scorer) -> bool:
 
 
 def _attacked(run: Run, spec: Spec, attack: Spec, network: Network) -> list[ScorerPlan]:
-    """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look unknown."""
+    """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look
+    unknown."""
     ood = tuple(s.name for s in run.sets.values() if s.shift in OOD_SHIFTS)
     return [
         _under_attack(run, spec, attack, "lower", ood, network),
@@ -68,10 +69,13 @@ def _under_attack(
 def _scorer_plan(run: Run, spec: Spec, declared: Spec, network: Network | None) -> tuple[ScorerPlan, Scorer]:
     scorer: Scorer = registry.build("scorer", spec)
     view: View | None = scorer.view()
-    view_spec = None if view is None else view.spec  # type: ignore[attr-defined]
-    return ScorerPlan(
-        spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared
-    ), scorer
+    view_spec = None if view is None else spec_of(view)
+    return (
+        ScorerPlan(
+            spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared
+        ),
+        scorer,
+    )
 
 
 def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPlan]) -> ScorerPlan:
@@ -81,7 +85,10 @@ def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPla
         reason = f"scorer {plain.spec.label!r} cannot be tuned: pair {run.pair.label!r} has no validation set"
     if not reason and regime != "id":
         if run.data is None:
-            reason = f"scorer {plain.spec.label!r}: tune: {regime} needs images and a network; arrays can be tuned by `tune: id` alone"
+            reason = (
+                f"scorer {plain.spec.label!r}: tune: {regime} needs images and a network; arrays can be tuned"
+                " by `tune: id` alone"
+            )
         else:
             try:
                 run.data.tuning_set(regime)
@@ -98,7 +105,10 @@ def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network:
         else f"the arrays of {run.method.label!r}"
     )
     if missing:
-        return f"scorer {label!r} needs the {' and '.join(missing)} set of pair {run.pair.label!r}, which has none"
+        return (
+            f"scorer {label!r} needs the {' and '.join(missing)} set of pair {run.pair.label!r}, which has"
+            " none"
+        )
     if run.members:
         if view is not None:
             return f"scorer {label!r} needs one network to look into, and {where} has several members"

@@ -14,7 +14,8 @@ from oodbench.suite.suite import Suite
 
 
 def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
-    """Read, check and resolve a suite file. Raises UserError with one line per mistake: file, key path, what is wrong, what is allowed."""
+    """Read, check and resolve a suite file. Raises UserError with one line per mistake: file, key path, what
+    is wrong, what is allowed."""
     file = Path(file)
     try:
         text = file.read_text()

@@ -116,7 +116,8 @@ def _inline_pair(entry: Mapping[str, Any], folder: Path | None) -> PairEntry:
 
 
 def _check_pair(pair: Pair, folder: Path | None) -> None:
-    """Every data set of a pair resolves, no OOD set is the ID set, and outliers for training are no OOD set."""
+    """Every data set of a pair resolves, no OOD set is the ID set, and outliers for training are no OOD
+    set."""
     if pair.id is None:
         return
     found = _Problems()
@@ -147,7 +148,10 @@ def _check_pair(pair: Pair, folder: Path | None) -> None:
                 found.append(
                     (
                         role,
-                        f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name another data set",
+                        (
+                            f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name"
+                            " another data set"
+                        ),
                     )
                 )
     if found:

@@ -1,4 +1,5 @@
-"""The plain description of a suite, checked and resolved: a Suite. Every mistake of a file is found before any work, and all are shown at once."""
+"""The plain description of a suite, checked and resolved: a Suite. Every mistake of a file is found before
+any work, and all are shown at once."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from oodbench.suite.suite import MethodEntry, Suite
 from oodbench.training.recipe import Recipe, recipe_keys
 
 KEYS = (
-    "name", "pairs", "networks", "methods", "scorers", "seeds", "recipe", "plugins", "inapplicable", "tune", "claims", "attacks",
+    "name", "pairs", "networks", "methods", "scorers", "seeds", "recipe", "plugins", "inapplicable", "tune",
+    "claims", "attacks",
     "reference",
 )  # fmt: skip
 REQUIRED = ("name", "pairs", "methods", "scorers")
@@ -29,7 +31,8 @@ def parse_suite(raw: Any, *, file: Path | None = None, plugins: Sequence[Path] =
     where = str(file) if file else "suite"
     if not isinstance(raw, Mapping):
         raise UserError(
-            f"{where}: a suite should be a mapping with the keys {', '.join(REQUIRED)}, got {type(raw).__name__}"
+            f"{where}: a suite should be a mapping with the keys {', '.join(REQUIRED)}, got"
+            f" {type(raw).__name__}"
         )
     found = _Problems()
     folder = file.parent if file else None
@@ -163,7 +166,8 @@ def _entries(raw: Mapping[str, Any], key: str, found: _Problems) -> list[tuple[s
 def _components(
     raw: Mapping[str, Any], key: str, kind: str, folder: Path | None, found: _Problems
 ) -> list[tuple[Spec, Mapping[str, Any]]]:
-    """Specs with their recipe overrides; an entry is a name, {name: {...}}, with `as:` and (for methods) `recipe:` beside it."""
+    """Specs with their recipe overrides; an entry is a name, {name: {...}}, with `as:` and (for methods)
+    `recipe:` beside it."""
     made: list[tuple[Spec, Mapping[str, Any]]] = []
     for path, entry in _entries(raw, key, found):
         alias, recipe, component = "", {}, entry

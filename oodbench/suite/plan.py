@@ -1,4 +1,5 @@
-"""From a Suite to the runs it asks for: data found, components checked, every artefact's key known, before anything is paid for."""
+"""From a Suite to the runs it asks for: data found, components checked, every artefact's key known, before
+anything is paid for."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Plan:
 
 
 def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
-    """Resolve data, check every combination, refuse what cannot run. Raises UserError with one line per problem."""
+    """Resolve data, check every combination, refuse what cannot run. Raises UserError with one line per
+    problem."""
     cache: dict[str, Dataset] = {}
     problems: list[str] = []
     skipped: list[str] = []
@@ -38,7 +40,8 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
     methods = [(m, registry.build("method", m.spec)) for m in suite.methods]
     if not suite.networks and any(m.provides != "outputs" for _, m in methods):
         raise UserError(
-            f"{suite.file or 'suite'}: networks: is missing; every method here but 'outputs' needs one: {', '.join(registry.networks)}"
+            f"{suite.file or 'suite'}: networks: is missing; every method here but 'outputs' needs one:"
+            f" {', '.join(registry.networks)}"
         )
     for entry in suite.pairs:
         data: PairData | None = None
@@ -76,11 +79,13 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
                 trained: Method = getattr(built, "of", built) if built.provides == "members" else built
                 if "outliers" in trained.needs and data.outliers is None:
                     raise NotApplicable(
-                        f"method {method.label!r} needs outliers, but pair {entry.label!r} names none; add `outliers:` to the pair"
+                        f"method {method.label!r} needs outliers, but pair {entry.label!r} names none; add"
+                        " `outliers:` to the pair"
                     )
                 if built.provides in ("loss", "members") and "train" not in data.sets:
                     raise NotApplicable(
-                        f"method {method.label!r} trains, but the ID set of pair {entry.label!r} has no training split"
+                        f"method {method.label!r} trains, but the ID set of pair {entry.label!r} has no"
+                        " training split"
                     )
                 for network in suite.networks:
                     net = _probe(network, method, built, data, probes)
@@ -131,7 +136,8 @@ def _run(
 
 
 def _array_sets(entry: PairEntry, method: Method) -> dict[str, SetPlan]:
-    """The sets of a pair as the user's arrays bring them: test and the OOD sets must be there, train and val may be."""
+    """The sets of a pair as the user's arrays bring them: test and the OOD sets must be there, train and val
+    may be."""
     sets: dict[str, SetPlan] = {}
     roles = [("train", "train"), ("val", "val"), ("test", "test")]
     roles += [(name, shift) for shift in (*OOD_SHIFTS, "shifted") for name in getattr(entry.pair, shift)]
@@ -151,7 +157,8 @@ def _probe(
     data: PairData,
     probes: dict[str, tuple[Network | None, str]],
 ) -> Network:
-    """The network as the method sets it up, built once per combination, to see what it has before any work is done."""
+    """The network as the method sets it up, built once per combination, to see what it has before any work is
+    done."""
     place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
     if place not in probes:
         try:

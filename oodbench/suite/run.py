@@ -1,4 +1,5 @@
-"""One run: a network to be trained (or loaded), the sets it meets, the scorers that read it, and the key of every artefact of it."""
+"""One run: a network to be trained (or loaded), the sets it meets, the scorers that read it, and the key of
+every artefact of it."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from oodbench.training.recipe import Recipe
 
 
 class ScorerPlan(NamedTuple):
-    """A scorer of one run: its spec, what it needs, the view it reads, and why it cannot run here (empty: it can).
+    """A scorer of one run: its spec, what it needs, the view it reads, and why it cannot run here (empty: it
+    can).
 
-    Under a tuning regime `candidates` are what is to be chosen from; once that is done, they are empty, `spec` is the chosen one,
-    `declared` the suite's, and `chosen` the record of the choice.
-    """
+    Under a tuning regime `candidates` are what is to be chosen from; once that is done, they are empty,
+    `spec` is the chosen one, `declared` the suite's, and `chosen` the record of the choice."""
 
     spec: Spec
     needs: frozenset[str]
@@ -126,7 +127,8 @@ class Run:
         return list(scorer.sets) or self.scored_sets
 
     def choice_key(self, scorer: ScorerPlan) -> str:
-        """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen from."""
+        """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen
+        from."""
         reads = {name: self.outputs_key(name) for name in self.tuning_sets(scorer)}
         points = [c.spec.identity for c in scorer.candidates]
         return fingerprint(
@@ -134,7 +136,8 @@ class Run:
         )
 
     def tuning_sets(self, scorer: ScorerPlan) -> list[str]:
-        """The sets that choosing this scorer's parameters reads: train where it fits on it, validation, and the regime's OOD set."""
+        """The sets that choosing this scorer's parameters reads: train where it fits on it, validation, and
+        the regime's OOD set."""
         train = ["train"] if any("train" in c.needs or prepares(c.view) for c in scorer.candidates) else []
         return [*train, "val", *([] if scorer.tune == "id" else [f"tune:{scorer.tune}"])]
 
@@ -147,7 +150,8 @@ class Run:
         return plain + [(n, v) for v in views.values() for n in of_views]
 
     def wanted(self) -> list[tuple[str, Spec | None]]:
-        """(set, view) of every extraction that some scorer of this run needs; plain ones first, a view after what it is prepared with."""
+        """(set, view) of every extraction that some scorer of this run needs; plain ones first, a view after
+        what it is prepared with."""
         usable = [s for s in self.scorers if not s.reason and not s.candidates]
         names = list(self.scored_sets) if any(not s.reason for s in self.scorers) else ["test"]
         if any("train" in s.needs or prepares(s.view) for s in usable) and "train" in self.sets:
@@ -161,7 +165,8 @@ class Run:
         return plain + list(views.values())
 
     def extractions(self, wanted: Iterable[tuple[str, Spec | None]]) -> list[tuple[Run, str, Spec | None]]:
-        """What has to be extracted, and through which run's network: an ensemble's sets go through each member."""
+        """What has to be extracted, and through which run's network: an ensemble's sets go through each
+        member."""
         return [(source, name, view) for source in self.members or (self,) for name, view in wanted]
 
 

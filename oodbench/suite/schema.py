@@ -1,4 +1,5 @@
-"""The JSON schema of a suite file: what editors complete and check it by. It comes from the same signatures as the checks themselves."""
+"""The JSON schema of a suite file: what editors complete and check it by. It comes from the same signatures
+as the checks themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from oodbench.training.recipe import schema as recipe_schema
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a suite file, components and their parameters included, so that editors complete and check it."""
+    """The JSON schema of a suite file, components and their parameters included, so that editors complete and
+    check it."""
     defs: dict[str, Any] = {}
     for kind in registry.KINDS:
         names, mappings = [], {}
@@ -57,7 +59,8 @@ def json_schema() -> dict[str, Any]:
     one = {"$ref": "#/$defs/dataset"}
     defs["inline-pair"] = {
         "type": "object", "required": ["name", "id"], "additionalProperties": False,
-        "properties": {"name": {"type": "string"}, "id": one, "near": sets, "far": sets, "shifted": sets, "ood_val": one, "outliers": one,
+        "properties": {"name": {"type": "string"}, "id": one, "near": sets, "far": sets, "shifted": sets,
+        "ood_val": one, "outliers": one,
                        "geometry": {"type": "object"}, "recipe": {"$ref": "#/$defs/recipe"}},
     }  # fmt: skip
 
@@ -113,7 +116,8 @@ def _claim_schema(defs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _referenced(schema: Any) -> Any:
-    """The schema with a reference wherever a component is nested (pydantic itself takes no reference that it has not made)."""
+    """The schema with a reference wherever a component is nested (pydantic itself takes no reference that it
+    has not made)."""
     if isinstance(schema, list):
         return [_referenced(s) for s in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,5 @@
-"""The sets of one pair as a run uses them: found, named by role, identified by content, and what a network must fit."""
+"""The sets of one pair as a run uses them: found, named by role, identified by content, and what a network
+must fit."""
 
 from __future__ import annotations
 
@@ -21,13 +22,15 @@ from oodbench.suite.suite import PairEntry
 
 OOD_SHIFTS = ("near", "far")
 _COMPARED = 20_000
-"""Outliers and an OOD set of at most so many images together are compared image for image before a training."""
+"""Outliers and an OOD set of at most so many images together are compared image for image before a
+training."""
 _STATISTICS_FROM = 10_000
 """At most so many training images, evenly spaced, give the ID mean and standard deviation."""
 
 
 class SetPlan(NamedTuple):
-    """One set of a pair: its name, its role (train, val, test, near, far, shifted) and the digest of its content."""
+    """One set of a pair: its name, its role (train, val, test, near, far, shifted) and the digest of its
+    content."""
 
     name: str
     shift: str
@@ -36,7 +39,8 @@ class SetPlan(NamedTuple):
 
 
 class PairData:
-    """The samples of one pair entry, read from disk but not yet decoded. `missing` holds OOD sets that are not there, with the reason."""
+    """The samples of one pair entry, read from disk but not yet decoded. `missing` holds OOD sets that are
+    not there, with the reason."""
 
     def __init__(self, entry: PairEntry, cache: dict[str, Dataset], skip_missing: bool) -> None:
         self.entry = entry
@@ -75,7 +79,8 @@ class PairData:
         ids = {s.digest: s.name for s in self.sets.values() if s.shift in ("train", "val")}
         if self.sets["test"].digest in ids:
             raise UserError(
-                f"pair {entry.label!r}: its ID {ids[self.sets['test'].digest]} and test sets are the same images; give a set with splits"
+                f"pair {entry.label!r}: its ID {ids[self.sets['test'].digest]} and test sets are the same"
+                " images; give a set with splits"
             )
         twin = next(
             (s for s in self.sets.values() if s.shift in OOD_SHIFTS and s.digest == self.sets["test"].digest),
@@ -83,15 +88,16 @@ class PairData:
         )
         if twin is not None:
             raise UserError(
-                f"pair {entry.label!r}: the OOD set {twin.name!r} is the ID test set, image for image; name another data set"
+                f"pair {entry.label!r}: the OOD set {twin.name!r} is the ID test set, image for image; name"
+                " another data set"
             )
 
     @cached_property
     def outliers(self) -> Samples | None:
         """Outliers for training, read only where a method asks for them; None where the pair names none.
 
-        Refused where they are an OOD test set, or (of small sets) share an image with one: it would be trained on what it is to detect.
-        """
+        Refused where they are an OOD test set, or (of small sets) share an image with one: it would be
+        trained on what it is to detect."""
         raw = self.entry.pair.outliers
         if raw is None:
             return None
@@ -105,7 +111,8 @@ class PairData:
                 and shared_images(outliers, other.samples, self.geometry)
             ):
                 raise UserError(
-                    f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {other.name!r}; name another data set"
+                    f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {other.name!r};"
+                    " name another data set"
                 )
         return outliers
 
@@ -119,8 +126,9 @@ class PairData:
             if len(wrong):
                 i = int(wrong[0])
                 raise UserError(
-                    f"pair {self.entry.label!r}: the ID set {plan.name!r} has the label {int(labels[i])} for {plan.samples.ids[i]!r};"
-                    f" labels should be from 0 to {self.classes - 1}, the classes of train"
+                    f"pair {self.entry.label!r}: the ID set {plan.name!r} has the label {int(labels[i])} for"
+                    f" {plan.samples.ids[i]!r}; labels should be from 0 to {self.classes - 1}, the classes of"
+                    " train"
                 )
         train = self.sets.get("train")
         if train is not None and train.samples is not None:
@@ -138,7 +146,8 @@ class PairData:
         self.sets[name] = SetPlan(name, shift, samples.digest, samples)
 
     def tuning_set(self, regime: str) -> str:
-        """The name of the set that a regime tunes on, added with the role ``tune``; refused where it shares an image with a test set."""
+        """The name of the set that a regime tunes on, added with the role ``tune``; refused where it shares
+        an image with a test set."""
         name = f"tune:{regime}"
         if name not in self.sets:
             if regime == "noise":
@@ -147,7 +156,8 @@ class PairData:
                 samples = noise_from(val)
             elif self.entry.pair.ood_val is None:
                 raise NotApplicable(
-                    f"pair {self.entry.label!r} names no OOD validation set (ood_val), which tune: ood-val needs"
+                    f"pair {self.entry.label!r} names no OOD validation set (ood_val), which tune: ood-val"
+                    " needs"
                 )
             else:
                 samples = _dataset(self.entry.pair.ood_val, self._cache)["val"]
@@ -156,7 +166,8 @@ class PairData:
                     shared = shared_images(samples, other.samples, self.geometry)
                     if shared:
                         raise UserError(
-                            f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the test set {other.name!r}"
+                            f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the"
+                            f" test set {other.name!r}"
                         )
             self._add(name, "tune", samples)
         return name
@@ -181,7 +192,8 @@ class PairData:
 
     @cached_property
     def task(self) -> Task:
-        """The task with the mean and standard deviation of the ID training images (0 and 1 where the pair has no training set)."""
+        """The task with the mean and standard deviation of the ID training images (0 and 1 where the pair has
+        no training set)."""
         train = self.sets.get("train")
         if train is None or train.samples is None:
             return self.blank_task()

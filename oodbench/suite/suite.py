@@ -20,7 +20,8 @@ from oodbench.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class PairEntry:
-    """One pair of a suite at one split: its label, its parameters without the split, and recipe keys of its own."""
+    """One pair of a suite at one split: its label, its parameters without the split, and recipe keys of its
+    own."""
 
     label: str
     pair: Pair
@@ -51,7 +52,8 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class Suite:
-    """What to run: pairs x networks x methods x seeds, scored by every scorer. All names, parameters and grids are resolved."""
+    """What to run: pairs x networks x methods x seeds, scored by every scorer. All names, parameters and
+    grids are resolved."""
 
     name: str
     pairs: tuple[PairEntry, ...]
@@ -76,7 +78,8 @@ class Suite:
             missing = [s for s in splits if s not in there]
             if missing:
                 raise UserError(
-                    f"--splits: {missing[0]} is not in the suite; it has {', '.join(map(str, there)) or 'no splits'}"
+                    f"--splits: {missing[0]} is not in the suite; it has"
+                    f" {', '.join(map(str, there)) or 'no splits'}"
                 )
             pairs = tuple(p for p in pairs if p.split in splits)
         return dataclasses.replace(self, pairs=pairs, seeds=tuple(seeds) if seeds is not None else self.seeds)

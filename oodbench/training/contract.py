@@ -100,7 +100,10 @@ def _method(spec: Spec) -> Iterator[str]:
     losses = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
     again = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
     if losses != again:
-        yield "gives other losses with the same seed; draw randomness from batch.rng or torch's global generator"
+        yield (
+            "gives other losses with the same seed; draw randomness from batch.rng or torch's global"
+            " generator"
+        )
     if not all(map(math.isfinite, losses)) or sum(losses[-5:]) >= sum(losses[:5]):
         yield f"{_STEPS} steps on one batch do not lower the loss ({losses[0]:.3g} to {losses[-1]:.3g})"
     alone = toy_images(1)

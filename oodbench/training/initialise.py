@@ -11,7 +11,8 @@ from oodbench.core.spec import SpecLike
 
 
 def fresh_weights(network: SpecLike, method: Method, task: Task, seed: int) -> Network:
-    """The untrained network on the CPU, set up by the method, seeded; the global random state is left as it was."""
+    """The untrained network on the CPU, set up by the method, seeded; the global random state is left as it
+    was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built: Network = registry.build("network", network, task)

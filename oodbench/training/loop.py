@@ -1,4 +1,5 @@
-"""From an untrained network to its weights: one loop, readable top to bottom. It knows neither suites nor disks."""
+"""From an untrained network to its weights: one loop, readable top to bottom. It knows neither suites nor
+disks."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ from oodbench.training.recipe import Recipe
 from oodbench.training.state import State, _Best, _copied, _restore, _state
 
 _LOOK = 64
-"""Every so many batches the loss is looked at, which makes an accelerator wait: a training gone wrong ends there."""
+"""Every so many batches the loss is looked at, which makes an accelerator wait: a training gone wrong ends
+there."""
 
 
 class Step(nn.Module):
@@ -61,12 +63,13 @@ def train(
     resume: State | None = None,
     save: Callable[[dict[str, Tensor], dict[str, Any]], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place and return the history, a record per epoch, which `on_epoch` is given with the images per second.
+    """Train `network` in place and return the history, a record per epoch, which `on_epoch` is given with the
+    images per second.
 
-    Within an epoch `on_look` is told now and then how far it is: `epoch` in parts of one, mean loss and images per second so far.
-    Deterministic for a seed on one device: every epoch seeds its own shuffling, augmentation and dropout, so that a training
-    resumed from what `save` was given last ends in the same weights, bit for bit. Raises UserError where the loss is not finite.
-    """
+    Within an epoch `on_look` is told now and then how far it is: `epoch` in parts of one, mean loss and
+    images per second so far. Deterministic for a seed on one device: every epoch seeds its own shuffling,
+    augmentation and dropout, so that a training resumed from what `save` was given last ends in the same
+    weights, bit for bit. Raises UserError where the loss is not finite."""
     device = torch.device(device)
     team = wanted(recipe.world_size)
     network = network.to(device)
@@ -176,7 +179,8 @@ def train(
 def _refuse_nonsense(loss: Tensor, epoch: int, recipe: Recipe) -> None:
     if not math.isfinite(float(loss)):
         raise UserError(
-            f"training: the loss is not finite in epoch {epoch}; lower the learning rate (lr {recipe.lr:g}) or warm up"
+            f"training: the loss is not finite in epoch {epoch}; lower the learning rate (lr {recipe.lr:g})"
+            " or warm up"
         )
 
 

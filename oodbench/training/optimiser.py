@@ -1,4 +1,5 @@
-"""What a recipe asks of one step: learning rate, optimiser, sharpness-aware gradient, moving average, precision and layout."""
+"""What a recipe asks of one step: learning rate, optimiser, sharpness-aware gradient, moving average,
+precision and layout."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from oodbench.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of one step. Warm-up is linear from zero; the schedule then runs over what is left of training.
+    """Learning rate of one step. Warm-up is linear from zero; the schedule then runs over what is left of
+    training.
 
-    Cosine: lr_min + (lr - lr_min) (1 + cos(pi t)) / 2, t in [0, 1). Restarts: the same in `restarts` + 1 cycles of equal length that
-    begin with training, the warm-up inside the first (torch's CosineAnnealingWarmRestarts; Vaze et al., ICLR 2022, utils/schedulers.py).
-    Step: lr gamma^k after k milestones.
-    """
+    Cosine: lr_min + (lr - lr_min) (1 + cos(pi t)) / 2, t in [0, 1). Restarts: the same in `restarts` + 1
+    cycles of equal length that begin with training, the warm-up inside the first (torch's
+    CosineAnnealingWarmRestarts; Vaze et al., ICLR 2022, utils/schedulers.py). Step: lr gamma^k after k
+    milestones."""
     total, warmup = recipe.epochs * steps_per_epoch, recipe.warmup_epochs * steps_per_epoch
     if recipe.schedule == "restarts":
         rate = _cosine(recipe, max(step, warmup) * (recipe.restarts + 1) / total % 1)
@@ -39,7 +41,8 @@ def _cosine(recipe: Recipe, at: float) -> float:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over every parameter that learns. For `sam` it is the SGD that takes the step."""
+    """The recipe's optimiser over every parameter that learns. For `sam` it is the SGD that takes the
+    step."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -68,10 +71,11 @@ class Randomness:
 
 
 def sharpen(network: nn.Module, loss: Callable[[], Tensor], rho: float, before: Randomness) -> None:
-    """Replace the gradient g at the weights w by the gradient at w + rho g / ||g||, of the same loss with the same randomness.
+    """Replace the gradient g at the weights w by the gradient at w + rho g / ||g||, of the same loss with the
+    same randomness.
 
-    Weights and buffers (batch-norm statistics, a method's state) are as before; only gradients change. Source: Foret et al., ICLR 2021, by
-    way of davda54/sam (sam.py), which leaves the buffers to the caller.
+    Weights and buffers (batch-norm statistics, a method's state) are as before; only gradients change.
+    Source: Foret et al., ICLR 2021, by way of davda54/sam (sam.py), which leaves the buffers to the caller.
     """
     with torch.no_grad():
         parameters = [p for p in network.parameters() if p.grad is not None]
@@ -92,11 +96,11 @@ def sharpen(network: nn.Module, loss: Callable[[], Tensor], rho: float, before: 
 
 
 class Average:
-    """Exponential moving average of a network's parameters and buffers: a <- d a + (1 - d) w after each step, integers copied.
+    """Exponential moving average of a network's parameters and buffers: a <- d a + (1 - d) w after each step,
+    integers copied.
 
-    d = min(decay, (1 + t) / (10 + t)) at step t, so that the untrained weights are soon forgotten (TensorFlow's
-    ExponentialMovingAverage with num_updates).
-    """
+    d = min(decay, (1 + t) / (10 + t)) at step t, so that the untrained weights are soon forgotten
+    (TensorFlow's ExponentialMovingAverage with num_updates)."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -129,8 +133,9 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @contextlib.contextmanager
 def running_as(recipe: Recipe, network: Network, device: torch.device) -> Iterator[None]:
-    """While inside, the network's body runs in the recipe's precision and memory layout, compiled if it says so; its features come out
-    as float32, so that head and loss are computed as ever. cuDNN is held to algorithms that give the same numbers each time."""
+    """While inside, the network's body runs in the recipe's precision and memory layout, compiled if it says
+    so; its features come out as float32, so that head and loss are computed as ever. cuDNN is held to
+    algorithms that give the same numbers each time."""
     body, plain = network.body, network.body.forward
 
     def forward(x: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Several processes that train one network together, one for each GPU, as torchrun starts them. Alone, all of this does nothing."""
+"""Several processes that train one network together, one for each GPU, as torchrun starts them. Alone, all of
+this does nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from oodbench.core.errors import UserError
 
 _PATIENCE = timedelta(days=7)
-"""How long a process waits for the others, of which the first also extracts and scores between two trainings."""
+"""How long a process waits for the others, of which the first also extracts and scores between two
+trainings."""
 
 
 class Team(NamedTuple):
@@ -44,7 +46,8 @@ class Team(NamedTuple):
 
     @torch.no_grad()
     def add_gradients(self, network: nn.Module) -> None:
-        """Every gradient becomes the sum over all processes; one that only some have counts as zero for the others."""
+        """Every gradient becomes the sum over all processes; one that only some have counts as zero for the
+        others."""
         if self.size == 1:
             return
         parameters = [p for p in network.parameters() if p.requires_grad]
@@ -95,7 +98,8 @@ def assisting() -> bool:
 
 
 def join(device: str) -> tuple[Team, str]:
-    """Join the processes that torchrun started (WORLD_SIZE in the environment), if it did; and the device that is this one's."""
+    """Join the processes that torchrun started (WORLD_SIZE in the environment), if it did; and the device
+    that is this one's."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Team(), device

@@ -13,7 +13,8 @@ from oodbench.data.images import to_float
 from oodbench.training.processes import ALONE, Team
 
 _HELD = 2 * 2**30
-"""Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch, one ahead."""
+"""Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch, one
+ahead."""
 
 
 def _augmented(inputs: Tensor, augment: list[Any], rng: torch.Generator) -> Tensor:
@@ -23,12 +24,14 @@ def _augmented(inputs: Tensor, augment: list[Any], rng: torch.Generator) -> Tens
 
 
 def _batches(n: int, size: int, processes: int = 1) -> int:
-    """Batches in an epoch; a last one without two samples for each process is left out, since batch norm cannot learn from one."""
+    """Batches in an epoch; a last one without two samples for each process is left out, since batch norm
+    cannot learn from one."""
     return max(1, n // size + (n % size >= 2 * processes))
 
 
 class Reader:
-    """Batches of a set on the device, in a given order: held there whole where it is small, else read one batch ahead."""
+    """Batches of a set on the device, in a given order: held there whole where it is small, else read one
+    batch ahead."""
 
     def __init__(self, samples: Samples, geometry: Geometry, device: str | torch.device) -> None:
         self.samples, self.geometry, self.device = samples, geometry, device

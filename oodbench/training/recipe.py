@@ -1,4 +1,5 @@
-"""Recipes of published protocols, by name: `recipe: openood-cifar`, or `recipe: {openood-cifar: {epochs: 10}}` to change some of it."""
+"""Recipes of published protocols, by name: `recipe: openood-cifar`, or `recipe: {openood-cifar: {epochs:
+10}}` to change some of it."""
 
 from __future__ import annotations
 
@@ -21,31 +22,63 @@ class Named(NamedTuple):
 NAMED: dict[str, Named] = {
     "openood-cifar": Named(
         {
-            "epochs": 100, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4,
-            "schedule": "cosine", "lr_min": 1e-6, "augment": ["flip", "pad-crop"], "select": "best-val",
+            "epochs": 100,
+            "batch_size": 128,
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "momentum": 0.9,
+            "nesterov": True,
+            "weight_decay": 5e-4,
+            "schedule": "cosine",
+            "lr_min": 1e-6,
+            "augment": ["flip", "pad-crop"],
+            "select": "best-val",
         },
         "OpenOOD v1.5, trainers/base_trainer.py and the CIFAR configurations",
     ),
     "osr-vaze": Named(
         {
-            "epochs": 600, "batch_size": 128, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
-            "schedule": "restarts", "restarts": 2, "lr_min": 1e-4, "warmup_epochs": 10,
-            "augment": [{"randaugment": {"operations": 1, "magnitude": 6.0, "space": "osr"}}, "pad-crop", "flip"],
+            "epochs": 600,
+            "batch_size": 128,
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 1e-4,
+            "schedule": "restarts",
+            "restarts": 2,
+            "lr_min": 1e-4,
+            "warmup_epochs": 10,
+            "augment": [
+                {"randaugment": {"operations": 1, "magnitude": 6.0, "space": "osr"}},
+                "pad-crop",
+                "flip",
+            ],
         },
-        "sgvaze/osr_closed_set_all_you_need: methods/ARPL/osr.py, utils/schedulers.py, data/augmentations, README (CIFAR-10 and CIFAR+N)",
-        "other sets differ there: magnitude 8 (MNIST), 18 (SVHN), both with the space osr-digits; TinyImageNet has Adam at lr 0.01,"
-        " magnitude 9 and label smoothing. The rate changes with every step here, with every epoch there; the warm-up begins at zero"
-        " here, at lr_min there",
+        "sgvaze/osr_closed_set_all_you_need: methods/ARPL/osr.py, utils/schedulers.py, data/augmentations,"
+        " README (CIFAR-10 and CIFAR+N)",
+        "other sets differ there: magnitude 8 (MNIST), 18 (SVHN), both with the space osr-digits;"
+        " TinyImageNet has Adam at lr 0.01, magnitude 9 and label smoothing. The rate changes with every step"
+        " here, with every epoch there; the warm-up begins at zero here, at lr_min there",
     ),
     "osr-arpl": Named(
         {
-            "epochs": 100, "batch_size": 64, "optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4,
-            "schedule": "step", "milestones": [0.3, 0.6, 0.9], "gamma": 0.1, "augment": ["pad-crop", "flip"],
+            "epochs": 100,
+            "batch_size": 64,
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 1e-4,
+            "schedule": "step",
+            "milestones": [0.3, 0.6, 0.9],
+            "gamma": 0.1,
+            "augment": ["pad-crop", "flip"],
         },
         "iCGY96/ARPL, osr.py",
         "TinyImageNet was trained there with Adam at lr 0.001, MNIST without augmentation",
     ),
-}  # fmt: skip
+}
 
 
 def recipe_keys(raw: Any) -> dict[str, Any]:
@@ -79,7 +112,10 @@ def _named(raw: Any) -> tuple[str | None, Mapping[str, Any]]:
             [
                 (
                     "",
-                    f"{other!r} stands beside the recipe {beside[0]!r}; write it inside: {{{beside[0]}: {{{other}: ...}}}}",
+                    (
+                        f"{other!r} stands beside the recipe {beside[0]!r}; write it inside: {{{beside[0]}:"
+                        f" {{{other}: ...}}}}"
+                    ),
                 )
             ]
         )
@@ -102,7 +138,8 @@ def schema(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Recipe(BaseModel):
-    """How weights are trained. Everything here changes numbers, so all of it is identity; device and worker count are not here."""
+    """How weights are trained. Everything here changes numbers, so all of it is identity; device and worker
+    count are not here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -160,7 +197,8 @@ class Recipe(BaseModel):
             )
         if self.batch_size < 2 * self.world_size:
             raise ValueError(
-                f"batch_size should be at least 2 for each of {self.world_size} processes, got {self.batch_size}"
+                f"batch_size should be at least 2 for each of {self.world_size} processes, got"
+                f" {self.batch_size}"
             )
         return self
 
@@ -172,6 +210,7 @@ class Recipe(BaseModel):
                 info = cls.model_fields.get(name)
                 if isinstance(value, bool) and info is not None and info.annotation is not bool:
                     raise ValueError(
-                        f"{name} should be a {getattr(info.annotation, '__name__', 'number')}, got {str(value).lower()}"
+                        f"{name} should be a {getattr(info.annotation, '__name__', 'number')}, got"
+                        f" {str(value).lower()}"
                     )
         return data

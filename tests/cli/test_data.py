@@ -65,14 +65,12 @@ def write_folder(root: Path, classes: tuple[str, ...] = ("auk", "owl"), n: int =
 
 def write_suite(tmp_path: Path, known: str = "{folder: {root: birds}}") -> Path:
     file = tmp_path / "mine.yaml"
-    file.write_text(
-        f"""name: mine
+    file.write_text(f"""name: mine
 pairs: [{{name: birds, id: {known}, far: {{noise: {{noise: {{size: 8, count: 10}}}}}}}}]
 networks: [small-cnn]
 methods: [cross-entropy]
 scorers: [msp]
-"""
-    )
+""")
     return file
 
 

@@ -1,4 +1,5 @@
-"""The commands on results that are there already, on a real run's folder, through click as a user calls them."""
+"""The commands on results that are there already, on a real run's folder, through click as a user calls
+them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 
 SUITE = {
-    "name": "two", "pairs": [{"digits": {"split": {"grid": [0, 1]}}}], "networks": [{"mlp": {"hidden": [16]}}],
+    "name": "two", "pairs": [{"digits": {"split": {"grid": [0, 1]}}}],
+    "networks": [{"mlp": {"hidden": [16]}}],
     "methods": ["cross-entropy", "label-smoothing"], "scorers": ["msp", {"knn": {"k": 5}}], "seeds": [0],
     "recipe": {"epochs": 2, "batch_size": 128, "lr": 0.05},
 }  # fmt: skip
@@ -63,7 +65,8 @@ def test_leaderboard_selects_ranks_and_renders(made: Path) -> None:
     )["nll"]
     assert f"{nll.mean():.3f} ± {nll.std():.3f}" in ok("leaderboard", made, "--show", "nll")  # no percentage
     assert ok("leaderboard", made, "--by", "near_oscr").splitlines()[0].split()[5] == "near_oscr"
-    for wrong, why in ((["--by", "auroc"], "cannot rank by 'auroc'"), (["--where", "scorer=mps"], "nothing has that scorer"),
+    for wrong, why in ((["--by", "auroc"], "cannot rank by 'auroc'"),
+    (["--where", "scorer=mps"], "nothing has that scorer"),
                        (["--show", "auroc"], "there is no column 'auroc'")):  # fmt: skip
         done = call("leaderboard", made, *wrong)
         assert isinstance(done.exception, UserError)

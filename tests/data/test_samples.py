@@ -1,4 +1,5 @@
-"""Samples: subsets, joins, the part carved from train, and the one place of resizing and colours, against Pillow."""
+"""Samples: subsets, joins, the part carved from train, and the one place of resizing and colours, against
+Pillow."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ def test_what_is_carved_is_drawn_per_class_once_and_for_all() -> None:
 
 
 def test_carving_draws_what_a_search_per_class_would() -> None:
-    """The draw of every stored run: classes ascending, one permutation of each class's places, from one generator."""
+    """The draw of every stored run: classes ascending, one permutation of each class's places, from one
+    generator."""
     whole = samples(500, 7)
     shuffled = Subset(whole, torch.randperm(500, generator=torch.Generator().manual_seed(3)))
     rng, expected = torch.Generator().manual_seed(20_260_000), set()

@@ -25,8 +25,10 @@ def make_rows(
     rows = []
     for method, split, seed in itertools.product(methods, range(splits), range(seeds)):
         common = dict.fromkeys(ROW_KEYS, "") | {
-            "suite": "s", "pair": pair, "pair_params": "{}", "split": str(split), "network": "mlp", "method": method, "method_params": "{}",
-            "seed": str(seed), "scorer_params": "{}", "tune": "none", "condition": "clean", "id_set": "id", "shift": "none", "status": "ok",
+            "suite": "s", "pair": pair, "pair_params": "{}", "split": str(split), "network": "mlp",
+            "method": method, "method_params": "{}",
+            "seed": str(seed), "scorer_params": "{}", "tune": "none", "condition": "clean", "id_set": "id",
+            "shift": "none", "status": "ok",
         }  # fmt: skip
         rows.append(common | {"id_accuracy": r.random(), "ece": r.random()})
         for scorer in scorers:

@@ -1,4 +1,5 @@
-"""Comparisons: of two groups of rows, two folders, a published table and a suite's reference figures, against SciPy."""
+"""Comparisons: of two groups of rows, two folders, a published table and a suite's reference figures, against
+SciPy."""
 
 from __future__ import annotations
 
@@ -143,7 +144,8 @@ def test_a_published_table_is_matched_by_name_and_its_std_flagged(digits: Path, 
     board = over_trials(comparison.read([digits]))
     for r in found:
         ours = board[(board["method"] == "cross-entropy") & (board["scorer"] == r["scorer_a"])].iloc[0]
-        b, std = {("near_auroc", "MSP"): (0.8803, 0.0025), ("near_auroc", "KNN"): (0.5, 0.2), ("far_auroc", "MSP"): (0.9073, np.nan),
+        b, std = {("near_auroc", "MSP"): (0.8803, 0.0025), ("near_auroc", "KNN"): (0.5, 0.2),
+        ("far_auroc", "MSP"): (0.9073, np.nan),
                   ("far_auroc", "KNN"): (0.6, np.nan)}[r["value"], r["scorer_b"]]  # fmt: skip
         assert float(r["difference"]) == pytest.approx(ours[r["value"]] - b, abs=1e-5)
         if std != std:
@@ -225,7 +227,8 @@ def test_a_single_trial_has_a_difference_and_no_interval(tmp_path: Path) -> None
 
 FIGURES = """reference:
 - {method: cross-entropy, id_accuracy: 95.06, id_accuracy_std: 0.3, source: OpenOOD v1.5}
-- {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73, source: OpenOOD v1.5}
+- {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73,
+   source: OpenOOD v1.5}
 """
 
 
@@ -258,16 +261,20 @@ def test_a_suite_carries_figures_and_refuses_wrong_ones(copied: Path) -> None:
     (copied / "suite.yaml").write_text(parsed.dump())
     assert ok("verify", copied)  # no key depends on it
     wrong = [
-        {"method": "als", "id_accuracy": 95, "source": "x"}, {"method": "cross-entropy", "near_auroc": 95, "source": "x"},
-        {"scorer": "msp", "nearauroc": 95, "source": "x"}, {"scorer": "msp", "near_auroc": "95", "source": "x"},
+        {"method": "als", "id_accuracy": 95, "source": "x"},
+        {"method": "cross-entropy", "near_auroc": 95, "source": "x"},
+        {"scorer": "msp", "nearauroc": 95, "source": "x"},
+        {"scorer": "msp", "near_auroc": "95", "source": "x"},
         {"scorer": "msp", "near_auroc": 95},
     ]  # fmt: skip
     with pytest.raises(UserError) as error:
         parse_suite(SUITE | {"reference": wrong})
     said = str(error.value)
     for line in (
-        "reference[0].method: 'als' is no method of this suite; allowed: cross-entropy, label-smoothing", "[1]: near_auroc is a scorer's",
-        "[2].nearauroc: unknown key", "[3].near_auroc: should be a number in percent", "[4].source: is missing",
+        "reference[0].method: 'als' is no method of this suite; allowed: cross-entropy, label-smoothing",
+        "[1]: near_auroc is a scorer's",
+        "[2].nearauroc: unknown key", "[3].near_auroc: should be a number in percent",
+        "[4].source: is missing",
     ):  # fmt: skip
         assert line in said
 

@@ -36,7 +36,8 @@ def test_hierarchy_sets_then_trials_then_splits() -> None:
     for method, scorer in itertools.product(("ce", "als"), ("msp", "knn")):
         got = cell(board, method, scorer)
         near = np.array([
-            [np.mean([value(rows, method=method, scorer=scorer, split=str(s), seed=str(i), ood=o) for o in ("unknown", "cousins")])
+            [np.mean([value(rows, method=method, scorer=scorer, split=str(s), seed=str(i),
+            ood=o) for o in ("unknown", "cousins")])
              for i in range(2)] for s in range(3)
         ])  # fmt: skip
         assert got["near_auroc"] == pytest.approx(near.mean())

@@ -1,4 +1,5 @@
-"""Verdicts: right p values, honest error rates under a split effect, and every mistake of a suite's claims named."""
+"""Verdicts: right p values, honest error rates under a split effect, and every mistake of a suite's claims
+named."""
 
 from __future__ import annotations
 
@@ -36,10 +37,12 @@ def _claim(expect: str = "lower", scorers: tuple[str, ...] = ("s0",), **more: An
 
 
 def _rows(differences: np.ndarray, noise: np.ndarray | None = None, **keys: Any) -> pd.DataFrame:
-    """Rows in which method a's AUROC is above b's by `differences` (split, seed, scorer); `noise` is common to both."""
+    """Rows in which method a's AUROC is above b's by `differences` (split, seed, scorer); `noise` is common
+    to both."""
     found = []
     common = dict.fromkeys(ROW_KEYS, "") | {
-        "suite": "s", "pair": "p", "pair_params": "{}", "network": "n", "method_params": "{}", "scorer_params": "{}", "tune": "none",
+        "suite": "s", "pair": "p", "pair_params": "{}", "network": "n", "method_params": "{}",
+        "scorer_params": "{}", "tune": "none",
         "condition": "clean", "id_set": "id", "shift": "near", "ood": "o", "status": "ok",
     } | keys  # fmt: skip
     for (split, seed, scorer), d in np.ndenumerate(differences):
@@ -74,7 +77,8 @@ def test_units_that_all_agree_and_too_few() -> None:
 
 @pytest.mark.parametrize("expect", ["lower", "higher", "not-lower", "not-higher", "equal-within"])
 def test_no_true_difference_wrong_verdicts_at_most_at_the_stated_rate(expect: str) -> None:
-    """5 splits x 3 seeds x 4 scorers; the difference has a split effect common to seeds and scorers, and nothing on average.
+    """5 splits x 3 seeds x 4 scorers; the difference has a split effect common to seeds and scorers, and
+    nothing on average.
 
     For claims with a margin the true difference lies on its border, where being wrong is easiest.
     """
@@ -118,7 +122,8 @@ def test_the_whole_judgement_keeps_the_rate_and_has_the_power_it_states() -> Non
 
 
 def test_power_against_statsmodels_worked_value_and_needed_is_the_smallest() -> None:
-    # paired t test, effect size 0.5, two-sided 5 %: 34 pairs for 80 % (Cohen 1988, table 2.4; G*Power's manual gives the same)
+    # paired t test, effect size 0.5, two-sided 5 %: 34 pairs for 80 % (Cohen 1988, table 2.4; G*Power's
+    # manual gives the same)
     assert power(0.5, 1.0, 34, 0.05) == pytest.approx(0.8078, abs=2e-4)
     d = 0.5 + np.array([-1.0, 1.0]) / np.sqrt(2)  # mean 0.5, standard deviation 1
     n = needed(d, "higher", 0.1, 0.05)
@@ -234,7 +239,8 @@ methods: [cross-entropy, {label-smoothing: {epsilon: {grid: [0.1, 0.3]}}}]
 scorers: [msp, mls]
 recipe: {epochs: 1, lr: 0.05}
 claims:
-  - {id: one, says: It is lower., compare: ['label-smoothing(epsilon=0.3)', cross-entropy], metric: max_logit_id, expect: lower}
+  - {id: one, says: It is lower., compare: ['label-smoothing(epsilon=0.3)', cross-entropy],
+     metric: max_logit_id, expect: lower}
   - id: two
     says: The best label smoothing is near it.
     basis: inferred
@@ -261,7 +267,7 @@ def test_a_run_writes_its_verdicts_and_the_resolved_suite_states_them_again(tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"compare": ["cross-entropi", "als"]}, "claims[0].compare[0]: no method 'cross-entropi' in this suite; did you mean"),
+        ({"compare": ["cross-entropi", "als"]}, "claims[0].compare[0]: no method 'cross-entropi'"),
         ({"compare": ["als"]}, "claims[0].compare: should be a list of two methods [A, B], got ['als']"),
         ({"expect": "bigger"}, "claims[0].expect"),
         ({"metric": "aurocc"}, "claims[0].metric: unknown metric 'aurocc'; did you mean 'auroc'?"),

@@ -66,7 +66,8 @@ def test_every_file_is_written_and_the_header_is_golden(done: tuple[Path, Path])
     header = (folder / "results.csv").read_text().splitlines()[0].split(",")
     assert header == [*ROW_KEYS, *metrics.METRICS]
     assert header[:19] == [
-        "suite", "pair", "pair_params", "split", "network", "method", "method_params", "seed", "scorer", "scorer_params",
+        "suite", "pair", "pair_params", "split", "network", "method", "method_params", "seed", "scorer",
+        "scorer_params",
         "tune", "chosen", "condition", "id_set", "ood", "shift", "status", "reason", "run_key",
     ]  # fmt: skip
     assert header[19:26] == ["auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "oscr", "id_accuracy"]
@@ -117,7 +118,8 @@ def test_a_person_sees_loss_accuracy_images_per_second_and_time_left(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Eager(Progress):
-        """Draws at every change instead of ten times a second, so that no frame depends on how fast the machine is."""
+        """Draws at every change instead of ten times a second, so that no frame depends on how fast the
+        machine is."""
 
         def update(self, *args: Any, **fields: Any) -> None:
             super().update(*args, **fields)
@@ -155,8 +157,10 @@ def _keys(raw: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 BASE: dict[str, Any] = {
-    "name": "k", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp", "knn"], "recipe": {"epochs": 1},
-    "pairs": [{"name": "p", "id": {"digits": {"classes": [0, 1, 2, 3]}}, "near": [{"digits": {"classes": [4, 5]}}]}],
+    "name": "k", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
+    "recipe": {"epochs": 1},
+    "pairs": [{"name": "p", "id": {"digits": {"classes": [0, 1, 2, 3]}},
+    "near": [{"digits": {"classes": [4, 5]}}]}],
 }  # fmt: skip
 
 
@@ -280,7 +284,8 @@ def _arrays(folder: Path, n: int = 60, features: bool = True) -> None:
 def _arrays_suite(folder: Path, scorers: str = "[msp, knn, vim, react]", near: str = "strange") -> Path:
     file = folder / "arrays.yaml"
     file.write_text(
-        f"name: mine\npairs: [{{arrays: {{near: [{near}]}}}}]\nmethods: [{{outputs: {{folder: out}}}}]\nscorers: {scorers}\n"
+        f"name: mine\npairs: [{{arrays: {{near: [{near}]}}}}]\nmethods: [{{outputs: {{folder:"
+        f" out}}}}]\nscorers: {scorers}\n"
     )
     return file
 
@@ -426,7 +431,10 @@ def gone() -> oodbench.Dataset:
 def test_a_missing_set_stops_the_plan_or_leaves_its_means_empty(tiny: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "gone.py"
     plugin.write_text(GONE)
-    pair = "{name: p, id: {digits: {classes: [0, 1, 2]}}, near: {others: {digits: {classes: [3]}}}, far: [gone, noise]}"
+    pair = (
+        "{name: p, id: {digits: {classes: [0, 1, 2]}}, near: {others: {digits: {classes: [3]}}}, far: [gone,"
+        " noise]}"
+    )
     tiny.write_text(TINY.replace("[digits]", f"[{pair}]"))
     suite = load_suite(tiny, [plugin])
     with pytest.raises(UserError, match="'gone': not in /nowhere"):
@@ -467,7 +475,8 @@ def test_an_ood_set_equal_to_the_id_set_image_for_image_is_refused(tmp_path: Pat
     ],
 )
 def test_outliers_that_are_an_ood_set_are_refused(outliers: dict[str, Any], message: str) -> None:
-    """The second by its images: what is trained on is the training split of one set, and the test split of another."""
+    """The second by its images: what is trained on is the training split of one set, and the test split of
+    another."""
     noise = {"noise": {"size": 8, "channels": 1}}
     part = {"sampled-test": {"of": noise}}
 
@@ -494,7 +503,8 @@ def test_a_network_is_needed_to_train() -> None:
 
 @pytest.mark.parametrize("moment", ["training", "extraction"])
 def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: Path, moment: str) -> None:
-    """SIGKILL in a subprocess as soon as the first (training) or the second (extraction) kind of artefact is being made."""
+    """SIGKILL in a subprocess as soon as the first (training) or the second (extraction) kind of artefact is
+    being made."""
     file = tmp_path / "kill.yaml"
     text = TINY.replace("name: tiny", "name: kill").replace(
         "[cross-entropy]", "[cross-entropy, {label-smoothing: {}}]"
@@ -545,7 +555,8 @@ weights_of(Path(sys.argv[1]), Path(sys.argv[2]), dies_at=3)
 
 
 def weights_of(suite: Path, root: Path, dies_at: int = -1) -> int:
-    """Make the weights of a suite's first run, its state saved after every epoch; how often it was, unless the process dies of it."""
+    """Make the weights of a suite's first run, its state saved after every epoch; how often it was, unless
+    the process dies of it."""
     saves = 0
 
     class Mortal(Store):

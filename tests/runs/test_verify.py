@@ -1,4 +1,5 @@
-"""`oodbench verify` on a real run's folder: it holds, and one changed byte, metric or suite is said clearly."""
+"""`oodbench verify` on a real run's folder: it holds, and one changed byte, metric or suite is said
+clearly."""
 
 from __future__ import annotations
 
@@ -158,7 +159,8 @@ def test_the_suite_changed(copied: Path) -> None:
     file.write_text(text.replace("lr: 0.05", "lr: 0.06"))
     why = call("verify", copied).output
     assert re.search(
-        r"contradicted: keys: digits / .*: rows carry [0-9a-f]{12}, suite, data and code here give [0-9a-f]{12}",
+        r"contradicted: keys: digits / .*: rows carry [0-9a-f]{12}, suite, data and code here give"
+        r" [0-9a-f]{12}",
         why,
     )
     file.write_text(text.replace("k: 5", "k: 6"))
@@ -181,7 +183,8 @@ def test_a_parameter_behind_a_name_changed_in_the_suite(copied: Path) -> None:
     (copied / "suite.yaml").write_text(suite.replace("k: 5", "k: 6"))
     found = call("verify", copied).output
     assert re.search(
-        r'contradicted: suite: scorer_params of .* is \{"k": 5\} in results.csv, suite.yaml asks for \{"k": 6\}',
+        r'contradicted: suite: scorer_params of .* is \{"k": 5\} in results.csv, suite.yaml asks for'
+        r' \{"k": 6\}',
         found,
     )
 

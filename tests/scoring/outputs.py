@@ -24,7 +24,8 @@ def blobs(
     ood: bool = False,
     scale: float = 1.0,
 ) -> Outputs:
-    """Non-negative features about one random prototype for each class, and a random linear head that mostly knows them."""
+    """Non-negative features about one random prototype for each class, and a random linear head that mostly
+    knows them."""
     world = torch.Generator().manual_seed(1234 + classes + width)
     prototypes = torch.randn(classes, width, generator=world).abs()
     weight = prototypes - prototypes.mean(dim=0) + 0.05 * torch.randn(classes, width, generator=world)
@@ -48,7 +49,8 @@ def with_features(outputs: Outputs, features: Tensor, labels: Tensor | None = No
 
 
 def world() -> tuple[Outputs, Outputs, Outputs]:
-    """Training, validation and test outputs with a few wrong predictions and OOD samples among the test ones."""
+    """Training, validation and test outputs with a few wrong predictions and OOD samples among the test
+    ones."""
     train, val, test = (
         blobs(300, seed=1, spread=0.9),
         blobs(120, seed=2, spread=0.9),
@@ -69,12 +71,17 @@ def with_extras(outputs: Outputs) -> Outputs:
     odd = torch.sin(50 * f.mean(dim=1, keepdim=True) / f.abs().mean() * torch.arange(z.shape[1]))
     another = z + 2 * z.std(dim=1, keepdim=True) * odd
     extras = {
-        "perturbation.logits": 1.1 * z, "score-perturbation.score": -z.amax(dim=1), "attack.score": -z.amax(dim=1),
+        "perturbation.logits": 1.1 * z, "score-perturbation.score": -z.amax(dim=1),
+        "attack.score": -z.amax(dim=1),
         "attack.logits": 0.9 * z, "rankfeat.logits": 0.7 * z, "mcd": 0.5 * z,
-        "mc-dropout.probabilities": (p + q) / 2, "mc-dropout.entropy": (torch.special.entr(p) + torch.special.entr(q)).sum(dim=1) / 2,
-        "weak-pixels.features": 0.9 * f + 0.01, "stages.one": f[:, : max(1, f.shape[1] // 2)], "stages.two": f,
-        "gram.one": f[:, :1], "gram.two": f.square(), "members.logits": torch.stack([z, z / 3, another], dim=1),
-        "godin": torch.sigmoid(f.mean(dim=1, keepdim=True)), "rotation": turned[:, 0], "rotations.logits": turned,
+        "mc-dropout.probabilities": (p + q) / 2,
+        "mc-dropout.entropy": (torch.special.entr(p) + torch.special.entr(q)).sum(dim=1) / 2,
+        "weak-pixels.features": 0.9 * f + 0.01, "stages.one": f[:, : max(1, f.shape[1] // 2)],
+        "stages.two": f,
+        "gram.one": f[:, :1], "gram.two": f.square(),
+        "members.logits": torch.stack([z, z / 3, another], dim=1),
+        "godin": torch.sigmoid(f.mean(dim=1, keepdim=True)), "rotation": turned[:, 0],
+        "rotations.logits": turned,
     }  # fmt: skip
     for name in registry.scorers:  # any other head has one output
         for extra in by_default(name).extras - extras.keys():

@@ -1,4 +1,5 @@
-"""Scoring: all scorers walk the chunks together, sharing work; one that fails has its reason and ends nobody else."""
+"""Scoring: all scorers walk the chunks together, sharing work; one that fails has its reason and ends nobody
+else."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def plain_scorers() -> list[str]:
 
 
 def test_any_chunk_size_gives_the_same_scores() -> None:
-    """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range. Extras are made: every scorer takes part."""
+    """Rows of a float32 product differ with the batch size, so to 1e-4 of the scores' range. Extras are made:
+    every scorer takes part."""
     built = [{name: by_default(name) for name in registry.scorers} for _ in range(2)]
     train, val, sets = (
         with_extras(TRAIN),
@@ -137,7 +139,8 @@ def _tensors(value: object, seen: set[int]) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", plain_scorers())
 def test_a_fitted_scorer_moves_to_another_device_whole(name: str) -> None:
-    """Seen on the device that computes nothing: every tensor is there, and the scorer itself stays where it was."""
+    """Seen on the device that computes nothing: every tensor is there, and the scorer itself stays where it
+    was."""
     scorer: Scorer = registry.build("scorer", name)
     scorer.fit(TRAIN, VAL)
     before = scorer.score(SETS["test"])

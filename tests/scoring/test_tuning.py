@@ -1,4 +1,5 @@
-"""Tuning: never on test data, by a measure that is written down, and the better parameters are found where there are some."""
+"""Tuning: never on test data, by a measure that is written down, and the better parameters are found where
+there are some."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ registry.load_builtin()
 SUITE: dict[str, Any] = {
     "name": "tuned", "networks": [{"small-cnn": {"width": 4}}], "methods": ["cross-entropy"],
     "scorers": ["msp", {"knn": {}}, "odin", "energy"], "recipe": {"epochs": 1, "lr": 0.05},
-    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3, 4, 5]}}, "near": [{"digits": {"classes": [6, 7]}}],
+    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3, 4, 5]}},
+    "near": [{"digits": {"classes": [6, 7]}}],
                "ood_val": {"noise": {"kind": "rademacher", "size": 8, "channels": 1, "count": 40}}}],
 }  # fmt: skip
 
@@ -142,7 +144,8 @@ def test_rows_say_the_regime_and_the_choice_and_nothing_is_done_twice(tmp_path: 
 def test_views_of_candidates_are_extracted_for_validation_sets_only(tmp_path: Path) -> None:
     suite = parse_suite(SUITE | {"scorers": ["odin"], "tune": "ood-val"})
     done = run(suite, results=tmp_path, device="cpu")
-    # plain: val, tuning set, test, near; views: 16 on val and the tuning set, the chosen one on test and near (val has it)
+    # plain: val, tuning set, test, near; views: 16 on val and the tuning set, the chosen one on test and near
+    # (val has it)
     assert done.made["outputs"] == 4 + 16 * 2 + 2
 
 

@@ -17,8 +17,10 @@ from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 
 SUITE: dict[str, Any] = {
-    "name": "family", "networks": [{"mlp": {"hidden": [8]}}], "scorers": ["msp"], "recipe": {"epochs": 1, "lr": 0.05},
-    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3]}}, "near": [{"digits": {"classes": [6, 7]}}]}],
+    "name": "family", "networks": [{"mlp": {"hidden": [8]}}], "scorers": ["msp"],
+    "recipe": {"epochs": 1, "lr": 0.05},
+    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3]}},
+    "near": [{"digits": {"classes": [6, 7]}}]}],
     "methods": ["cross-entropy"],
 }  # fmt: skip
 

@@ -156,7 +156,8 @@ def test_recipe_keys_of_pair_and_method_override_the_suites() -> None:
 
 def test_inline_pairs_name_their_sets() -> None:
     suite = parse_suite(_suite(pairs=[{
-        "name": "mine", "id": {"digits": {"classes": [0, 1, 2]}}, "near": {"others": {"digits": {"classes": [3, 4]}}},
+        "name": "mine", "id": {"digits": {"classes": [0, 1, 2]}},
+        "near": {"others": {"digits": {"classes": [3, 4]}}},
         "far": [{"noise": {"kind": "uniform"}}],
     }]))  # fmt: skip
     pair = suite.pairs[0].pair

@@ -1,4 +1,5 @@
-"""The training loop: deterministic, resumable bit for bit, its parts equal to torch's own or to a closed form."""
+"""The training loop: deterministic, resumable bit for bit, its parts equal to torch's own or to a closed
+form."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class Plain(Method):
 def noisy_network(task: Task = TASK) -> Network:
     """Batch norm (buffers) and dropout (global randomness), so that a resume has everything to restore."""
     body = nn.Sequential(
-        nn.Conv2d(task.shape[0], 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3),
+        nn.Conv2d(task.shape[0], 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Dropout(0.3),
     )  # fmt: skip
     return Network(task, body, nn.Linear(32, task.classes), ["body.2"])
 
@@ -275,7 +277,8 @@ def test_clipping_limits_the_step() -> None:
 
 
 def test_the_average_is_kept_and_validated() -> None:
-    """The recurrence written out over the weights after every step, which the loop is asked for one step at a time."""
+    """The recurrence written out over the weights after every step, which the loop is asked for one step at a
+    time."""
     recipe = recipe_of(epochs=5, batch_size=64, ema=0.6)
     weights: list[dict[str, Tensor]] = []
     plain = tanh_network()

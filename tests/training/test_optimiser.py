@@ -1,4 +1,5 @@
-"""What a recipe asks of one step, each part against torch's own, a second formula, or a step worked out by hand."""
+"""What a recipe asks of one step, each part against torch's own, a second formula, or a step worked out by
+hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Two processes that train one network together: the gradients, and so the weights, of one that sees the whole batch."""
+"""Two processes that train one network together: the gradients, and so the weights, of one that sees the
+whole batch."""
 
 from __future__ import annotations
 
@@ -57,9 +58,12 @@ def work(folder: Path) -> None:
     )
 
     states: list[Any] = []
-    keep = lambda t, s: states.append(
-        ({k: v.clone() for k, v in t.items()}, {**s, "history": list(s["history"])})
-    )  # noqa: E731
+
+    def keep(tensors: dict[str, Any], scalars: dict[str, Any]) -> None:
+        states.append(
+            ({k: v.clone() for k, v in tensors.items()}, {**scalars, "history": [*scalars["history"]]})
+        )
+
     noisy = recipe_of(world_size=2, augment=["flip"])
     whole, _ = run(noisy, fresh(), save=keep)
     resumed, _ = run(noisy, fresh(seed=5 + team.rank), resume=states[1])
@@ -74,7 +78,10 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    code = f"from pathlib import Path; from tests.training.test_processes import work; work(Path({str(folder)!r}))"
+    code = (
+        "from pathlib import Path; from tests.training.test_processes import work;"
+        f" work(Path({str(folder)!r}))"
+    )
     common = os.environ | {
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
@@ -167,7 +174,8 @@ recipe: {epochs: 2, batch_size: 128, lr: 0.05}
 
 
 def test_torchrun_runs_a_suite_whose_recipe_asks_for_it(tmp_path: Path) -> None:
-    """Both processes train the first method, one alone the second; one writes the results, which a run without torchrun finds stored."""
+    """Both processes train the first method, one alone the second; one writes the results, which a run
+    without torchrun finds stored."""
     (tmp_path / "team.yaml").write_text(SUITE)
     command = [
         sys.executable,

@@ -108,7 +108,8 @@ def test_keys_refuse_what_is_neither() -> None:
 
 
 def test_rates_of_the_protocols() -> None:
-    """OpenOOD's cosine to 1e-6 step by step; ARPL's tenfold drops after epochs 30, 60 and 90; Vaze's cycles of 200 epochs."""
+    """OpenOOD's cosine to 1e-6 step by step; ARPL's tenfold drops after epochs 30, 60 and 90; Vaze's cycles
+    of 200 epochs."""
     cifar = suite(recipe="openood-cifar").recipe
     assert learning_rate(cifar, 0, 391) == pytest.approx(0.1)
     assert learning_rate(cifar, 39100 - 1, 391) == pytest.approx(1e-6, rel=1e-2)

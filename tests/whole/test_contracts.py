@@ -1,4 +1,5 @@
-"""Every registered component keeps its contract, and the contract notices one that does not. A new component is covered as it registers."""
+"""Every registered component keeps its contract, and the contract notices one that does not. A new component
+is covered as it registers."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def _scorer(score: Callable[[Outputs], Tensor], **attributes: object) -> str:
         (lambda o: -o.logits, "is due"),
         (lambda o: -o.logits.amax(dim=1) / 0, "not finite"),
         (lambda o: -o.logits.amax(dim=1) + torch.rand(len(o)), "other scores the second time"),
-        (lambda o: -o.logits.amax(dim=1) + o.logits.sum() / 100, "differently when other samples are with it"),
+        (lambda o: -o.logits.amax(dim=1) + o.logits.sum() / 100, "differently when other samples"),
         (lambda o: -o.logits.detach().amax(dim=1), "passes no gradient"),
         (lambda o: -o.logits.mul_(2).amax(dim=1), "changes its inputs"),
         (lambda o: o.nothing, "raised AttributeError"),

@@ -1,4 +1,5 @@
-"""Identity: golden keys, and every field of everything that flows classed as identity or runtime, so that a new one must choose."""
+"""Identity: golden keys, and every field of everything that flows classed as identity or runtime, so that a
+new one must choose."""
 
 from __future__ import annotations
 
@@ -22,24 +23,30 @@ from oodbench.suite.suite import MethodEntry, PairEntry, Suite
 from oodbench.training.recipe import Recipe
 
 BASE: dict[str, Any] = {
-    "name": "golden", "networks": [{"mlp": {"hidden": [8]}}], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
+    "name": "golden", "networks": [{"mlp": {"hidden": [8]}}], "methods": ["cross-entropy"],
+    "scorers": ["msp", "knn"],
     "recipe": {"epochs": 1, "lr": 0.05}, "pairs": [{"digits": {"split": 0}}],
 }  # fmt: skip
 
-# field -> does it reach a key?  True: identity; False: how or where the same numbers are made, or names for people
+# field -> does it reach a key?  True: identity; False: how or where the same numbers are made, or names for
+# people
 CLASSED: dict[type, dict[str, bool]] = {
     Run: {
-        "suite": False, "pair": True, "network": True, "method": True, "recipe": True, "seed": True, "data": True, "sets": True,
+        "suite": False, "pair": True, "network": True, "method": True, "recipe": True, "seed": True,
+        "data": True, "sets": True,
         "scorers": True, "parent": True, "members": True,
     },
     Suite: {
-        "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True, "recipe": True,
-        "plugins": True, "inapplicable": False, "file": False, "tune": True, "claims": False, "attacks": True, "reference": False,
+        "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,
+        "recipe": True,
+        "plugins": True, "inapplicable": False, "file": False, "tune": True, "claims": False, "attacks": True,
+        "reference": False,
     },
     PairEntry: {"label": False, "pair": True, "params": True, "split": True, "recipe": True, "raw": False},
     MethodEntry: {"spec": True, "recipe": True, "start": True},
     Pair: {
-        "id": True, "near": True, "far": True, "shifted": True, "ood_val": True, "outliers": True, "geometry": True, "note": False,
+        "id": True, "near": True, "far": True, "shifted": True, "ood_val": True, "outliers": True,
+        "geometry": True, "note": False,
     },
     Spec: {"component": True, "params": True, "alias": False},
 }  # fmt: skip
@@ -53,7 +60,8 @@ def test_every_field_is_classed_as_identity_or_runtime(kind: type) -> None:
 
 def test_every_recipe_key_changes_the_key_of_the_weights() -> None:
     other: dict[str, Any] = {
-        "epochs": 2, "batch_size": 7, "optimizer": "adamw", "lr": 0.7, "momentum": 0.5, "weight_decay": 0.1, "schedule": "constant",
+        "epochs": 2, "batch_size": 7, "optimizer": "adamw", "lr": 0.7, "momentum": 0.5, "weight_decay": 0.1,
+        "schedule": "constant",
         "milestones": [0.3], "gamma": 0.3, "warmup_epochs": 1, "augment": ["flip"], "select": "best-val",
         "ema": 0.9, "precision": "bf16",
     }  # fmt: skip
@@ -75,7 +83,8 @@ def test_every_recipe_key_changes_the_key_of_the_weights() -> None:
 
 
 def test_golden_keys() -> None:
-    """These change only when what an artefact depends on does. A change here remakes everything that users have stored: mean it."""
+    """These change only when what an artefact depends on does. A change here remakes everything that users
+    have stored: mean it."""
     keys = {}
     for kind, key, title in artefacts(make_plan(parse_suite(BASE))):
         keys.setdefault(kind, []).append((title.rsplit("/", 1)[-1].strip(), key[:12]))
@@ -86,7 +95,8 @@ GOLDEN_KEYS = {"weights": "762ec2bdee7a", "outputs": "6a7c2cf738aa", "scores": "
 
 
 def test_golden_numbers(tmp_path: Any) -> None:
-    """A short training, an extraction and scores, to a tolerance that another machine's arithmetic keeps and a changed method does not."""
+    """A short training, an extraction and scores, to a tolerance that another machine's arithmetic keeps and
+    a changed method does not."""
     rows = run(parse_suite(BASE), results=tmp_path, device="cpu").rows
     loss = rows[(rows.scorer == "") & (rows.ood == "")].nll.iloc[0]
     got = {s: rows[(rows.scorer == s) & (rows.ood == "unknown-digits")].auroc.iloc[0] for s in ("msp", "knn")}

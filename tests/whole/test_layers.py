@@ -1,4 +1,5 @@
-"""The house rules that a machine can hold (CONTRIBUTING.md): who imports whom, how large a file and a function may be, who mirrors whom."""
+"""The house rules that a machine can hold (CONTRIBUTING.md): who imports whom, how large a file and a
+function may be, who mirrors whom."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ LAYERS = ["core", "data", "evaluation", "training", "scoring", "report", "suite"
 APART = [{"data", "evaluation"}]
 """Rooms that do not know each other at all."""
 KINDS = (
-    "data/datasets", "data/pairs", "training/networks", "training/methods", "training/augmentations", "scoring/scorers",
+    "data/datasets", "data/pairs", "training/networks", "training/methods", "training/augmentations",
+    "scoring/scorers",
     "scoring/views",
 )  # fmt: skip
 """Folders of components. What is registered by name is found by name: one kind never imports another."""
@@ -68,7 +70,8 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def edges(files: list[Path] = FILES) -> Iterator[tuple[Path, Path]]:
-    """(file, file that it imports), lazy imports included. The package's own ``__init__`` names everything by strings and is left out."""
+    """(file, file that it imports), lazy imports included. The package's own ``__init__`` names everything by
+    strings and is left out."""
     for file in files:
         for module in _imported(ast.parse(file.read_text())):
             other = _file_of(module) if module.startswith("oodbench.") else None

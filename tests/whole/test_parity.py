@@ -1,4 +1,5 @@
-"""Our scores against other libraries' on the same arrays. The tables of docs/scorers.md are these: a test compares them line by line."""
+"""Our scores against other libraries' on the same arrays. The tables of docs/scorers.md are these: a test
+compares them line by line."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ DOC = ROOT / "docs" / "scorers.md"
 
 
 class Row(NamedTuple):
-    """What another library's score is of ours: `theirs` in words and as a function, true to `within`, and the reason where it is not ours.
+    """What another library's score is of ours: `theirs` in words and as a function, true to `within`, and the
+    reason where it is not ours.
 
-    The difference is measured over the range (largest less smallest) of their scores. `within` None: they differ, and the reason says why.
-    """
+    The difference is measured over the range (largest less smallest) of their scores. `within` None: they
+    differ, and the reason says why."""
 
     ours: Any
     within: float | None = 1e-5
@@ -136,28 +138,59 @@ POOD: dict[str, Row] = {
     "MaxLogit": Row("mls"),
     "EnergyBased": Row({"energy": {"temperature": 2}}),
     "Entropy": Row("entropy"),
-    "GEN": Row({"gen": {"gamma": 0.1, "top": 4}}, 5e-3, "ours / 4", "theirs is the mean, of probabilities clamped to 1e-7",
-               lambda s: s / 4),
-    "TemperatureScaling": Row("temperature-scaling", None, "MSP at another T", "theirs stops after 50 steps of LBFGS, before the optimum"),
+    "GEN": Row(
+        {"gen": {"gamma": 0.1, "top": 4}},
+        5e-3,
+        "ours / 4",
+        "theirs is the mean, of probabilities clamped to 1e-7",
+        lambda s: s / 4,
+    ),
+    "TemperatureScaling": Row(
+        "temperature-scaling",
+        None,
+        "MSP at another T",
+        "theirs stops after 50 steps of LBFGS, before the optimum",
+    ),
     "KLMatching": Row("klm", reason="both fitted on ID validation"),
-    "OpenMax": Row({"openmax": {"alpha": 3, "tail": 20}}, 5e-3, "sigmoid(ours)",
-                   "log odds of P(unknown) here. Theirs means all samples, ours correct ones (both are given these), and takes distance 0 "
-                   "to classes that nobody in the batch is predicted as (one of each is given); SciPy's fit against ours", torch.sigmoid),
-    "GradNorm": Row("gradnorm", theirs="ours / C", reason="theirs is the gradient of the mean of log p_c, ours of the sum",
-                    convert=lambda s: s / 4),
+    "OpenMax": Row(
+        {"openmax": {"alpha": 3, "tail": 20}},
+        5e-3,
+        "sigmoid(ours)",
+        "log odds of P(unknown) here. Theirs means all samples, ours correct ones (both are given these), and"
+        " takes distance 0 to classes that nobody in the batch is predicted as (one of each is given);"
+        " SciPy's fit against ours",
+        torch.sigmoid,
+    ),
+    "GradNorm": Row(
+        "gradnorm",
+        theirs="ours / C",
+        reason="theirs is the gradient of the mean of log p_c, ours of the sum",
+        convert=lambda s: s / 4,
+    ),
     "KNN": Row({"knn": {"k": 7}}),
     "NNGuide": Row({"nnguide": {"k": 10}}),
     "Mahalanobis": Row("mds", theirs="ours / 2N", reason=_HALVED, convert=lambda s: s / 600),
-    "RMD": Row("rmds", theirs="ours / N", reason="theirs takes sums, ours means, of outer products", convert=lambda s: s / 300),
+    "RMD": Row(
+        "rmds",
+        theirs="ours / N",
+        reason="theirs takes sums, ours means, of outer products",
+        convert=lambda s: s / 300,
+    ),
     "GMM": Row("gmm"),
     "SHE": Row("she"),
-    "fDBD": Row("fdbd", theirs="ours / (C - 1)", reason="theirs is the mean over the other classes, ours OpenOOD's sum",
-                convert=lambda s: s / 3),
+    "fDBD": Row(
+        "fdbd",
+        theirs="ours / (C - 1)",
+        reason="theirs is the mean over the other classes, ours OpenOOD's sum",
+        convert=lambda s: s / 3,
+    ),
     "NCI": Row({"nci": {"alpha": 0.01}}),
     "ViM": Row({"vim": {"dim": 6}}),
     "PNML": Row("pnml"),
-    "NACUE": Row({"nac": {"slope": 100.0, "fill": 5, "samples": None, "dense": "ends"}},
-                 reason="theirs has intervals dense at 0 and 1 and counts all samples, which are options here"),
+    "NACUE": Row(
+        {"nac": {"slope": 100.0, "fill": 5, "samples": None, "dense": "ends"}},
+        reason="theirs has intervals dense at 0 and 1 and counts all samples, which are options here",
+    ),
     "ReAct": Row({"react": {"percentile": 90}}),
     "ASH": Row({"ash": {"variant": "s", "percentile": 65}}, reason="b and p likewise"),
     "SCALE": Row({"scale": {"percentile": 65}}),
@@ -169,12 +202,27 @@ POOD: dict[str, Row] = {
     ),
     "ODIN": Row({"odin": {"epsilon": 0.01, "temperature": 10}}, 1e-4, MSP, _SATURATES, torch.expm1),
     "MahalanobisODIN": Row({"mds-odin": {"epsilon": 0.01}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240),
-    "MultiMahalanobis": Row({"mds-layers": {"combine": "sum"}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240),
-    "MCD": Row({"mc-dropout": {"statistic": "mean", "passes": 30}}, 1e-5, MSP, _SATURATES + "; the same random numbers given", torch.expm1),
-    "RankFeat": Row({"rankfeat": {"blocks": 1}}, 1e-4, reason="blocks 2 is the mean of the logits of two such edits"),
-    "Gram": Row({"gram": {"powers": 3}}, 1e-4, "ours * max p",
-                "ours divides by max p as OpenOOD; given our n_l, which are of ID validation and not of a random tenth of train"),
-}  # fmt: skip
+    "MultiMahalanobis": Row(
+        {"mds-layers": {"combine": "sum"}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240
+    ),
+    "MCD": Row(
+        {"mc-dropout": {"statistic": "mean", "passes": 30}},
+        1e-5,
+        MSP,
+        _SATURATES + "; the same random numbers given",
+        torch.expm1,
+    ),
+    "RankFeat": Row(
+        {"rankfeat": {"blocks": 1}}, 1e-4, reason="blocks 2 is the mean of the logits of two such edits"
+    ),
+    "Gram": Row(
+        {"gram": {"powers": 3}},
+        1e-4,
+        "ours * max p",
+        "ours divides by max p as OpenOOD; given our n_l, which are of ID validation and not of a random"
+        " tenth of train",
+    ),
+}
 
 NOT_OURS = {
     "MCM": "similarities of images and texts",
@@ -231,8 +279,10 @@ def _of_arrays(detector: Any) -> dict[str, Callable[[], Tensor]]:
             .fit_logits(right.logits, right.labels)
             .predict_logits(torch.cat([test.logits, 10 * torch.eye(4)]))[: len(test)]
         ),
-        "GradNorm": lambda: detector.GradNorm(fc, param_filter=lambda name: name == "weight").predict(
-            test.features.clone()
+        "GradNorm": (
+            lambda: detector.GradNorm(fc, param_filter=lambda name: name == "weight").predict(
+                test.features.clone()
+            )
         ),
         "KNN": lambda: of_features(detector.KNN(None, k=7)),
         "NNGuide": lambda: of_features(detector.NNGuide(None, fc)),
@@ -341,7 +391,8 @@ def _gram(detector: Any, seen: Looked) -> Tensor:
 
 
 LOOKED: dict[str, Callable[[Any, Looked], Tensor]] = {
-    "ODIN": _odin, "MahalanobisODIN": _mds_odin, "MultiMahalanobis": _mds_layers, "RankFeat": _rankfeat, "Gram": _gram,
+    "ODIN": _odin, "MahalanobisODIN": _mds_odin, "MultiMahalanobis": _mds_layers, "RankFeat": _rankfeat,
+    "Gram": _gram,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from oodbench.core import registry
 from oodbench.core.scorer import Scorer
+from oodbench.core.spec import spec_of
 from tests.conftest import ROOT
 from tests.scoring.outputs import by_default
 
@@ -31,10 +32,11 @@ def group(name: str, made: Scorer) -> str:
 
 
 def line(name: str, made: Scorer) -> str:
-    """One row: name, the sets it is fitted on, what it reads, what tuning searches, and what was read for it."""
+    """One row: name, the sets it is fitted on, what it reads, what tuning searches, and what was read for
+    it."""
     view = made.view()
     reads = [w for w in ("features", "head") if w in made.needs] + sorted(f"extra {e}" for e in made.extras)
-    reads += [f"view {view.spec.name}"] if view is not None else []  # type: ignore[attr-defined]
+    reads += [f"view {spec_of(view).name}"] if view is not None else []
     sets = [s for s in ("train", "val") if s in made.needs]
     search = "; ".join(
         f"{k}: {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in vs)}"

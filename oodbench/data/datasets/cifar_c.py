@@ -1,4 +1,5 @@
-"""CIFAR-10-C and CIFAR-100-C as their archives hold them: one array per corruption, five severities one after the other."""
+"""CIFAR-10-C and CIFAR-100-C as their archives hold them: one array per corruption, five severities one after
+the other."""
 
 from __future__ import annotations
 
@@ -18,12 +19,17 @@ from oodbench.data.sources.download import downloads
 from oodbench.data.sources.roots import find
 
 Corruption = Literal[
-    "brightness", "contrast", "defocus_blur", "elastic_transform", "fog", "frost", "gaussian_blur", "gaussian_noise", "glass_blur",
-    "impulse_noise", "jpeg_compression", "motion_blur", "pixelate", "saturate", "shot_noise", "snow", "spatter", "speckle_noise",
+    "brightness", "contrast", "defocus_blur", "elastic_transform", "fog", "frost", "gaussian_blur",
+    "gaussian_noise", "glass_blur",
+    "impulse_noise", "jpeg_compression", "motion_blur", "pixelate", "saturate", "shot_noise", "snow",
+    "spatter", "speckle_noise",
     "zoom_blur",
 ]  # fmt: skip
 Severity = Annotated[int, Field(ge=1, le=5)]
-_SOURCE = "the archive's layout, as pytorch-ood 0.4.0 dataset/img/cifar.py reads it (Hendrycks and Dietterich, ICLR 2019)"
+_SOURCE = (
+    "the archive's layout, as pytorch-ood 0.4.0 dataset/img/cifar.py reads it (Hendrycks and Dietterich, ICLR"
+    " 2019)"
+)
 
 
 def _test(name: str, archive: str, corruption: str, severity: int, root: Path | None) -> Dataset:
@@ -36,7 +42,8 @@ def _test(name: str, archive: str, corruption: str, severity: int, root: Path | 
         images, labels = np.load(file, mmap_mode="r"), np.load(place / "labels.npy")
         if images.ndim != 4 or images.shape[-1] != 3 or len(images) % 5 or len(labels) != len(images):
             raise UserError(
-                f"{file}: should hold five times N images (5N, 32, 32, 3) and labels.npy 5N labels, holds {images.shape}"
+                f"{file}: should hold five times N images (5N, 32, 32, 3) and labels.npy 5N labels, holds"
+                f" {images.shape}"
             )
         n = len(images) // 5
         part = slice((severity - 1) * n, severity * n)

@@ -1,4 +1,5 @@
-"""Sets made from any other set: some classes, fewer images, fewer of rare classes, wrong labels, corrupted images, several sets as one."""
+"""Sets made from any other set: some classes, fewer images, fewer of rare classes, wrong labels, corrupted
+images, several sets as one."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def _map(
 
 @dataset("subset", source="oodbench's own")
 def subset(*, of: Dataset, classes: list[ClassId], relabel: bool = True) -> Dataset:
-    """The `classes` of a set, in every split: relabelled 0..K-1 in the order given, or with the labels they have.
+    """The `classes` of a set, in every split: relabelled 0..K-1 in the order given, or with the labels they
+    have.
 
     Known classes of an open-set trial are relabelled; unknown ones keep their labels.
     """
@@ -63,7 +65,8 @@ def subset(*, of: Dataset, classes: list[ClassId], relabel: bool = True) -> Data
 def sampled(
     *, of: Dataset, count: Annotated[int, Field(gt=0)] = 10_000, seed: Annotated[int, Field(ge=0)] = 0
 ) -> Dataset:  # fmt: skip
-    """A set with at most `count` training images, drawn by `seed` whatever their class, in their order; validation and test stay."""
+    """A set with at most `count` training images, drawn by `seed` whatever their class, in their order;
+    validation and test stay."""
 
     def change(split: str, samples: Samples) -> Samples:
         if split != "train" or len(samples) <= count:
@@ -76,7 +79,9 @@ def sampled(
 
 @dataset(
     "long-tailed",
-    source="github.com/kaidic/LDAM-DRW, imbalance_cifar.py (Cao et al., NeurIPS 2019): its exponential profile",
+    source=(
+        "github.com/kaidic/LDAM-DRW, imbalance_cifar.py (Cao et al., NeurIPS 2019): its exponential profile"
+    ),
 )
 def long_tailed(
     *,
@@ -84,7 +89,8 @@ def long_tailed(
     imbalance: Annotated[float, Field(gt=0, le=1)] = 0.01,
     seed: Annotated[int, Field(ge=0)] = 0,
 ) -> Dataset:
-    """A set whose training classes thin out: of class i of C, the share imbalance^(i / (C-1)) of the largest class's size is kept.
+    """A set whose training classes thin out: of class i of C, the share imbalance^(i / (C-1)) of the largest
+    class's size is kept.
 
     Drawn by `seed`; at least one image is left of each class. Validation and test stay as they are.
     """
@@ -106,13 +112,17 @@ def long_tailed(
 
 @dataset(
     "label-noise",
-    source="symmetric and pair noise as in Han et al., NeurIPS 2018 (Co-teaching), github.com/bhanML/Co-teaching",
+    source=(
+        "symmetric and pair noise as in Han et al., NeurIPS 2018 (Co-teaching), github.com/bhanML/Co-teaching"
+    ),
 )
 def label_noise(
-    *, of: Dataset, rate: Annotated[float, Field(ge=0, lt=1)] = 0.2, kind: Literal["symmetric", "pair"] = "symmetric",
+    *, of: Dataset, rate: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+    kind: Literal["symmetric", "pair"] = "symmetric",
     seed: Annotated[int, Field(ge=0)] = 0,
 ) -> Dataset:  # fmt: skip
-    """A set whose training labels are wrong with probability `rate`: any other class alike (symmetric), or the next one (pair).
+    """A set whose training labels are wrong with probability `rate`: any other class alike (symmetric), or
+    the next one (pair).
 
     Drawn by `seed`. Validation and test keep their true labels, so that accuracies mean what they say.
     """
@@ -137,23 +147,29 @@ def label_noise(
 
 
 Kind = Literal[
-    "gaussian-noise", "shot-noise", "impulse-noise", "speckle-noise", "gaussian-blur", "defocus-blur", "zoom-blur", "fog", "brightness",
-    "contrast", "saturate", "jpeg", "pixelate", "glass-blur", "motion-blur", "snow", "frost", "spatter", "elastic-transform",
+    "gaussian-noise", "shot-noise", "impulse-noise", "speckle-noise", "gaussian-blur", "defocus-blur",
+    "zoom-blur", "fog", "brightness",
+    "contrast", "saturate", "jpeg", "pixelate", "glass-blur", "motion-blur", "snow", "frost", "spatter",
+    "elastic-transform",
 ]  # fmt: skip
 
 
 @dataset(
     "corrupted",
-    source="github.com/hendrycks/robustness, make_cifar_c.py and imagenet_c/corruptions.py; six kinds: imagecorruptions-imaug 1.1.5",
+    source=(
+        "github.com/hendrycks/robustness, make_cifar_c.py and imagenet_c/corruptions.py; six kinds:"
+        " imagecorruptions-imaug 1.1.5"
+    ),
 )
 def corrupted(
     *, of: Dataset, kind: Kind, severity: Annotated[int, Field(ge=1, le=5)] = 3, scale: Scale = "small"
 ) -> Dataset:  # fmt: skip
-    """Any set's images under a common corruption, at the size that the network sees; labels stay. For covariate-shifted ID sets.
+    """Any set's images under a common corruption, at the size that the network sees; labels stay. For
+    covariate-shifted ID sets.
 
-    `scale` says whose constants: small for CIFAR-C's (32x32), large for ImageNet-C's (224x224). Randomness is each image's own.
-    glass-blur, motion-blur, snow, frost, spatter and elastic-transform are large only and need the extra ``corruptions``.
-    """
+    `scale` says whose constants: small for CIFAR-C's (32x32), large for ImageNet-C's (224x224). Randomness is
+    each image's own. glass-blur, motion-blur, snow, frost, spatter and elastic-transform are large only and
+    need the extra ``corruptions``."""
     if kind in LIBRARY_KINDS and scale == "small":
         raise SpecError(
             [
@@ -193,7 +209,8 @@ class Corrupted:
 
 @dataset("joined", source="oodbench's own")
 def joined(*, of: list[Dataset], distinct: bool = False) -> Dataset:
-    """Several sets as one, split by split; with `distinct`, the classes of each set are numbered on after those of the sets before."""
+    """Several sets as one, split by split; with `distinct`, the classes of each set are numbered on after
+    those of the sets before."""
     if not of:
         raise SpecError([("joined.of", "should name at least one set")])
     splits = [s for s in of[0].splits if all(s in o for o in of)]

@@ -19,11 +19,12 @@ _STEPS = 40
 
 @dataset("fractals", source="oodbench's own generator of Julia sets")
 def fractals(*, count: PositiveInt = 200, size: PositiveInt = 64) -> Dataset:
-    """Generated pictures: `count` coloured Julia sets per split, `size` x `size` pixels in RGB, from constant seeds of its own.
+    """Generated pictures: `count` coloured Julia sets per split, `size` x `size` pixels in RGB, from constant
+    seeds of its own.
 
-    z <- z^2 + c from each pixel, c near the boundary of the Mandelbrot set, a random window and palette; colour follows the smoothed
-    number of steps until |z| > 2. They stand in for the fractals that PixMix mixes in; all have label 0.
-    """
+    z <- z^2 + c from each pixel, c near the boundary of the Mandelbrot set, a random window and palette;
+    colour follows the smoothed number of steps until |z| > 2. They stand in for the fractals that PixMix
+    mixes in; all have label 0."""
 
     def part(seed: int) -> Callable[[], TensorSamples]:
         return lambda: TensorSamples(julia(count, size, seed), torch.zeros(count, dtype=torch.int64))
@@ -66,7 +67,9 @@ def julia(count: int, size: int, seed: int) -> Tensor:
 
 @dataset(
     "noise",
-    source="oodbench's own generator; kinds as in Hendrycks et al., ICLR 2019 (outlier exposure), section 4.2",
+    source=(
+        "oodbench's own generator; kinds as in Hendrycks et al., ICLR 2019 (outlier exposure), section 4.2"
+    ),
 )
 def noise(
     *,
@@ -75,11 +78,12 @@ def noise(
     size: PositiveInt = 32,
     channels: Literal[1, 3] = 3,
 ) -> Dataset:
-    """Generated noise of `count` images per split, values in [0, 1], from constant seeds of its own: no run's seed changes it.
+    """Generated noise of `count` images per split, values in [0, 1], from constant seeds of its own: no run's
+    seed changes it.
 
-    gaussian: mean 0.5, standard deviation 0.5, clipped; uniform: each value in [0, 1]; rademacher: 0 or 1 with even odds;
-    blobs: uniform noise blurred with standard deviation size / 16 and cut at its 75th percentile to bright amorphous shapes.
-    """
+    gaussian: mean 0.5, standard deviation 0.5, clipped; uniform: each value in [0, 1]; rademacher: 0 or 1
+    with even odds; blobs: uniform noise blurred with standard deviation size / 16 and cut at its 75th
+    percentile to bright amorphous shapes."""
     seeds = {"train": 1, "val": 2, "test": 0}
 
     def part(name: str) -> Callable[[], TensorSamples]:

@@ -40,16 +40,18 @@ _TINY = ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e3
     "tiny-imagenet", source="the archive's layout, as pytorch-ood 0.4.0 dataset/img/tinyimagenet.py reads it"
 )
 def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail") -> Dataset:
-    """Tiny-ImageNet, 110,000 64x64 RGB images of 200 classes, numbered in the order of their sorted WordNet ids.
+    """Tiny-ImageNet, 110,000 64x64 RGB images of 200 classes, numbered in the order of their sorted WordNet
+    ids.
 
-    Test is the official validation set (the official test set has no labels), by val_annotations.txt or, where somebody has sorted it,
-    by class folders; validation is the share `val` of each class of train.
-    """
+    Test is the official validation set (the official test set has no labels), by val_annotations.txt or,
+    where somebody has sorted it, by class folders; validation is the share `val` of each class of train."""
 
     def place() -> Path:
         return find(
-            "tiny-imagenet", ["tiny-imagenet/tiny-imagenet-200", "tiny-imagenet-200", "tiny-imagenet"], root=root,
-            get="oodbench data download tiny-imagenet", is_it=lambda p: (p / "train").is_dir() and (p / "val").is_dir(),
+            "tiny-imagenet", ["tiny-imagenet/tiny-imagenet-200", "tiny-imagenet-200", "tiny-imagenet"],
+            root=root,
+            get="oodbench data download tiny-imagenet",
+            is_it=lambda p: (p / "train").is_dir() and (p / "val").is_dir(),
         )  # fmt: skip
 
     def train() -> Samples:
@@ -104,12 +106,14 @@ _CUB = (
     source="the archive's layout, as github.com/sgvaze/osr_closed_set_all_you_need data/cub.py reads it",
 )
 def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail") -> Dataset:
-    """CUB-200-2011, 11,788 photographs of 200 birds, numbered from 0; validation is the share `val` of each class of train."""
+    """CUB-200-2011, 11,788 photographs of 200 birds, numbered from 0; validation is the share `val` of each
+    class of train."""
 
     def part(training: str) -> Callable[[], FileSamples]:
         def read() -> FileSamples:
             place = find(
-                "cub", ["cub/CUB_200_2011", "CUB_200_2011", "cub"], root=root, get="oodbench data download cub",
+                "cub", ["cub/CUB_200_2011", "CUB_200_2011", "cub"], root=root,
+                get="oodbench data download cub",
                 is_it=lambda p: (p / "images.txt").is_file(),
             )  # fmt: skip
             files = [place / f for f in ("images.txt", "image_class_labels.txt", "train_test_split.txt")]
@@ -166,7 +170,8 @@ def _numbered(file: Path) -> dict[str, str]:
 
 @dataset("imagenet", source="the layout of ILSVRC2012 that torchvision.datasets.ImageNet and timm read")
 def imagenet(*, root: Path | None = None, val: Share = 0.01, on_error: OnError = "fail") -> Dataset:
-    """ImageNet-1K, 1.28 million photographs in train/<WordNet id>/ and val/<WordNet id>/; the official validation set is test.
+    """ImageNet-1K, 1.28 million photographs in train/<WordNet id>/ and val/<WordNet id>/; the official
+    validation set is test.
 
     Validation is the share `val` of each class of train.
     """
@@ -174,10 +179,15 @@ def imagenet(*, root: Path | None = None, val: Share = 0.01, on_error: OnError =
     def part(name: str) -> Callable[[], FileSamples]:
         def read() -> FileSamples:
             place = find(
-                "imagenet", ["imagenet", "ImageNet", "ILSVRC2012", "imagenet_1k", "ILSVRC/Data/CLS-LOC"], root=root,
-                get="register at https://image-net.org/download-images and sort the validation images into class folders",
+                "imagenet",
+                ["imagenet", "ImageNet", "ILSVRC2012", "imagenet_1k", "ILSVRC/Data/CLS-LOC"],
+                root=root,
+                get=(
+                    "register at https://image-net.org/download-images and sort the validation images into"
+                    " class folders"
+                ),
                 is_it=lambda p: (p / "train").is_dir() and (p / "val").is_dir(),
-            )  # fmt: skip
+            )
             names = class_folders(place / "train")
             return folder(f"imagenet {name}", place / name, classes=names, on_error=on_error)
 
@@ -196,13 +206,16 @@ _CORRUPTION = re.compile(r"[a-z_]+")
     source="the archives' layout, zenodo.org/records/2235448 (Hendrycks and Dietterich, ICLR 2019)",
 )
 def imagenet_c(
-    *, corruption: str = "gaussian_noise", severity: Annotated[int, Field(ge=1, le=5)] = 3, root: Path | None = None,
+    *, corruption: str = "gaussian_noise", severity: Annotated[int, Field(ge=1, le=5)] = 3,
+    root: Path | None = None,
     on_error: OnError = "fail",
 ) -> Dataset:  # fmt: skip
-    """ImageNet's validation images under one `corruption` at one `severity`, 224x224, in <corruption>/<severity>/<WordNet id>/."""
+    """ImageNet's validation images under one `corruption` at one `severity`, 224x224, in
+    <corruption>/<severity>/<WordNet id>/."""
     if not _CORRUPTION.fullmatch(corruption):
         raise UserError(
-            f"imagenet-c.corruption: should be a folder of ImageNet-C such as gaussian_noise, got {corruption!r}"
+            "imagenet-c.corruption: should be a folder of ImageNet-C such as gaussian_noise, got"
+            f" {corruption!r}"
         )
     groups = ("", "blur/", "digital/", "extra/", "noise/", "weather/")
     below = [
@@ -213,10 +226,15 @@ def imagenet_c(
 
     def read() -> FileSamples:
         place = find(
-            "imagenet-c", below if root is None else [f"{g}{corruption}/{severity}" for g in groups], root=root,
-            get="https://zenodo.org/records/2235448 (blur.tar, digital.tar, extra.tar, noise.tar, weather.tar)",
+            "imagenet-c",
+            below if root is None else [f"{g}{corruption}/{severity}" for g in groups],
+            root=root,
+            get=(
+                "https://zenodo.org/records/2235448 (blur.tar, digital.tar, extra.tar, noise.tar,"
+                " weather.tar)"
+            ),
             is_it=lambda p: p.is_dir() and p.parts[-2:] == (corruption, str(severity)),
-        )  # fmt: skip
+        )
         return folder(
             f"imagenet-c {corruption} {severity}", place, classes=class_folders(place), on_error=on_error
         )

@@ -1,4 +1,5 @@
-"""Sets that serve as OOD or as shifted ID sets, in the folder layout of their archives: all their images are one set, whatever the role."""
+"""Sets that serve as OOD or as shifted ID sets, in the folder layout of their archives: all their images are
+one set, whatever the role."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from oodbench.data.sources.roots import find
 
 
 class _Tree(NamedTuple):
-    """A set whose images all lie below one folder: what it is, where, by what it is labelled, and where to get it."""
+    """A set whose images all lie below one folder: what it is, where, by what it is labelled, and where to
+    get it."""
 
     about: str
     places: tuple[str, ...]

@@ -1,4 +1,5 @@
-"""OpenOOD's folder as its download script leaves it: image lists and two folders of images. Nothing has to be moved."""
+"""OpenOOD's folder as its download script leaves it: image lists and two folders of images. Nothing has to be
+moved."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ from oodbench.data.sources.files import OnError, from_items
 from oodbench.data.sources.lists import image_list
 from oodbench.data.sources.roots import find
 
-_GET = "python scripts/download/download.py --contents datasets --datasets {} --save_dir DATA_ROOT of github.com/Jingkang50/OpenOOD"
+_GET = (
+    "python scripts/download/download.py --contents datasets --datasets {} --save_dir DATA_ROOT of"
+    " github.com/Jingkang50/OpenOOD"
+)
 _BENCHMARKS = {
     "cifar10": "cifar-10",
     "cifar100": "cifar-100",
@@ -43,21 +47,24 @@ Benchmark = Literal["cifar10", "cifar100", "imagenet200", "imagenet", "mnist"]
     source="github.com/Jingkang50/OpenOOD, evaluation_api/datasets.py and datasets/imglist_dataset.py (v1.5)",
 )
 def openood(
-    *, benchmark: Benchmark, name: str, folder: Literal["classic", "largescale"] = "classic", known: bool = False,
+    *, benchmark: Benchmark, name: str, folder: Literal["classic", "largescale"] = "classic",
+    known: bool = False,
     validation: Literal["list", "train"] = "list", root: Path | None = None, on_error: OnError = "fail",
 ) -> Dataset:  # fmt: skip
-    """Images of ``benchmark_imglist/<benchmark>/<split>_<name>.txt``, in the order and with the labels of the list.
+    """Images of ``benchmark_imglist/<benchmark>/<split>_<name>.txt``, in the order and with the labels of the
+    list.
 
-    `root` holds benchmark_imglist/, images_classic/ and images_largescale/ (else they are searched below the data root and its folder
-    openood/). With `known`, labels must be those of the benchmark's classes; lists of OOD sets say -1. `validation`: the benchmark's
-    own list, or a tenth of each class of its training list, which that then lacks.
-    """
+    `root` holds benchmark_imglist/, images_classic/ and images_largescale/ (else they are searched below the
+    data root and its folder openood/). With `known`, labels must be those of the benchmark's classes; lists
+    of OOD sets say -1. `validation`: the benchmark's own list, or a tenth of each class of its training list,
+    which that then lacks."""
 
     def part(split: str) -> Callable[[], Samples]:
         def read() -> Samples:
             wanted = Path("benchmark_imglist", benchmark, f"{split}_{name}.txt")
             place = find(
-                f"openood {benchmark}/{split}_{name} ({wanted} and images_{folder}/)", ["openood", "OpenOOD/data", "."], root=root,
+                f"openood {benchmark}/{split}_{name} ({wanted} and images_{folder}/)",
+                ["openood", "OpenOOD/data", "."], root=root,
                 get=_GET.format(_BENCHMARKS[benchmark]),
                 is_it=lambda p: (p / wanted).is_file() and (p / f"images_{folder}").is_dir(),
             )  # fmt: skip
@@ -73,8 +80,8 @@ def openood(
             expected = _lists().get(benchmark, {}).get(file.name)
             if expected is not None and expected[1] != sha256:
                 samples.note = (
-                    f"{file} is not OpenOOD v1.5's list ({expected[0]} lines, sha256 {expected[1][:16]}...; here {sha256[:16]}...), so that"
-                    " results do not compare with its leaderboard"
+                    f"{file} is not OpenOOD v1.5's list ({expected[0]} lines, sha256 {expected[1][:16]}...;"
+                    f" here {sha256[:16]}...), so that results do not compare with its leaderboard"
                 )
                 warnings.warn(samples.note, stacklevel=2)
             return samples

@@ -38,7 +38,8 @@ _TEST = 0.2
 
 
 def _of_whole(whole: Callable[[], Samples], split: Split, val: float, classes: tuple[str, ...]) -> Dataset:
-    """One set as all splits: drawn from it class by class (random), or the whole of it whatever the role (none)."""
+    """One set as all splits: drawn from it class by class (random), or the whole of it whatever the role
+    (none)."""
     read = lru_cache(1)(whole)
     if split == "none":
         return Dataset(dict.fromkeys(("train", "val", "test"), read), classes)
@@ -49,13 +50,13 @@ def _of_whole(whole: Callable[[], Samples], split: Split, val: float, classes: t
         train, inner = carve(rest, val)
         return {"train": train, "val": inner, "test": test}
 
-    return Dataset({s: (lambda s=s: parts()[s]) for s in ("train", "val", "test")}, classes)  # type: ignore[misc]
+    return Dataset({s: lambda s=s: parts()[s] for s in ("train", "val", "test")}, classes)  # type: ignore[misc]
 
 
 def _of_parts(read: Callable[[str], Samples], has_val: bool, val: float, classes: tuple[str, ...]) -> Dataset:
     """Train and test as they are, and validation as it is or, where there is none, drawn from train."""
     if has_val:
-        return Dataset({s: (lambda s=s: read(s)) for s in ("train", "val", "test")}, classes)  # type: ignore[misc]
+        return Dataset({s: lambda s=s: read(s) for s in ("train", "val", "test")}, classes)  # type: ignore[misc]
     parts = lru_cache(1)(lambda: carve(read("train"), val))
     return Dataset(
         {"train": lambda: parts()[0], "val": lambda: parts()[1], "test": lambda: read("test")}, classes
@@ -75,12 +76,12 @@ def _there(kind: str, path: Path, folder: bool) -> None:
 def image_folder(
     *, root: Path, split: Split = "given", val: Share = 0.1, color: Color = "rgb", on_error: OnError = "fail"
 ) -> Dataset:  # fmt: skip
-    """Your own images in a folder. Labels are the sub-folders, sorted by name; images that lie in no sub-folder have the label 0.
+    """Your own images in a folder. Labels are the sub-folders, sorted by name; images that lie in no
+    sub-folder have the label 0.
 
-    `split` given: `root` holds train/ and test/ (and val/; else validation is the share `val` of each class of train), each with the
-    same class folders. random: `root` holds the class folders; a fifth of each class is test, the share `val` of the rest validation.
-    none: every image, whatever the role: for OOD sets.
-    """
+    `split` given: `root` holds train/ and test/ (and val/; else validation is the share `val` of each class
+    of train), each with the same class folders. random: `root` holds the class folders; a fifth of each class
+    is test, the share `val` of the rest validation. none: every image, whatever the role: for OOD sets."""
     _there("folder", root, folder=True)
 
     def read(place: Path, names: list[str]) -> FileSamples:
@@ -94,7 +95,8 @@ def image_folder(
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise UserError(
-                f"data set 'folder': {root} has no folder {part}; write `split: random` to have it split, or `split: none` for an OOD set"
+                f"data set 'folder': {root} has no folder {part}; write `split: random` to have it split, or"
+                " `split: none` for an OOD set"
             )
     names = _classes(root / "train")
 
@@ -123,14 +125,16 @@ def _classes(root: Path) -> list[str]:
 
 @dataset("csv", source="oodbench's own")
 def csv_images(
-    *, file: Path, root: Path | None = None, path: str = "path", label: str = "label", column: str = "split", split: Split = "given",
+    *, file: Path, root: Path | None = None, path: str = "path", label: str = "label", column: str = "split",
+    split: Split = "given",
     val: Share = 0.1, color: Color = "rgb", on_error: OnError = "fail",
 ) -> Dataset:  # fmt: skip
-    """Your own images as rows of a CSV file with a header: the columns `path` (below `root`, or the file's folder) and `label`.
+    """Your own images as rows of a CSV file with a header: the columns `path` (below `root`, or the file's
+    folder) and `label`.
 
-    Labels are numbers or names, numbered in sorted order; without that column every label is 0. `split` given: the column named `column`
-    says train, val or test (without val, validation is the share `val` of each class of train); random and none as for `folder`.
-    """
+    Labels are numbers or names, numbered in sorted order; without that column every label is 0. `split`
+    given: the column named `column` says train, val or test (without val, validation is the share `val` of
+    each class of train); random and none as for `folder`."""
     _there("csv", file, folder=False)
     top = root if root is not None else file.parent
     labels = csv_column(file, label) if csv_has(file, label) else None
@@ -140,7 +144,8 @@ def csv_images(
         stamp = f"{file_sha256(file)}{only}{path}{label}{column}"
         return from_items(
             f"csv {file.name}", top, stamp,
-            lambda: csv_list(file, path=path, label=label, split=column, only=only, names=names), color=color, on_error=on_error,
+            lambda: csv_list(file, path=path, label=label, split=column, only=only, names=names), color=color,
+            on_error=on_error,
         )  # fmt: skip
 
     classes = tuple(labels or ())
@@ -154,8 +159,8 @@ def csv_images(
             else f"it has no column {column!r}"
         )
         raise UserError(
-            f"data set 'csv': {file} should say train and test, but {what}; write `split: random` to have it split, or"
-            " `split: none` for an OOD set"
+            f"data set 'csv': {file} should say train and test, but {what}; write `split: random` to have it"
+            " split, or `split: none` for an OOD set"
         )
     return _of_parts(read, "val" in there, val, classes)
 
@@ -167,13 +172,15 @@ _ARRAYS = (".npz", ".safetensors", ".npy")
 
 @dataset("arrays", source="oodbench's own")
 def arrays(
-    *, file: Path, split: Split = "given", val: Share = 0.1, layout: Literal["auto", "channels-first", "channels-last"] = "auto"
+    *, file: Path, split: Split = "given", val: Share = 0.1,
+    layout: Literal["auto", "channels-first", "channels-last"] = "auto"
 ) -> Dataset:  # fmt: skip
-    """Your own images as arrays: `images` (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1], and `labels` (N,).
+    """Your own images as arrays: `images` (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1],
+    and `labels` (N,).
 
-    `file` is an .npz, a .safetensors or, with images only, an .npy file (random and none as for `folder`), or, with `split` given, a
-    folder of such files named train, test and perhaps val. Without labels every label is 0.
-    """
+    `file` is an .npz, a .safetensors or, with images only, an .npy file (random and none as for `folder`),
+    or, with `split` given, a folder of such files named train, test and perhaps val. Without labels every
+    label is 0."""
     if split != "given":
         _there("arrays", file, folder=False)
         return _of_whole(lambda: _read_arrays(file, layout), split, val, ())
@@ -242,13 +249,15 @@ def _images(file: Path, array: np.ndarray, layout: str) -> Tensor:
         first, last = array.shape[1] in (1, 3), array.shape[3] in (1, 3)
         if layout == "auto" and first and last:
             raise UserError(
-                f"{file}: 'images' {array.shape} may be either; write `layout: channels-first` or `layout: channels-last`"
+                f"{file}: 'images' {array.shape} may be either; write `layout: channels-first` or `layout:"
+                " channels-last`"
             )
         if layout == "channels-last" or (layout == "auto" and last):
             array = np.moveaxis(array, 3, 1)
     if array.ndim != 4 or array.shape[1] not in (1, 3):
         raise UserError(
-            f"{file}: 'images' should be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, is {array.shape}"
+            f"{file}: 'images' should be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, is"
+            f" {array.shape}"
         )
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
@@ -257,7 +266,8 @@ def _images(file: Path, array: np.ndarray, layout: str) -> Tensor:
         raise UserError(f"{file}: 'images' is not finite")
     if len(images) and (float(images.min()) < 0 or float(images.max()) > 1):
         raise UserError(
-            f"{file}: floats in 'images' should be in [0, 1], are in [{float(images.min()):g}, {float(images.max()):g}]"
+            f"{file}: floats in 'images' should be in [0, 1], are in [{float(images.min()):g},"
+            f" {float(images.max()):g}]"
         )
     return images
 
@@ -267,13 +277,15 @@ def _images(file: Path, array: np.ndarray, layout: str) -> Tensor:
 
 @dataset("huggingface", source="datasets.load_dataset and load_from_disk (extra: pip install datasets)")
 def huggingface(
-    *, name: str, config: str = "", revision: str = "", image: str = "image", label: str = "label", train: str = "train",
+    *, name: str, config: str = "", revision: str = "", image: str = "image", label: str = "label",
+    train: str = "train",
     validation: str = "", test: str = "test", val: Share = 0.1,
 ) -> Dataset:  # fmt: skip
-    """A set of the Hugging Face hub, or a folder that its library saved: the columns `image` and `label`, the splits by their names there.
+    """A set of the Hugging Face hub, or a folder that its library saved: the columns `image` and `label`, the
+    splits by their names there.
 
-    Without `validation`, validation is the share `val` of each class of train. Offline, only what its cache holds is used.
-    """
+    Without `validation`, validation is the share `val` of each class of train. Offline, only what its cache
+    holds is used."""
     names = {"train": train, "val": validation, "test": test}
     return _of_parts(
         lambda part: hub_split(name, config, revision, names[part], image, label), bool(validation), val, ()

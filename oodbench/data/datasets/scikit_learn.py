@@ -22,8 +22,8 @@ _DIGITS_SOURCE = (
 def digits(*, classes: list[Annotated[int, Field(ge=0, le=9)]] = list(range(10))) -> Dataset:  # noqa: B006 - a signature is a schema
     """Handwritten digits: scikit-learn's 1,797 images of 8x8, `classes` relabelled 0..K-1 in the order given.
 
-    Of each digit's images, in their order, every fourth is test; of the others every eighth is validation, the rest train.
-    """
+    Of each digit's images, in their order, every fourth is test; of the others every eighth is validation,
+    the rest train."""
 
     def part(name: str) -> Callable[[], TensorSamples]:
         def read() -> TensorSamples:
@@ -53,10 +53,11 @@ def digits(*, classes: list[Annotated[int, Field(ge=0, le=9)]] = list(range(10))
     "photo-patches", source="scikit-learn, sklearn.datasets.load_sample_images (two photographs, 427x640)"
 )
 def photo_patches(*, size: PositiveInt = 32) -> Dataset:
-    """Texture: patches of scikit-learn's two photographs, `size` x `size` pixels in RGB, on a regular grid without overlap.
+    """Texture: patches of scikit-learn's two photographs, `size` x `size` pixels in RGB, on a regular grid
+    without overlap.
 
-    Patches are numbered along rows; every fourth is test, of the others every fourth validation, the rest train.
-    """
+    Patches are numbered along rows; every fourth is test, of the others every fourth validation, the rest
+    train."""
 
     def part(name: str) -> Callable[[], TensorSamples]:
         def read() -> TensorSamples:

@@ -1,4 +1,5 @@
-"""torchvision's data sets, read by torchvision's own readers (the MNIST family by its IDX files, which Debian packages too)."""
+"""torchvision's data sets, read by torchvision's own readers (the MNIST family by its IDX files, which Debian
+packages too)."""
 
 from __future__ import annotations
 
@@ -53,22 +54,54 @@ _SETS = {
     "svhn": _Set("SVHN", "99,289 32x32 RGB house numbers", _S_TRAIN, _S_TEST),
     "stl10": _Set("STL10", "13,000 labelled 96x96 RGB images of 10 objects", _S_TRAIN, _S_TEST),
     "usps": _Set("USPS", "9,298 16x16 grey handwritten digits", _TRAIN, _TEST),
-    "emnist-letters": _Set("EMNIST", "145,600 28x28 grey handwritten letters", _LETTERS | _TRAIN, _LETTERS | _TEST),
-    "emnist-balanced": _Set("EMNIST", "131,600 28x28 grey letters and digits", _BALANCED | _TRAIN, _BALANCED | _TEST),
-    "dtd": _Set("DTD", "5,640 photographs of 47 textures, partition 1", _S_TRAIN, _S_TEST, _S_VAL, arrays=False),
-    # The semantic-shift benchmark trains on train and val together, and tests on test.
-    "aircraft": _Set("FGVCAircraft", "10,000 photographs of 100 aircraft variants", {"split": "trainval"}, _S_TEST, arrays=False),
-    "stanford-cars": _Set(
-        "StanfordCars", "16,185 photographs of 196 cars", _S_TRAIN, _S_TEST, arrays=False,
-        get="the address of the authors is gone; see github.com/pytorch/vision/issues/7545 for copies, and lay it out as torchvision does",
+    "emnist-letters": _Set(
+        "EMNIST", "145,600 28x28 grey handwritten letters", _LETTERS | _TRAIN, _LETTERS | _TEST
     ),
-    "flowers102": _Set("Flowers102", "8,189 photographs of 102 flowers", _S_TRAIN, _S_TEST, _S_VAL, arrays=False),
+    "emnist-balanced": _Set(
+        "EMNIST", "131,600 28x28 grey letters and digits", _BALANCED | _TRAIN, _BALANCED | _TEST
+    ),
+    "dtd": _Set(
+        "DTD", "5,640 photographs of 47 textures, partition 1", _S_TRAIN, _S_TEST, _S_VAL, arrays=False
+    ),
+    # The semantic-shift benchmark trains on train and val together, and tests on test.
+    "aircraft": _Set(
+        "FGVCAircraft",
+        "10,000 photographs of 100 aircraft variants",
+        {"split": "trainval"},
+        _S_TEST,
+        arrays=False,
+    ),
+    "stanford-cars": _Set(
+        "StanfordCars",
+        "16,185 photographs of 196 cars",
+        _S_TRAIN,
+        _S_TEST,
+        arrays=False,
+        get=(
+            "the address of the authors is gone; see github.com/pytorch/vision/issues/7545 for copies, and"
+            " lay it out as torchvision does"
+        ),
+    ),
+    "flowers102": _Set(
+        "Flowers102", "8,189 photographs of 102 flowers", _S_TRAIN, _S_TEST, _S_VAL, arrays=False
+    ),
     "food101": _Set("Food101", "101,000 photographs of 101 dishes", _S_TRAIN, _S_TEST, arrays=False),
     "places365": _Set(
-        "Places365", "36,500 validation photographs of 365 scenes, 256 pixels", None, {"split": "val", "small": True}, arrays=False,
+        "Places365",
+        "36,500 validation photographs of 365 scenes, 256 pixels",
+        None,
+        {"split": "val", "small": True},
+        arrays=False,
     ),
-    "country211": _Set("Country211", "63,300 photographs from 211 countries", _S_TRAIN, _S_TEST, {"split": "valid"}, arrays=False),
-}  # fmt: skip
+    "country211": _Set(
+        "Country211",
+        "63,300 photographs from 211 countries",
+        _S_TRAIN,
+        _S_TEST,
+        {"split": "valid"},
+        arrays=False,
+    ),
+}
 
 
 def _register(name: str, about: _Set) -> None:
@@ -114,7 +147,8 @@ def _open(about: _Set, root: Path, keywords: Keywords, download: bool = False) -
 
 
 def _listed(got: Any) -> list[tuple[str, int]]:
-    """Files and labels of a torchvision set, without opening an image: where the classes keep them, all versions since 0.19."""
+    """Files and labels of a torchvision set, without opening an image: where the classes keep them, all
+    versions since 0.19."""
     for name in ("samples", "_samples", "imgs"):
         if hasattr(got, name):
             return [(str(path), int(label)) for path, label in getattr(got, name)]
@@ -212,7 +246,10 @@ def _register_idx(name: str, cls: str, about: str, also: tuple[Path, ...]) -> No
         return Dataset({"train": lambda: parts()[0], "val": lambda: parts()[1], "test": lambda: part("test")})
 
     where = "; Debian's package is found by itself" if also else ""
-    component.__doc__ = f"{about}, from IDX files, plain or gzip{where}; validation is the share `val` of each class of train."
+    component.__doc__ = (
+        f"{about}, from IDX files, plain or gzip{where}; validation is the share `val` of each class of"
+        " train."
+    )
     component.__name__ = component.__qualname__ = name.replace("-", "_")
     dataset(name, source=f"IDX files as torchvision.datasets.{cls} and Debian lay them out")(component)
 

@@ -10,6 +10,6 @@ from oodbench.core.registry import pair
 def arrays(*, near: list[str] = [], far: list[str] = [], shifted: list[str] = []) -> Pair:  # noqa: B006 - a signature is a schema
     """Names of the OOD sets that a folder of arrays brings, for the method `outputs`: no images, no network.
 
-    Each name is a file of the folder (`<name>.npz` or `<name>.safetensors`) beside `test` and, for scorers that fit, `train` and `val`.
-    """
+    Each name is a file of the folder (`<name>.npz` or `<name>.safetensors`) beside `test` and, for scorers
+    that fit, `train` and `val`."""
     return Pair(None, near={n: n for n in near}, far={n: n for n in far}, shifted={n: n for n in shifted})

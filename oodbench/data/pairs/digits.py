@@ -21,10 +21,11 @@ _NOISE = {"size": 8, "channels": 1}
 def digits(
     *, split: Annotated[int, Field(ge=0, lt=5)] = 0, imbalance: Annotated[float, Field(gt=0, le=1)] = 1.0
 ) -> Pair:
-    """Six known of scikit-learn's ten digits by `split`; near: the other four; far: photograph patches and noises.
+    """Six known of scikit-learn's ten digits by `split`; near: the other four; far: photograph patches and
+    noises.
 
-    `imbalance`: training images of the last known class over those of the first, falling exponentially between; test sets stay balanced.
-    """
+    `imbalance`: training images of the last known class over those of the first, falling exponentially
+    between; test sets stay balanced."""
     known = _KNOWN[split]
     balanced = {"digits": {"classes": known}}
     return Pair(

@@ -1,8 +1,9 @@
-"""Open-set recognition: five trials each of known and unknown classes of one data set (CIFAR+N: unknown ones of a second).
+"""Open-set recognition: five trials each of known and unknown classes of one data set (CIFAR+N: unknown ones
+of a second).
 
-Trials of 2020: github.com/sgvaze/osr_closed_set_all_you_need, data/open_set_splits/osr_splits.py (Vaze et al., ICLR 2022), equal to
-github.com/iCGY96/ARPL, split.py. Labels of known classes are 0..K-1 in the order of the list. The MNIST trials are in `grey.py`.
-"""
+Trials of 2020: github.com/sgvaze/osr_closed_set_all_you_need, data/open_set_splits/osr_splits.py (Vaze et
+al., ICLR 2022), equal to github.com/iCGY96/ARPL, split.py. Labels of known classes are 0..K-1 in the order of
+the list. The MNIST trials are in `grey.py`."""
 
 from __future__ import annotations
 
@@ -43,16 +44,16 @@ _CIFAR_PLUS_10 = (
     [33, 2, 3, 97, 46, 21, 64, 63, 88, 43],
 )
 _CIFAR_PLUS_50 = (
-    [27, 94, 29, 77, 88, 26, 69, 48, 75, 5, 59, 93, 39, 57, 45, 40, 78, 20, 98, 47, 66, 70, 91, 76, 41, 83, 99, 32, 53, 72, 2, 95,
-     21, 73, 84, 68, 35, 11, 55, 60, 30, 25, 1, 9, 8, 0, 46, 52, 49, 71],
-    [65, 97, 86, 24, 45, 67, 2, 3, 91, 98, 79, 29, 62, 82, 33, 76, 0, 35, 5, 16, 54, 11, 99, 52, 85, 1, 25, 66, 28, 84, 23, 56,
-     75, 46, 21, 72, 55, 68, 8, 69, 41, 9, 49, 40, 73, 60, 48, 30, 95, 71],
-    [20, 83, 65, 97, 94, 2, 93, 16, 67, 29, 62, 33, 24, 98, 5, 86, 35, 54, 0, 91, 52, 66, 85, 84, 56, 11, 1, 76, 25, 55, 21, 99,
-     72, 41, 23, 75, 28, 68, 69, 46, 8, 9, 49, 40, 73, 60, 48, 95, 30, 71],
-    [92, 82, 77, 64, 5, 33, 62, 56, 70, 0, 20, 28, 67, 14, 84, 53, 91, 29, 85, 2, 52, 83, 75, 35, 11, 21, 72, 98, 55, 1, 41, 76,
-     25, 66, 69, 9, 48, 54, 40, 23, 95, 60, 30, 73, 46, 49, 68, 99, 8, 71],
-    [47, 6, 19, 0, 62, 93, 59, 65, 54, 70, 34, 55, 23, 38, 72, 76, 53, 31, 78, 96, 77, 27, 92, 18, 82, 50, 98, 32, 1, 75, 83, 4,
-     51, 35, 80, 11, 74, 66, 36, 42, 33, 2, 3, 97, 46, 21, 64, 63, 88, 43],
+    [27, 94, 29, 77, 88, 26, 69, 48, 75, 5, 59, 93, 39, 57, 45, 40, 78, 20, 98, 47, 66, 70, 91, 76, 41, 83,
+     99, 32, 53, 72, 2, 95, 21, 73, 84, 68, 35, 11, 55, 60, 30, 25, 1, 9, 8, 0, 46, 52, 49, 71],
+    [65, 97, 86, 24, 45, 67, 2, 3, 91, 98, 79, 29, 62, 82, 33, 76, 0, 35, 5, 16, 54, 11, 99, 52, 85, 1, 25,
+     66, 28, 84, 23, 56, 75, 46, 21, 72, 55, 68, 8, 69, 41, 9, 49, 40, 73, 60, 48, 30, 95, 71],
+    [20, 83, 65, 97, 94, 2, 93, 16, 67, 29, 62, 33, 24, 98, 5, 86, 35, 54, 0, 91, 52, 66, 85, 84, 56, 11, 1,
+     76, 25, 55, 21, 99, 72, 41, 23, 75, 28, 68, 69, 46, 8, 9, 49, 40, 73, 60, 48, 95, 30, 71],
+    [92, 82, 77, 64, 5, 33, 62, 56, 70, 0, 20, 28, 67, 14, 84, 53, 91, 29, 85, 2, 52, 83, 75, 35, 11, 21, 72,
+     98, 55, 1, 41, 76, 25, 66, 69, 9, 48, 54, 40, 23, 95, 60, 30, 73, 46, 49, 68, 99, 8, 71],
+    [47, 6, 19, 0, 62, 93, 59, 65, 54, 70, 34, 55, 23, 38, 72, 76, 53, 31, 78, 96, 77, 27, 92, 18, 82, 50, 98,
+     32, 1, 75, 83, 4, 51, 35, 80, 11, 74, 66, 36, 42, 33, 2, 3, 97, 46, 21, 64, 63, 88, 43],
 )
 _TINY = (
     [108, 147, 17, 58, 193, 123, 72, 144, 75, 167, 134, 14, 81, 171, 44, 197, 152, 66, 1, 133],
@@ -61,8 +62,9 @@ _TINY = (
     [98, 36, 158, 177, 189, 157, 170, 191, 82, 196, 138, 166, 43, 13, 152, 11, 75, 174, 193, 190],
     [95, 6, 145, 153, 0, 143, 31, 23, 189, 81, 20, 21, 89, 26, 36, 170, 102, 177, 108, 169],
 )
-# Unknown classes of the trials of 2018, the same for CIFAR-10 and SVHN: github.com/lwneal/counterfactual-open-set,
-# generativeopenset/datasets/download_cifar10.py and download_svhn.py (Neal et al., ECCV 2018).
+# Unknown classes of the trials of 2018, the same for CIFAR-10 and SVHN:
+# github.com/lwneal/counterfactual-open-set, generativeopenset/datasets/download_cifar10.py and
+# download_svhn.py (Neal et al., ECCV 2018).
 _UNKNOWN_2018 = ([3, 6, 7, 8], [1, 2, 4, 6], [2, 3, 4, 9], [0, 1, 2, 6], [4, 5, 6, 9])
 # fmt: on
 
@@ -95,16 +97,18 @@ def _of_trial(trials: Trials, split: int, lists: tuple[list[int], ...]) -> list[
 
 @pair("osr-cifar10", source=_BOTH)
 def osr_cifar10(*, split: Split = 0, trials: Trials = "2020") -> Pair:
-    """Open-set CIFAR-10: six known classes by `split`, near: the other four. Papers mix the `trials` of 2020 and 2018.
+    """Open-set CIFAR-10: six known classes by `split`, near: the other four. Papers mix the `trials` of 2020
+    and 2018.
 
-    Trials 0 and 1 of 2020 are the same set of classes in another order, so the five are not five different tasks.
-    """
+    Trials 0 and 1 of 2020 are the same set of classes in another order, so the five are not five different
+    tasks."""
     return _pair("cifar10", _of_trial(trials, split, _CIFAR10), 10, _SMALL, f"trials of {trials}")
 
 
 @pair("osr-svhn", source=_BOTH)
 def osr_svhn(*, split: Split = 0, trials: Trials = "2020") -> Pair:
-    """Open-set SVHN: six known digits by `split`, near: the other four. Papers mix the `trials` of 2020 and 2018."""
+    """Open-set SVHN: six known digits by `split`, near: the other four. Papers mix the `trials` of 2020 and
+    2018."""
     return _pair("svhn", _of_trial(trials, split, _SVHN), 10, _SMALL, f"trials of {trials}")
 
 
@@ -122,5 +126,6 @@ def osr_cifar_plus_50(*, split: Split = 0) -> Pair:
 
 @pair("osr-tinyimagenet", source=_SOURCE)
 def osr_tinyimagenet(*, split: Split = 0) -> Pair:
-    """Open-set Tiny-ImageNet: 20 known classes by `split`, near: the other 180. Class numbers: the order of the sorted WordNet ids."""
+    """Open-set Tiny-ImageNet: 20 known classes by `split`, near: the other 180. Class numbers: the order of
+    the sorted WordNet ids."""
     return _pair("tiny-imagenet", _TINY[split], 200, _TINY_SHAPE)

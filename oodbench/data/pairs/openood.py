@@ -1,10 +1,9 @@
 """OpenOOD's benchmarks: its own lists, its near and far sets, its validation.
 
-Everywhere `root` is OpenOOD's data folder. `validation` (in each row's pair_params) says where ID validation is from: the official test
-set, as OpenOOD's lists have it, or a tenth of each class of train, which is then not trained on. `full_spectrum` adds the covariate-
-shifted ID sets of the benchmark (CIFAR-10-C; ImageNet-V2, -C, -R; SVHN for MNIST), whose lists and images are not all part of OpenOOD's
-download.
-"""
+Everywhere `root` is OpenOOD's data folder. `validation` (in each row's pair_params) says where ID validation
+is from: the official test set, as OpenOOD's lists have it, or a tenth of each class of train, which is then
+not trained on. `full_spectrum` adds the covariate- shifted ID sets of the benchmark (CIFAR-10-C; ImageNet-V2,
+-C, -R; SVHN for MNIST), whose lists and images are not all part of OpenOOD's download."""
 
 from __future__ import annotations
 
@@ -24,18 +23,22 @@ Validation = Literal["test", "train"]
 
 
 def _pair(
-    benchmark: str, known: str, folder: str, near: Sequence[str], far: Sequence[str], shifted: dict[str, str], ood_val: str,
+    benchmark: str, known: str, folder: str, near: Sequence[str], far: Sequence[str], shifted: dict[str, str],
+    ood_val: str,
     outliers: str, geometry: Geometry, root: Path | None, validation: Validation,
 ) -> Pair:  # fmt: skip
+
     def spec(name: str, where: str = folder, **more: Any) -> dict[str, Any]:
         given = {"benchmark": benchmark, "name": name, "folder": where, **more}
         return {"openood": given | ({"root": str(root)} if root is not None else {})}
 
     return Pair(
-        id=spec(known, known=True, **({} if validation == "test" else {"validation": "train"})), near={n: spec(n) for n in near},
+        id=spec(known, known=True, **({} if validation == "test" else {"validation": "train"})),
+        near={n: spec(n) for n in near},
         far={n: spec(n, "classic" if n == "textures" else folder) for n in far},
         shifted={n: spec(listed, known=True) for n, listed in shifted.items()},
-        ood_val=spec(ood_val), outliers=spec(outliers) if outliers else None, geometry=geometry, note=_NOTES[validation],
+        ood_val=spec(ood_val), outliers=spec(outliers) if outliers else None, geometry=geometry,
+        note=_NOTES[validation],
     )  # fmt: skip
 
 
@@ -86,7 +89,8 @@ def openood_cifar100(*, root: Path | None = None, validation: Validation = "test
 def openood_imagenet200(
     *, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test"
 ) -> Pair:
-    """OpenOOD v1.5 ImageNet-200: near ssb_hard, ninco; far inaturalist, textures, openimage_o; outliers ImageNet-800."""
+    """OpenOOD v1.5 ImageNet-200: near ssb_hard, ninco; far inaturalist, textures, openimage_o; outliers
+    ImageNet-800."""
     shifted = {f"imagenet_{v}": f"imagenet200_{v}" for v in ("v2", "c", "r") if full_spectrum}
     return _pair(
         "imagenet200",
@@ -109,8 +113,8 @@ def openood_imagenet1k(
 ) -> Pair:
     """OpenOOD v1.5 ImageNet-1K: near ssb_hard, ninco; far inaturalist, textures, openimage_o.
 
-    Shifted sets are those of the published leaderboard; OpenOOD's present configuration adds ImageNet-ES (list ``imagenet_es``).
-    """
+    Shifted sets are those of the published leaderboard; OpenOOD's present configuration adds ImageNet-ES
+    (list ``imagenet_es``)."""
     shifted = {f"imagenet_{v}": f"imagenet_{v}" for v in ("v2", "c", "r") if full_spectrum}
     return _pair(
         "imagenet",

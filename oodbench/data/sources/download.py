@@ -1,4 +1,5 @@
-"""Downloads that can be gone on with, are checked against a known hash, and take their name only when they are whole."""
+"""Downloads that can be gone on with, are checked against a known hash, and take their name only when they
+are whole."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ downloads: dict[str, Callable[[Path], None]] = {}
 
 
 def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
-    """Download `url` to `target`: what an earlier attempt left in ``target.part`` is gone on with, and the name is given only
-    when the length and the hash are right. A file that has the right hash already is not downloaded again."""
+    """Download `url` to `target`: what an earlier attempt left in ``target.part`` is gone on with, and the
+    name is given only when the length and the hash are right. A file that has the right hash already is not
+    downloaded again."""
     if target.is_file() and (_right(target, md5, sha256) or not (md5 or sha256)):
         return target
     if offline():
@@ -48,7 +50,8 @@ def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
                 raise UserError(f"{url}: {error}; what has come so far is kept in {part}") from None
         except (urllib.error.URLError, OSError) as error:
             raise UserError(
-                f"{url}: {getattr(error, 'reason', error)}; what has come so far is kept, so run again to go on"
+                f"{url}: {getattr(error, 'reason', error)}; what has come so far is kept, so run again to"
+                " go on"
             ) from None
         if _right(part, md5, sha256):
             os.replace(part, target)
@@ -57,7 +60,8 @@ def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
         part.unlink()
         if start == 0 or attempt:
             raise UserError(
-                f"{url}: the file has {'md5' if md5 else 'sha256'} {got}, expected {md5 or sha256}; it was deleted"
+                f"{url}: the file has {'md5' if md5 else 'sha256'} {got}, expected {md5 or sha256}; it was"
+                " deleted"
             )
     return target
 
@@ -89,8 +93,8 @@ def _right(file: Path, md5: str, sha256: str) -> bool:
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to download and unpack into; it takes the target's name when the block ends well, and is kept,
-    to be gone on with, when it does not."""
+    """A folder beside `target` to download and unpack into; it takes the target's name when the block ends
+    well, and is kept, to be gone on with, when it does not."""
     if target.exists():
         raise UserError(f"{target} is there already, but not as this data set needs it; move it away first")
     stage = target.with_name(f".{target.name}.incomplete")
@@ -101,7 +105,8 @@ def staged(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def through_fetch() -> Iterator[None]:
-    """Inside, torchvision's downloads go through `fetch`, since its own start from zero and write under the final name."""
+    """Inside, torchvision's downloads go through `fetch`, since its own start from zero and write under the
+    final name."""
     from torchvision.datasets import utils
 
     original = getattr(utils, "_urlretrieve", None)

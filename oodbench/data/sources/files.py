@@ -25,8 +25,9 @@ OnError = Literal["fail", "skip"]
 
 
 def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
-    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK become RGB, 16 bits of grey
-    become 8. OSError if damaged, ValueError for pixels of 32 bits, whose range nobody knows."""
+    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK
+    become RGB, 16 bits of grey become 8. OSError if damaged, ValueError for pixels of 32 bits, whose range
+    nobody knows."""
     from PIL import Image
 
     mode = "RGB" if color == "rgb" else "L"
@@ -47,12 +48,16 @@ def objection(file: Path) -> str:
     try:
         decode(file)
     except Exception as error:  # Pillow raises half a dozen types for damaged files
-        return f"{file}: cannot be decoded as an image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        return (
+            f"{file}: cannot be decoded as an image"
+            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        )
     return ""
 
 
 class FileSamples:
-    """Image files in a given order, decoded by threads when they are read; only geometry is applied here. uint8 RGB or grey."""
+    """Image files in a given order, decoded by threads when they are read; only geometry is applied here.
+    uint8 RGB or grey."""
 
     kind = "image"
 
@@ -98,8 +103,9 @@ class FileSamples:
         shapes = {tuple(i.shape) for i in images}
         if len(shapes) > 1:
             raise UserError(
-                f"{self.root}: images differ in size ({' and '.join('x'.join(map(str, s)) for s in sorted(shapes)[:2])}); "
-                "give the pair a `geometry: {shape: [channels, height, width]}`"
+                f"{self.root}: images differ in size"
+                f" ({' and '.join('x'.join(map(str, s)) for s in sorted(shapes)[:2])}); give the pair a"
+                " `geometry: {shape: [channels, height, width]}`"
             )
         return _tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
 
@@ -125,7 +131,8 @@ class FileSamples:
             listed = self._items() if self._items is not None else iter(())
             where = next((f"{item.where}: " for item in listed if item.path == name), "")
             raise UserError(
-                f"{where}{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set with `on_error: skip`"
+                f"{where}{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set"
+                " with `on_error: skip`"
             ) from None
 
 
@@ -151,7 +158,8 @@ def from_items(
     color: Color = "rgb",
     on_error: OnError = "fail",
 ) -> FileSamples:
-    """The files that `items` lists, which is called only where the index in the cache is not that of `stamp` and of these files."""
+    """The files that `items` lists, which is called only where the index in the cache is not that of `stamp`
+    and of these files."""
     found = index_of(name, root, stamp, items, skip=on_error == "skip", check=objection)
     return FileSamples(found, root, color, items)
 
@@ -174,7 +182,8 @@ def folder(
     color: Color = "rgb",
     on_error: OnError = "fail",
 ) -> FileSamples:
-    """Images of a folder, sorted: one class per sub-folder of `classes` (all files of all depths, label 0, where `flat`).
+    """Images of a folder, sorted: one class per sub-folder of `classes` (all files of all depths, label 0,
+    where `flat`).
 
     `below` is a path inside each class folder where its images lie (Tiny-ImageNet's ``images``).
     """
@@ -211,7 +220,8 @@ def _folders(root: Path, tops: Sequence[Path]) -> list[Path]:
     found = {root}
     for top in tops:
         found.add(top)
-        # A folder with two links has no sub-folder on most file systems, and then its files need not be listed to know that.
+        # A folder with two links has no sub-folder on most file systems, and then its files need not be
+        # listed to know that.
         if top.stat().st_nlink != 2:
             found |= {Path(place) for place, _, _ in os.walk(top)}
     return sorted(found)

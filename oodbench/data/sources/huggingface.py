@@ -46,7 +46,8 @@ class HubSamples:
             made.append(tensor if geometry is None else fit(tensor.unsqueeze(0), geometry)[0])
         if len({m.shape for m in made}) > 1:
             raise UserError(
-                f"{self._name}: images differ in size; give the pair a `geometry: {{shape: [channels, height, width]}}`"
+                f"{self._name}: images differ in size; give the pair a `geometry: {{shape: [channels, height,"
+                " width]}`"
             )
         return torch.stack(made) if made else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
 
@@ -67,7 +68,8 @@ def content(table: Any, image: str) -> str:
 
 @contextmanager
 def _unconnected() -> Iterator[None]:
-    """Inside, the library uses its cache alone. Its own argument for that, ``local_files_only``, still asks the hub."""
+    """Inside, the library uses its cache alone. Its own argument for that, ``local_files_only``, still asks
+    the hub."""
     switches: list[Any] = [
         importlib.import_module(m) for m in ("datasets.config", "huggingface_hub.constants")
     ]
@@ -87,7 +89,8 @@ def hub_split(name: str, config: str, revision: str, split: str, image: str, lab
         datasets: Any = importlib.import_module("datasets")
     except ImportError:
         raise MissingData(
-            f"data set 'huggingface' ({name}) needs the package datasets, which is not installed; pip install datasets"
+            f"data set 'huggingface' ({name}) needs the package datasets, which is not installed; pip install"
+            " datasets"
         ) from None
     try:
         if Path(name).is_dir():
@@ -98,12 +101,14 @@ def hub_split(name: str, config: str, revision: str, split: str, image: str, lab
                 table = datasets.load_dataset(name, config or None, split=split, revision=revision or None)
     except Exception as error:  # the library has a dozen of its own
         raise MissingData(
-            f"data set 'huggingface' ({name}, split {split!r}): {str(error).splitlines()[0] or type(error).__name__}"
+            f"data set 'huggingface' ({name}, split {split!r}):"
+            f" {str(error).splitlines()[0] or type(error).__name__}"
         ) from None
     absent = next((c for c in (image, label) if c not in table.column_names), None)
     if absent == image or (absent and label):
         raise UserError(
-            f"data set 'huggingface' ({name}): there is no column {absent!r}; it has {', '.join(map(repr, table.column_names))}"
+            f"data set 'huggingface' ({name}): there is no column {absent!r}; it has"
+            f" {', '.join(map(repr, table.column_names))}"
         )
     labels = torch.tensor(table[label][:] if label else [0] * len(table), dtype=torch.int64)
     return HubSamples(table, image, f"{name}/{split}", labels)

@@ -1,4 +1,5 @@
-"""IDX files, plain or gzip: the format of the MNIST family (yann.lecun.com/exdb/mnist, "the IDX file format")."""
+"""IDX files, plain or gzip: the format of the MNIST family (yann.lecun.com/exdb/mnist, "the IDX file
+format")."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ PARTS = {"train": "train", "test": "t10k"}
 
 
 def find_idx(folder: Path, part: str) -> tuple[Path, Path] | None:
-    """Image and label file of a part (``train`` or ``t10k``) in a folder, plain ones before gzip; None where one is not there."""
+    """Image and label file of a part (``train`` or ``t10k``) in a folder, plain ones before gzip; None where
+    one is not there."""
     found = []
     for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"):
         # Some mirrors unpack to "images.idx3-ubyte".
@@ -30,7 +32,8 @@ def find_idx(folder: Path, part: str) -> tuple[Path, Path] | None:
 
 
 def read_idx(file: Path) -> Tensor:
-    """The array of an IDX file, its shape and type as its header says. UserError with the file's name where header and length disagree."""
+    """The array of an IDX file, its shape and type as its header says. UserError with the file's name where
+    header and length disagree."""
     try:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
@@ -46,7 +49,8 @@ def read_idx(file: Path) -> Tensor:
     expected = start + math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise UserError(
-            f"{file}: header says {'x'.join(map(str, shape))}, {expected} bytes, but the file holds {len(data)}; get it again"
+            f"{file}: header says {'x'.join(map(str, shape))}, {expected} bytes, but the file holds"
+            f" {len(data)}; get it again"
         )
     array = np.frombuffer(data, dtype, offset=start).reshape(shape)
     return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
@@ -59,6 +63,7 @@ def read_pair(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
         raise UserError(f"{images}: should hold uint8 images (N, H, W), holds {x.dtype} {tuple(x.shape)}")
     if y.ndim != 1 or len(y) != len(x):
         raise UserError(
-            f"{labels}: should hold {len(x)} labels, as many as {images.name} has images, holds {tuple(y.shape)}"
+            f"{labels}: should hold {len(x)} labels, as many as {images.name} has images, holds"
+            f" {tuple(y.shape)}"
         )
     return x.unsqueeze(1), y.to(torch.int64)

@@ -1,4 +1,5 @@
-"""What a large set consists of, listed once: files, labels and a digest of the content, kept so that the second start is quick."""
+"""What a large set consists of, listed once: files, labels and a digest of the content, kept so that the
+second start is quick."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from oodbench.core.identity import file_sha256, fingerprint
 from oodbench.data.sources.roots import cache_folder, note
 
 trust: ContextVar[Literal["cache", "nothing", "presence"]] = ContextVar("trust", default="cache")
-"""``nothing``: every byte is read again. ``presence``: no file is looked at; `Present` is raised where the list or folder is found."""
+"""``nothing``: every byte is read again. ``presence``: no file is looked at; `Present` is raised where the
+list or folder is found."""
 
 _VERSION = 2
 _ALL_CHECKED = 100_000
@@ -32,7 +34,8 @@ class Present(Exception):
 
 
 class Item(NamedTuple):
-    """One sample of a list: its file below the root, its label, where the list says so (``train.txt:17``), and what is wrong with it."""
+    """One sample of a list: its file below the root, its label, where the list says so (``train.txt:17``),
+    and what is wrong with it."""
 
     path: str
     label: int
@@ -67,7 +70,8 @@ class Lines(Sequence[str]):
 
 
 class Index(NamedTuple):
-    """Files of a set in order, their labels and sizes, the sha256 over names, labels and content, and what was skipped, with the reason."""
+    """Files of a set in order, their labels and sizes, the sha256 over names, labels and content, and what
+    was skipped, with the reason."""
 
     paths: Lines
     labels: np.ndarray
@@ -79,12 +83,13 @@ def index_of(
     name: str, root: Path, stamp: str, items: Callable[[], Iterator[Item]], *, skip: bool = False,
     check: Callable[[Path], str] | None = None,
 ) -> Index:  # fmt: skip
-    """The index of the files that `items` lists under `root`, from the cache where `stamp` and the files are as they were.
+    """The index of the files that `items` lists under `root`, from the cache where `stamp` and the files are
+    as they were.
 
-    `stamp` changes when the list does. Sizes and times of all files are compared, of `_SOME_CHECKED` evenly spaced ones where
-    there are more than `_ALL_CHECKED` (``oodbench data verify`` reads every byte). With `skip`, samples that are missing or for
-    which `check` gives a reason are left out and counted; without it the first missing one raises UserError with its line.
-    """
+    `stamp` changes when the list does. Sizes and times of all files are compared, of `_SOME_CHECKED` evenly
+    spaced ones where there are more than `_ALL_CHECKED` (``oodbench data verify`` reads every byte). With
+    `skip`, samples that are missing or for which `check` gives a reason are left out and counted; without it
+    the first missing one raises UserError with its line."""
     note(root)
     place = (
         cache_folder()

@@ -1,4 +1,5 @@
-"""Text files that list images: OpenOOD's image lists and CSV files. Every mistake is said with file and line number."""
+"""Text files that list images: OpenOOD's image lists and CSV files. Every mistake is said with file and line
+number."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _SPLITS = ("train", "val", "test")
 
 
 def image_list(file: Path, *, classes: int = 0) -> Iterator[Item]:
-    """Lines ``path label`` of an image list. `classes` is the number of classes where labels are those of known ones, else 0."""
+    """Lines ``path label`` of an image list. `classes` is the number of classes where labels are those of
+    known ones, else 0."""
     seen: dict[str, int] = {}
     for number, line in enumerate(_lines(file), 1):
         path, _, text = line.rpartition(" ")
@@ -32,10 +34,11 @@ def image_list(file: Path, *, classes: int = 0) -> Iterator[Item]:
 def csv_list(
     file: Path, *, path: str, label: str, split: str, only: str, names: Mapping[str, int] | None
 ) -> Iterator[Item]:
-    """Rows of a CSV file with a header. `only` keeps the rows whose column `split` says so (empty: all rows): train, val or test.
+    """Rows of a CSV file with a header. `only` keeps the rows whose column `split` says so (empty: all rows):
+    train, val or test.
 
-    `names` maps the texts of the label column to numbers (``None``: there is no label column, and every label is 0).
-    """
+    `names` maps the texts of the label column to numbers (``None``: there is no label column, and every label
+    is 0)."""
     seen: dict[str, int] = {}
     for number, row in _rows(
         file, [path, *([label] if names is not None else []), *([split] if only else [])]
@@ -44,7 +47,10 @@ def csv_list(
             yield Item("", -1, f"{file}:{number}", row)
             continue
         if only and row[split].strip() not in _SPLITS:
-            about = f"the column {split!r} should say {', '.join(_SPLITS[:-1])} or {_SPLITS[-1]}, says {row[split].strip()!r}"
+            about = (
+                f"the column {split!r} should say {', '.join(_SPLITS[:-1])} or {_SPLITS[-1]}, says"
+                f" {row[split].strip()!r}"
+            )
             yield Item(row[path].strip(), -1, f"{file}:{number}", about)
             continue
         if only and row[split].strip() != only:

@@ -18,7 +18,8 @@ places: ContextVar[list[Path] | None] = ContextVar("places", default=None)
 
 
 def data_roots() -> list[Path]:
-    """Folders that are searched for data, in order: those of OODBENCH_DATA (or ``--data-root``), else ``data`` here.
+    """Folders that are searched for data, in order: those of OODBENCH_DATA (or ``--data-root``), else
+    ``data`` here.
 
     Several are separated as in PATH; downloads go into the first.
     """
@@ -32,7 +33,8 @@ def offline() -> bool:
 
 
 def cache_folder() -> Path:
-    """Where indices of large folders are kept: OODBENCH_CACHE, else the user's cache folder. Deleting it loses only time."""
+    """Where indices of large folders are kept: OODBENCH_CACHE, else the user's cache folder. Deleting it
+    loses only time."""
     given = os.environ.get("OODBENCH_CACHE")
     if given:
         return Path(given).expanduser()
@@ -40,11 +42,12 @@ def cache_folder() -> Path:
 
 
 def find(
-    name: str, folders: Sequence[str], *, get: str, is_it: Callable[[Path], bool] = Path.exists, root: Path | None = None,
+    name: str, folders: Sequence[str], *, get: str, is_it: Callable[[Path], bool] = Path.exists,
+    root: Path | None = None,
     also: Sequence[Path] = (),
 ) -> Path:  # fmt: skip
-    """The first of `folders` (relative to a data root) that holds the data set `name`, then `also`. With `root`, it and `folders` in
-    it are all that is searched.
+    """The first of `folders` (relative to a data root) that holds the data set `name`, then `also`. With
+    `root`, it and `folders` in it are all that is searched.
 
     Raises MissingData with every place that was looked at and `get`, the command or page that gets it.
     """

@@ -27,10 +27,7 @@ from oodbench.evaluation.metrics.row import row_metrics
 
 __all__ = [
     "ANALYSIS",
-    "Array",
-    "ArrayLike",
     "COUNTS",
-    "Counts",
     "EVERY",
     "FRACTIONS",
     "ID_ONLY",
@@ -44,6 +41,9 @@ __all__ = [
     "PER_SHIFT",
     "PER_TRIAL",
     "VALUES",
+    "Array",
+    "ArrayLike",
+    "Counts",
     "analysis",
     "counts",
     "detection_metrics",

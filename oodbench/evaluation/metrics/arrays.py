@@ -15,7 +15,8 @@ ArrayLike = Tensor | Array | list[float]
 
 
 def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
-    """Scores as a float64 array (N,), N >= 1, every value finite; ValueError says what is wrong with which."""
+    """Scores as a float64 array (N,), N >= 1, every value finite; ValueError says what is wrong with
+    which."""
     values = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
     if values.ndim != 1:
         raise ValueError(f"{name}: should have the shape (N,), got {tuple(values.shape)}")

@@ -19,11 +19,12 @@ def _check_logits(logits: Tensor) -> None:
 
 
 def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8192) -> dict[str, float]:
-    """Quality of the classifier on ID samples: id_accuracy, ece, nll, brier. logits (N, C), labels (N,) in 0..C-1.
+    """Quality of the classifier on ID samples: id_accuracy, ece, nll, brier. logits (N, C), labels (N,) in
+    0..C-1.
 
-    ``ece``: sum over `bins` equal-width bins of the maximal probability of (share of samples) * |accuracy - mean confidence| (Guo et al.,
-    ICML 2017). ``nll``: mean of -log p_label. ``brier``: mean of sum_c (p_c - [c = label])^2, in [0, 2].
-    """
+    ``ece``: sum over `bins` equal-width bins of the maximal probability of (share of samples) * |accuracy -
+    mean confidence| (Guo et al., ICML 2017). ``nll``: mean of -log p_label. ``brier``: mean of sum_c (p_c -
+    [c = label])^2, in [0, 2]."""
     _check_logits(logits)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
@@ -58,12 +59,13 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
 
 
 def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
-    """What label smoothing changes: means over samples of max_prob, max_logit, logit_norm (L2), non_max_std, non_max_ratio. (N, C).
+    """What label smoothing changes: means over samples of max_prob, max_logit, logit_norm (L2), non_max_std,
+    non_max_ratio. (N, C).
 
-    ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other than the largest, the term that adaptive label
-    smoothing penalises, and ``non_max_ratio`` the same of those probabilities divided by their sum, so that a large maximum does not hide
-    how unequal the rest is. Both are left out for C = 2.
-    """
+    ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other than the largest, the
+    term that adaptive label smoothing penalises, and ``non_max_ratio`` the same of those probabilities
+    divided by their sum, so that a large maximum does not hide how unequal the rest is. Both are left out for
+    C = 2."""
     _check_logits(logits)
     n, classes = logits.shape
     totals = dict.fromkeys(
@@ -78,7 +80,8 @@ def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
         totals["logit_norm"] += float(z.norm(dim=1).sum())
         if classes > 2:
             totals["non_max_std"] += float(p[:, :-1].std(dim=1).sum())
-            # softmax over the other logits alone: std(p_rest) / (1 - p_max) without dividing two numbers that round to zero
+            # softmax over the other logits alone: std(p_rest) / (1 - p_max) without dividing two numbers that
+            # round to zero
             rest = z.sort(dim=1).values[:, :-1]
             totals["non_max_ratio"] += float(torch.softmax(rest, dim=1).std(dim=1).sum())
     return {name: total / n for name, total in totals.items()}

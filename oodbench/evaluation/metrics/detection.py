@@ -1,8 +1,9 @@
-"""Numbers of one results row, from scores, logits and labels. Scores: higher = more OOD, float64 inside, exact under ties.
+"""Numbers of one results row, from scores, logits and labels. Scores: higher = more OOD, float64 inside,
+exact under ties.
 
-Every curve comes from the counts at the distinct scores, so one sort serves all of them. The positive class stands in a
-column's name: ``_in`` has ID samples as positives, ``_out`` OOD samples. Everything is a fraction, never a percentage.
-"""
+Every curve comes from the counts at the distinct scores, so one sort serves all of them. The positive class
+stands in a column's name: ``_in`` has ID samples as positives, ``_out`` OOD samples. Everything is a
+fraction, never a percentage."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _Out = TypeVar("_Out")
 
 
 class Counts(NamedTuple):
-    """Cumulative counts at the distinct scores, ascending: how many ID and OOD samples score at most `thresholds[i]`."""
+    """Cumulative counts at the distinct scores, ascending: how many ID and OOD samples score at most
+    `thresholds[i]`."""
 
     thresholds: Array
     id: Array
@@ -27,7 +29,8 @@ class Counts(NamedTuple):
 
 
 def counts(id_scores: Array, ood_scores: Array) -> Counts:
-    """Both sets merged; each is sorted by itself, which is several times faster than an order of all of them."""
+    """Both sets merged; each is sorted by itself, which is several times faster than an order of all of
+    them."""
     inside, outside = np.sort(id_scores), np.sort(ood_scores)
     place = np.searchsorted(inside, outside, side="right") + np.arange(len(outside))
     is_ood = np.zeros(len(inside) + len(outside), dtype=bool)
@@ -44,23 +47,24 @@ def counts(id_scores: Array, ood_scores: Array) -> Counts:
 def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, float]:
     """How well the scores part ID from OOD, exact under ties.
 
-    `id_scores` (N,) and `ood_scores` (M,), higher = more OOD. Returns ``auroc`` (OOD against ID, the same for either positive class),
-    ``aupr_in`` / ``aupr_out`` (average precision, step-wise as scikit-learn's) and ``aupr_*_trapezoid`` (area under the interpolated
-    curve, OpenOOD's), ``fpr95_in`` (share of OOD accepted at the strictest threshold that accepts at least 95 % of ID),
-    ``fpr95_out`` (share of ID rejected at the strictest threshold that rejects at least 95 % of OOD), ``autc``, ``overlap``, ``ks``,
-    ``n_id``, ``n_ood`` and ``n_tied`` (samples whose score some other sample shares).
-    """
+    `id_scores` (N,) and `ood_scores` (M,), higher = more OOD. Returns ``auroc`` (OOD against ID, the same for
+    either positive class), ``aupr_in`` / ``aupr_out`` (average precision, step-wise as scikit-learn's) and
+    ``aupr_*_trapezoid`` (area under the interpolated curve, OpenOOD's), ``fpr95_in`` (share of OOD accepted
+    at the strictest threshold that accepts at least 95 % of ID), ``fpr95_out`` (share of ID rejected at the
+    strictest threshold that rejects at least 95 % of OOD), ``autc``, ``overlap``, ``ks``, ``n_id``, ``n_ood``
+    and ``n_tied`` (samples whose score some other sample shares)."""
     inside, outside = scores_array(id_scores, "ID scores"), scores_array(ood_scores, "OOD scores")
     return _detection(inside, outside)
 
 
 _PART = 1 << 15
-"""Samples whose curves are computed at a time: few enough to stay in cache, where a million at once would go to memory and back."""
+"""Samples whose curves are computed at a time: few enough to stay in cache, where a million at once would go
+to memory and back."""
 
 
 class _Part(NamedTuple):
-    """For each of some samples of one sorted set: how many of its own set and of the other one score below it, and how many at most as
-    high."""
+    """For each of some samples of one sorted set: how many of its own set and of the other one score below
+    it, and how many at most as high."""
 
     own_below: Array
     own: Array
@@ -69,7 +73,8 @@ class _Part(NamedTuple):
 
 
 class _Ranks(NamedTuple):
-    """What `_Part` says, for all samples of one sorted set. `own_below` None: no two are equal, so that the i-th has i below it."""
+    """What `_Part` says, for all samples of one sorted set. `own_below` None: no two are equal, so that the
+    i-th has i below it."""
 
     values: Array
     own_below: Array | None
@@ -91,7 +96,8 @@ class _Ranks(NamedTuple):
 
 
 def _ranks(inside: Array, outside: Array) -> tuple[_Ranks, _Ranks]:
-    """Of both sets, each sorted. One search serves both; ties are looked for first, since without them there is nothing to search."""
+    """Of both sets, each sorted. One search serves both; ties are looked for first, since without them there
+    is nothing to search."""
 
     def search(part: Array) -> tuple[Array, bool]:
         below = np.searchsorted(outside, part)
@@ -102,7 +108,8 @@ def _ranks(inside: Array, outside: Array) -> tuple[_Ranks, _Ranks]:
         search, inside[:half], inside[half:], len(inside) + len(outside)
     )
     below = upto = np.concatenate([first, second])
-    # an ID sample is at most as high as an OOD one just where no more OOD samples lie below it than below that one
+    # an ID sample is at most as high as an OOD one just where no more OOD samples lie below it than below
+    # that one
     at_most = less = _cumulated(below, len(outside))
     if first_tied or second_tied:
         upto = np.searchsorted(outside, inside, side="right")
@@ -126,7 +133,8 @@ def _cumulated(places: Array, n: int) -> Array:
 
 
 def _both(work: Callable[[_In], _Out], first: _In, second: _In, samples: int) -> tuple[_Out, _Out]:
-    """The work on both; side by side where there are many samples, since NumPy lets go of the interpreter meanwhile."""
+    """The work on both; side by side where there are many samples, since NumPy lets go of the interpreter
+    meanwhile."""
     if samples < 100_000:
         return work(first), work(second)
     with ThreadPoolExecutor(1) as other:
@@ -156,8 +164,9 @@ def _detection(inside: Array, outside: Array) -> dict[str, float]:
     }  # fmt: skip
     low, high = min(inside[0], outside[0]), max(inside[-1], outside[-1])
     if high > low:
-        # areas under the FPR and the FNR curve over thresholds on min-max normalised scores are plain means of those scores
-        # (Humblot-Renaux et al., CVPR Workshops 2023; normalisation over both sets as in pytorch-ood 0.4)
+        # areas under the FPR and the FNR curve over thresholds on min-max normalised scores are plain means
+        # of those scores (Humblot-Renaux et al., CVPR Workshops 2023; normalisation over both sets as in
+        # pytorch-ood 0.4)
         scale = high - low
         error_in, error_out = (inside / scale).mean() - low / scale, high / scale - (outside / scale).mean()
         metrics["autc"] = float(error_in + error_out) / 2
@@ -180,9 +189,9 @@ class _Curve(NamedTuple):
 
 
 def _curve(r: _Ranks, others: int, ood: bool) -> _Curve:
-    """A curve moves only at its positives' scores: there the true and false positives are counted, and those at the last stricter
-    threshold; ID samples are accepted from below, OOD samples (`ood`) rejected from above. It starts at recall 0, precision 1, as
-    scikit-learn's."""
+    """A curve moves only at its positives' scores: there the true and false positives are counted, and those
+    at the last stricter threshold; ID samples are accepted from below, OOD samples (`ood`) rejected from
+    above. It starts at recall 0, precision 1, as scikit-learn's."""
     positives = len(r.values)
     precision = stricter = ks = 0.0
     tied = 0
@@ -204,8 +213,8 @@ def _curve(r: _Ranks, others: int, ood: bool) -> _Curve:
 
 
 def _first(of: Callable[[Array], Array], levels: Array, n: int) -> Array:
-    """For each of some levels the first index in 0..n-1 at which the ascending `of(index)` reaches it, else n: by halving, so that no
-    more than a few of the n values are computed."""
+    """For each of some levels the first index in 0..n-1 at which the ascending `of(index)` reaches it, else
+    n: by halving, so that no more than a few of the n values are computed."""
     low, high = np.zeros(len(levels), dtype=np.intp), np.full(len(levels), n)
     while np.any(open_ := low < high):
         middle = (low + high) // 2
@@ -215,12 +224,14 @@ def _first(of: Callable[[Array], Array], levels: Array, n: int) -> Array:
 
 
 def _overlap(i: _Ranks, o: _Ranks) -> float:
-    """Overlap coefficient, sum over bins of min(share of ID, share of OOD), in [0, 1]. The bins are quantiles of the pooled
-    scores, so that it does not change under a monotone transform of the scores; their number is the root of the smaller set's size,
-    made even (2 to 100), so that one edge is the pooled median and separated sets overlap by 0."""
+    """Overlap coefficient, sum over bins of min(share of ID, share of OOD), in [0, 1]. The bins are quantiles
+    of the pooled scores, so that it does not change under a monotone transform of the scores; their number is
+    the root of the smaller set's size, made even (2 to 100), so that one edge is the pooled median and
+    separated sets overlap by 0."""
     n, m = len(i.values), len(o.values)
     bins = 2 * int(np.clip(np.sqrt(min(n, m)) / 2, 1, 50))
-    # each set weighs the same in the pooled quantiles, however large it is; a quantile is the lower of the two sets' first scores there
+    # each set weighs the same in the pooled quantiles, however large it is; a quantile is the lower of the
+    # two sets' first scores there
     q = np.arange(1, bins) / bins - 1e-12
 
     def pooled(r: _Ranks, own: int, other: int) -> Array:

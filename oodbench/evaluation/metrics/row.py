@@ -25,13 +25,14 @@ def row_metrics(
 ) -> dict[str, float]:
     """The metrics of one row of results.csv, {column: value}; what is undefined or was not given is left out.
 
-    `ood_scores` None makes an ID-only row. `id_correct` (N,): is the network's own prediction right; `edited_correct` (N,): that of the
-    network as the scorer edits it. `val_scores`: scores of ID validation samples, which alone choose the threshold of ``tpr95_in_val``
-    (share of ID test accepted) and ``fpr95_in_val`` (share of OOD accepted). `id_quality` is `id_metrics` of the ID test logits,
-    `id_analysis` and `ood_analysis` are `analysis` of the ID test and the OOD logits: they do not depend on the scorer, so
-    compute them once. ``scod_*`` are `risk_coverage` on ID and OOD together with loss 1/2 for an accepted OOD sample and 1/2 for an
-    accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as torch-uncertainty 0.13 defines it).
-    """
+    `ood_scores` None makes an ID-only row. `id_correct` (N,): is the network's own prediction right;
+    `edited_correct` (N,): that of the network as the scorer edits it. `val_scores`: scores of ID validation
+    samples, which alone choose the threshold of ``tpr95_in_val`` (share of ID test accepted) and
+    ``fpr95_in_val`` (share of OOD accepted). `id_quality` is `id_metrics` of the ID test logits,
+    `id_analysis` and `ood_analysis` are `analysis` of the ID test and the OOD logits: they do not depend on
+    the scorer, so compute them once. ``scod_*`` are `risk_coverage` on ID and OOD together with loss 1/2 for
+    an accepted OOD sample and 1/2 for an accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as
+    torch-uncertainty 0.13 defines it)."""
     inside = scores_array(id_scores, "ID scores")
     row: dict[str, float] = {}
     correct = (

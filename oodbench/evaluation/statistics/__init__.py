@@ -24,9 +24,9 @@ from oodbench.evaluation.statistics.within_trial import (
 )
 
 __all__ = [
+    "NAN",
     "DeLong",
     "Interval",
-    "NAN",
     "Paired",
     "Ranking",
     "Welch",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Ranking(NamedTuple):
-    """Friedman's test over blocks (data sets, pairs or splits) and what follows it; `order` lists the names from best to worst."""
+    """Friedman's test over blocks (data sets, pairs or splits) and what follows it; `order` lists the names
+    from best to worst."""
 
     names: tuple[str, ...]
     ranks: Array
@@ -40,7 +41,8 @@ class Ranking(NamedTuple):
         return [self.names[i] for i in np.argsort(self.ranks, kind="stable")]
 
     def cliques(self, p_values: Array | None = None) -> list[list[str]]:
-        """Maximal runs of names, in order of rank, no two of which differ at `alpha` (by `p_values`, default Nemenyi's)."""
+        """Maximal runs of names, in order of rank, no two of which differ at `alpha` (by `p_values`, default
+        Nemenyi's)."""
         p = self.p_nemenyi if p_values is None else p_values
         order = np.argsort(self.ranks, kind="stable")
         found: list[tuple[int, int]] = []
@@ -58,9 +60,8 @@ class Ranking(NamedTuple):
 def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: float = 0.05) -> Ranking:
     """Friedman, Nemenyi and Conover-Holm over a table with one row per block and one column per name.
 
-    Ranks within each block, ties averaged (Demsar, JMLR 2006). With fewer than two complete blocks or names everything but the ranks is
-    NaN; where all names are always tied, p is 1.
-    """
+    Ranks within each block, ties averaged (Demsar, JMLR 2006). With fewer than two complete blocks or names
+    everything but the ranks is NaN; where all names are always tied, p is 1."""
     from scipy.stats import chi2 as chi2_distribution
     from scipy.stats import f as f_distribution
     from scipy.stats import rankdata, studentized_range
@@ -93,7 +94,8 @@ def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: fl
         left = n * (k - 1) - chi2
         f = (n - 1) * chi2 / left if left > 1e-9 else math.inf
         p_f = float(f_distribution.sf(f, k - 1, (k - 1) * (n - 1))) if left > 1e-9 else 0.0
-        # Conover 1999, section 5.8: t on differences of rank sums with the variance that the Friedman statistic leaves over
+        # Conover 1999, section 5.8: t on differences of rank sums with the variance that the Friedman
+        # statistic leaves over
         error = math.sqrt(max(2 * n * spread / ((n - 1) * (k - 1)) * (1 - chi2 / (n * (k - 1))), 0.0))
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = np.where(gap[upper] > 0, n * gap[upper] / error, 0.0)
@@ -104,7 +106,8 @@ def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: fl
 
 
 def win_tie_loss(table: pd.DataFrame, *, lower_is_better: bool = False, margin: float = 0.0) -> pd.DataFrame:
-    """How often each column beats, ties with (within `margin`) and loses to each other, over the rows that have both: "w/t/l" texts."""
+    """How often each column beats, ties with (within `margin`) and loses to each other, over the rows that
+    have both: "w/t/l" texts."""
     import pandas as pd
 
     x = table.to_numpy(dtype=float) * (-1 if lower_is_better else 1)
@@ -119,8 +122,8 @@ def win_tie_loss(table: pd.DataFrame, *, lower_is_better: bool = False, margin: 
 
 
 def blocks(trials: pd.DataFrame, value: str, *, of: str, within: Sequence[str]) -> pd.DataFrame:
-    """A table for `rank_blocks` from `leaderboard.trials`: one column per value of `of` (method, scorer), one row per block, which is a
-    pair and split (seeds averaged) crossed with the columns `within`. Splits of one pair share images: read p values over them as
-    descriptive unless the rows are pairs."""
+    """A table for `rank_blocks` from `leaderboard.trials`: one column per value of `of` (method, scorer), one
+    row per block, which is a pair and split (seeds averaged) crossed with the columns `within`. Splits of one
+    pair share images: read p values over them as descriptive unless the rows are pairs."""
     keys: list[Any] = ["pair", "pair_params", "split", *within]
     return trials.groupby([*keys, of], sort=False, dropna=False)[value].mean().unstack(of, sort=False)

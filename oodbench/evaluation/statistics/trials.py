@@ -1,9 +1,10 @@
-"""Which differences are real, and on what evidence. SciPy where it has the test; a few lines of our own for what it lacks.
+"""Which differences are real, and on what evidence. SciPy where it has the test; a few lines of our own for
+what it lacks.
 
-Scores are higher = more OOD. What is compared must not be mistaken for more evidence than it is: trials of one split share classes and
-test samples, so `paired_trials` averages seeds within each split and takes the splits as its sample. Nothing here pools ID sets.
-(scikit-posthocs has Nemenyi and Conover too, but brings statsmodels and seaborn; it is what our tests compare with.)
-"""
+Scores are higher = more OOD. What is compared must not be mistaken for more evidence than it is: trials of
+one split share classes and test samples, so `paired_trials` averages seeds within each split and takes the
+splits as its sample. Nothing here pools ID sets. (scikit-posthocs has Nemenyi and Conover too, but brings
+statsmodels and seaborn; it is what our tests compare with.)"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ NAN = float("nan")
 
 
 class Interval(NamedTuple):
-    """An estimate with its confidence interval (NaN where there is too little to have one) and how many values it rests on."""
+    """An estimate with its confidence interval (NaN where there is too little to have one) and how many
+    values it rests on."""
 
     value: float
     low: float
@@ -31,7 +33,8 @@ class Interval(NamedTuple):
 
 
 def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Interval:
-    """Mean of independent values with Student's t interval; NaNs are left out, and one value has no interval."""
+    """Mean of independent values with Student's t interval; NaNs are left out, and one value has no
+    interval."""
     from scipy.stats import t
 
     x = np.asarray(values, dtype=float)
@@ -43,8 +46,9 @@ def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Int
 
 
 class Paired(NamedTuple):
-    """A paired comparison over trials: mean difference a - b with its t interval and p, Wilcoxon's p (NaN below six units), the sign
-    test's p, units won, tied and lost by a, how many units there are and what they are (split or seed)."""
+    """A paired comparison over trials: mean difference a - b with its t interval and p, Wilcoxon's p (NaN
+    below six units), the sign test's p, units won, tied and lost by a, how many units there are and what they
+    are (split or seed)."""
 
     difference: float
     low: float
@@ -62,10 +66,9 @@ class Paired(NamedTuple):
 def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_better: bool = False) -> Paired:
     """Compare a value on the trials that `a` and `b` share, frames with columns split, seed and `value`.
 
-    Seeds are averaged within each split and the splits are the sample; with one split the seeds are, and the inference is for that
-    split. Wilcoxon's signed-rank test is given from six units on: with fewer it cannot reach p < 0.05. The sign of the difference
-    is a - b whatever is better; wins count for the better.
-    """
+    Seeds are averaged within each split and the splits are the sample; with one split the seeds are, and the
+    inference is for that split. Wilcoxon's signed-rank test is given from six units on: with fewer it cannot
+    reach p < 0.05. The sign of the difference is a - b whatever is better; wins count for the better."""
     both = (
         a[["split", "seed", value]]
         .merge(b[["split", "seed", value]], on=["split", "seed"], suffixes=("_a", "_b"))
@@ -88,7 +91,8 @@ def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = Fals
     p = p_wilcoxon = NAN
     if n > 1:
         spread = float(d.std(ddof=1))
-        # differences that are all the same have no spread to test against: nothing to find if they are 0, no doubt if not
+        # differences that are all the same have no spread to test against: nothing to find if they are 0, no
+        # doubt if not
         p = (
             (1.0 if mean == 0 else 0.0)
             if spread == 0
@@ -102,14 +106,16 @@ def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = Fals
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact sign test: the p of so uneven a count if either side were as likely to win. Ties are left out."""
+    """Two-sided exact sign test: the p of so uneven a count if either side were as likely to win. Ties are
+    left out."""
     from scipy.stats import binomtest
 
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def holm(p_values: Sequence[float] | Array) -> Array:
-    """Holm's step-down adjusted p values of one family (Scand. J. Statistics 1979); NaNs are no member of it and stay NaN."""
+    """Holm's step-down adjusted p values of one family (Scand. J. Statistics 1979); NaNs are no member of it
+    and stay NaN."""
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, NAN)
     present = np.flatnonzero(~np.isnan(p))
@@ -120,10 +126,11 @@ def holm(p_values: Sequence[float] | Array) -> Array:
 
 
 def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.DataFrame:
-    """Every row of a table (names down, independent units across) against one of its rows: columns difference, low, high, p, p_holm, n.
+    """Every row of a table (names down, independent units across) against one of its rows: columns
+    difference, low, high, p, p_holm, n.
 
-    The paired t interval and test of `paired_differences`, for all rows at once; the family of Holm's adjustment is the other rows.
-    """
+    The paired t interval and test of `paired_differences`, for all rows at once; the family of Holm's
+    adjustment is the other rows."""
     import pandas as pd
     from scipy.stats import t
 
@@ -151,7 +158,8 @@ def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.D
 
 
 class Welch(NamedTuple):
-    """Difference of two independent means, its interval, the smaller number of values, and the two-sided p."""
+    """Difference of two independent means, its interval, the smaller number of values, and the two-sided
+    p."""
 
     value: float
     low: float
@@ -161,7 +169,8 @@ class Welch(NamedTuple):
 
 
 def welch(a: tuple[float, float, int], b: tuple[float, float, int], confidence: float = 0.95) -> Welch:
-    """Difference a - b of two independent means by Welch's test, from (mean, sample std, n) of each; no interval and no p where n is 1."""
+    """Difference a - b of two independent means by Welch's test, from (mean, sample std, n) of each; no
+    interval and no p where n is 1."""
     from scipy.stats import t
 
     difference, n = a[0] - b[0], min(a[2], b[2])

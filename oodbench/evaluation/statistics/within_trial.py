@@ -13,7 +13,8 @@ from oodbench.evaluation.statistics.trials import NAN, Interval
 
 
 class DeLong(NamedTuple):
-    """AUROC of two scores on the same samples: their difference a - b, its interval and standard error, z and the two-sided p."""
+    """AUROC of two scores on the same samples: their difference a - b, its interval and standard error, z and
+    the two-sided p."""
 
     a: float
     b: float
@@ -26,7 +27,8 @@ class DeLong(NamedTuple):
 
 
 def _placements(inside: Array, outside: Array) -> tuple[Array, Array]:
-    """For each OOD sample the share of ID samples below it, for each ID sample the share of OOD samples above it (ties one half)."""
+    """For each OOD sample the share of ID samples below it, for each ID sample the share of OOD samples above
+    it (ties one half)."""
     a, b = np.sort(inside), np.sort(outside)
     below = (np.searchsorted(a, outside, "left") + np.searchsorted(a, outside, "right")) / (2 * len(a))
     above = 1 - (np.searchsorted(b, inside, "left") + np.searchsorted(b, inside, "right")) / (2 * len(b))
@@ -36,11 +38,12 @@ def _placements(inside: Array, outside: Array) -> tuple[Array, Array]:
 def delong(
     id_a: ArrayLike, ood_a: ArrayLike, id_b: ArrayLike, ood_b: ArrayLike, confidence: float = 0.95
 ) -> DeLong:
-    """DeLong's test of two AUROCs on the same samples (DeLong et al., Biometrics 1988; placements by sorting as in Sun and Xu, 2014).
+    """DeLong's test of two AUROCs on the same samples (DeLong et al., Biometrics 1988; placements by sorting
+    as in Sun and Xu, 2014).
 
-    `id_a` and `id_b` (N,) score the same ID samples in the same order, `ood_a` and `ood_b` (M,) the same OOD samples. Where both
-    AUROCs have no variance (both perfect), se is 0 and p is 1 for equal and 0 for different AUROCs.
-    """
+    `id_a` and `id_b` (N,) score the same ID samples in the same order, `ood_a` and `ood_b` (M,) the same OOD
+    samples. Where both AUROCs have no variance (both perfect), se is 0 and p is 1 for equal and 0 for
+    different AUROCs."""
     from scipy.stats import norm
 
     named = {"ID scores a": id_a, "OOD scores a": ood_a, "ID scores b": id_b, "OOD scores b": ood_b}
@@ -69,12 +72,12 @@ def bootstrap(
     n: int = 1000,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Stratified bootstrap over samples: {metric: (n, len(pairs))} replicates of auroc, fpr95_in and fpr95_out.
+    """Stratified bootstrap over samples: {metric: (n, len(pairs))} replicates of auroc, fpr95_in and
+    fpr95_out.
 
-    Each of `pairs` is (ID scores, OOD scores) of one scorer; ID and OOD samples are drawn with replacement by themselves, and all pairs
-    with as many samples share the draw, so that columns can be subtracted for a paired comparison. Scores are sorted once; a replicate
-    only reweights them. Exact under ties.
-    """
+    Each of `pairs` is (ID scores, OOD scores) of one scorer; ID and OOD samples are drawn with replacement by
+    themselves, and all pairs with as many samples share the draw, so that columns can be subtracted for a
+    paired comparison. Scores are sorted once; a replicate only reweights them. Exact under ties."""
     unknown = set(metrics) - {"auroc", "fpr95_in", "fpr95_out"}
     if unknown:
         raise ValueError(f"cannot bootstrap {sorted(unknown)[0]!r}; allowed: auroc, fpr95_in, fpr95_out")
@@ -102,7 +105,8 @@ def bootstrap(
 
 
 def resampling_weights(rng: np.random.Generator, count: int, size: int) -> Array:
-    """How often each of `size` samples is drawn, (count, size), for `count` draws of `size` with replacement."""
+    """How often each of `size` samples is drawn, (count, size), for `count` draws of `size` with
+    replacement."""
     drawn = rng.integers(0, size, (count, size), dtype=np.int32)
     drawn += (np.arange(count, dtype=np.int32) * size)[:, None]
     return np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size)
@@ -153,11 +157,12 @@ def percentile_interval(value: float, replicates: Array, confidence: float = 0.9
 
 
 def bootstrap_mean(splits: Sequence[Sequence[Mapping[str, Array]]], *, n: int = 200, seed: int = 0) -> Array:
-    """Replicates (n,) of a cell's AUROC over its samples: mean over splits of the mean over seeds and OOD sets.
+    """Replicates (n,) of a cell's AUROC over its samples: mean over splits of the mean over seeds and OOD
+    sets.
 
-    `splits` lists, per split, the trials of its seeds, each {set: scores} with the ID test set under "". Within a split all seeds
-    share the draw of each set's samples, since they are the same images; splits are drawn by themselves. Trials are held fixed.
-    """
+    `splits` lists, per split, the trials of its seeds, each {set: scores} with the ID test set under "".
+    Within a split all seeds share the draw of each set's samples, since they are the same images; splits are
+    drawn by themselves. Trials are held fixed."""
     rng = np.random.default_rng(seed)
     total = np.zeros(n)
     for trials in splits:

@@ -1,4 +1,5 @@
-"""The JSON object behind the page: cells of the leaderboard with their intervals, trials and per-sample views, ranks, costs, images.
+"""The JSON object behind the page: cells of the leaderboard with their intervals, trials and per-sample
+views, ranks, costs, images.
 
 Names are numbered and values stand in arrays, so that thousands of cells fit; `cells_of` reads them back.
 """
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 KEYS = ("pair", "network", "method", "scorer", "tune", "condition", "id_set")
 MOST_BYTES = 4_300_000
-"""Of the page's data: beyond it the drill-down of the lowest-ranked cells is left out, so that the file stays under 5 MB."""
+"""Of the page's data: beyond it the drill-down of the lowest-ranked cells is left out, so that the file stays
+under 5 MB."""
 
 
 def text(
@@ -50,19 +52,38 @@ def text(
     seconds = _scoring_seconds(spent)
     found = per_sample.by_cell(samples) if samples is not None else {}
     rest: dict[str, Any] = {
-        "names": names.list, "main": _columns(board, PER_SHIFT, PER_TRIAL), "more": _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL),
-        "metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, True)],
-        "id_metrics": [[m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)] for m in _present(board, False)],
-        "lower": sorted(LOWER_IS_BETTER), "ranks": _ranks(per_trial), "rates": per_sample.RATES,
-        "ranks_note": "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do not differ by "
-        "Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks are fewer than they look. "
-        "The filters above do not change the ranks.",
-        "trial": "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}",
+        "names": names.list,
+        "main": _columns(board, PER_SHIFT, PER_TRIAL),
+        "more": _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL),
+        "metrics": [
+            [m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)]
+            for m in _present(board, True)
+        ],
+        "id_metrics": [
+            [m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)]
+            for m in _present(board, False)
+        ],
+        "lower": sorted(LOWER_IS_BETTER),
+        "ranks": _ranks(per_trial),
+        "rates": per_sample.RATES,
+        "ranks_note": (
+            "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do"
+            " not differ by Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so"
+            " their blocks are fewer than they look. The filters above do not change the ranks."
+        ),
+        "trial": (
+            "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}"
+        ),
         "als": per_sample.known_unknown(samples) if samples is not None else [],
         "hard": per_sample.hardest(samples, pictures) if samples is not None else [],
-        "costs": _cost_table(spent), "facts": _facts(rows, board), "replicates": per_sample.REPLICATES,
-        "no_samples": "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells than fit this page.",
-    }  # fmt: skip
+        "costs": _cost_table(spent),
+        "facts": _facts(rows, board),
+        "replicates": per_sample.REPLICATES,
+        "no_samples": (
+            "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells"
+            " than fit this page."
+        ),
+    }
     head = _dumps(rest)
     cells = [_dumps(c) for c in base]
     budget = MOST_BYTES - len(head) - sum(map(len, cells))
@@ -93,7 +114,8 @@ def _escaped(data: str) -> str:
 
 
 def cells_of(page: str) -> list[dict[str, Any]]:
-    """The cells of a page, read back: their keys ``k`` by name, and their values ``v`` {column: [mean, std, low, high]}."""
+    """The cells of a page, read back: their keys ``k`` by name, and their values ``v`` {column: [mean, std,
+    low, high]}."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     data = json.loads(found[1]) if found else {"cells": []}
     for cell in data["cells"]:
@@ -175,7 +197,8 @@ def _described(name: str, params: str) -> str:
 
 
 def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -> list[dict[str, Any]]:
-    """What the opened cell shows besides: values by OOD set, trials, and the comparison with the best of its board."""
+    """What the opened cell shows besides: values by OOD set, trials, and the comparison with the best of its
+    board."""
     ok = rows[(rows["status"] == "ok") & rows["shift"].isin(("near", "far")) & (rows["scorer"] != "")]
     by_set = ok.groupby([*CELL, "ood", "shift"], sort=False)[["auroc", "fpr95_in"]].mean().reset_index()
     sets: dict[Any, list[Any]] = {}
@@ -229,6 +252,9 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
             if i != reference and n:
                 line = signed(d)
                 if n > 1:
-                    line += f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g}, Holm)"
+                    line += (
+                        f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g},"
+                        " Holm)"
+                    )
                 found[names[i]] = [label, line]
     return found

@@ -63,7 +63,8 @@ def _scoring_seconds(spent: pd.DataFrame | None) -> dict[Any, list[float | None]
 
 
 def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
-    """Costs by network and scorer, medians over methods (a scorer costs alike whatever the training was), then by method."""
+    """Costs by network and scorer, medians over methods (a scorer costs alike whatever the training was),
+    then by method."""
     head = ["network", "scorer", "fit, s", "score, s per 1,000", "passes", "stored, MB", "reads besides test"]
     if spent is None:
         return {"head": head, "rows": [], "training": []}

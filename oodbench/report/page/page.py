@@ -1,8 +1,8 @@
 """One self-contained HTML page of results: no network, no build step; every name in it is text, never markup.
 
-The page is a template, a style sheet and a script beside this file in ``templates``, filled with one JSON object; the script runs under a
-content security policy that allows its own hash and nothing else, and no request to anywhere.
-"""
+The page is a template, a style sheet and a script beside this file in ``templates``, filled with one JSON
+object; the script runs under a content security policy that allows its own hash and nothing else, and no
+request to anywhere."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def render(
 ) -> str:
     """The page as HTML text.
 
-    `rows` are those of results.csv, `board` their leaderboard, `samples` the per-sample frame of `plots` (with the column `index` where
-    images are wanted), `timing` that of timing.csv,
-    `claims` the verdicts of `claims.judge`. Without samples the page says so and leaves out what needs them.
-    """
+    `rows` are those of results.csv, `board` their leaderboard, `samples` the per-sample frame of `plots`
+    (with the column `index` where images are wanted), `timing` that of timing.csv, `claims` the verdicts of
+    `claims.judge`. Without samples the page says so and leaves out what needs them."""
     import jinja2
 
     import oodbench
@@ -55,8 +54,10 @@ def render(
     environment = dict(environment or {})
     command = str(environment.pop("command", ""))
     blocks = [
-        ("Command", command), ("Published figures beside these", _figures(board, suite_text)), ("Suite", suite_text),
-        ("Environment", "\n".join(f"{k}: {v}" for k, v in sorted(environment.items()))), ("Runs and their keys", _keys(rows)),
+        ("Command", command), ("Published figures beside these", _figures(board, suite_text)),
+        ("Suite", suite_text),
+        ("Environment", "\n".join(f"{k}: {v}" for k, v in sorted(environment.items()))),
+        ("Runs and their keys", _keys(rows)),
     ]  # fmt: skip
     read = (files("oodbench.report.page") / "templates").joinpath
     script = read("charts.js").read_text("utf-8") + read("page.js").read_text("utf-8")
@@ -64,8 +65,10 @@ def render(
     template = engine.from_string(read("report.html.j2").read_text("utf-8"))
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return template.render(
-        title=title or ", ".join(dict.fromkeys(map(str, board["suite"]))) or "results", lede=_lede(rows, board), data=data,
-        script=script, script_sha256=sha256, css=read("report.css").read_text("utf-8"), blocks=[b for b in blocks if b[1].strip()],
+        title=title or ", ".join(dict.fromkeys(map(str, board["suite"]))) or "results",
+        lede=_lede(rows, board), data=data,
+        script=script, script_sha256=sha256, css=read("report.css").read_text("utf-8"),
+        blocks=[b for b in blocks if b[1].strip()],
         claims=_claims(claims), footer=f"oodbench {oodbench.__version__}",
     )  # fmt: skip
 
@@ -102,14 +105,18 @@ def _claims(verdicts: pd.DataFrame | None) -> list[dict[str, Any]]:
         (overall,) = mine[mine["level"] == "overall"].to_dict("records")
         cells = [
             {
-                "where": " · ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k]), "verdict": c["verdict"],
-                "difference": f"{c['difference']:+.4f}" if c["n"] else "–", "n": f"{c['n']} {c['unit']}{'s' if c['n'] != 1 else ''}",
+                "where": " · ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k]),
+                "verdict": c["verdict"],
+                "difference": f"{c['difference']:+.4f}" if c["n"] else "–",
+                "n": f"{c['n']} {c['unit']}{'s' if c['n'] != 1 else ''}",
                 "interval": f"{c['low']:+.4f} to {c['high']:+.4f}" if c["n"] > 1 else "–",
                 "p": f"{c['p_adjusted']:.3g}" if c["n"] > 1 else "–",
-                "needed": str(int(c["needed"])) if c["needed"] == c["needed"] and c["needed"] is not None else "",
+                "needed": (
+                    str(int(c["needed"])) if c["needed"] == c["needed"] and c["needed"] is not None else ""
+                ),
             }
             for c in mine[mine["level"] == "cell"].to_dict("records")
-        ]  # fmt: skip
+        ]
         found.append({**{str(k): v for k, v in overall.items()}, "cells": cells})
     return found
 

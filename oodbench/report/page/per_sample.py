@@ -1,4 +1,5 @@
-"""What the page shows of per-sample scores: histograms, ROC, bootstrap intervals, known against unknown, and the hardest images."""
+"""What the page shows of per-sample scores: histograms, ROC, bootstrap intervals, known against unknown, and
+the hardest images."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def drill_down(mine: pd.DataFrame) -> dict[str, Any]:
 
 
 def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
-    """Bootstrap intervals over samples of one cell's near and far AUROC, where every trial has the same sets."""
+    """Bootstrap intervals over samples of one cell's near and far AUROC, where every trial has the same
+    sets."""
     found = {}
     for shift in ("near", "far"):
         trials_of: dict[str, dict[str, dict[str, Array]]] = {}
@@ -82,7 +84,8 @@ def _sample_intervals(mine: pd.DataFrame) -> dict[str, list[float | None]]:
 
 
 def known_unknown(samples: pd.DataFrame) -> list[dict[str, Any]]:
-    """Histograms of maximal probability and logit per pair, network and method, all trials pooled, rows on one scale."""
+    """Histograms of maximal probability and logit per pair, network and method, all trials pooled, rows on
+    one scale."""
     found = []
     for (pair, network), group in samples[samples["scorer"].isin(list(distributions.QUANTITY))].groupby(
         ["pair", "network"], sort=False
@@ -115,7 +118,8 @@ def known_unknown(samples: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) -> list[dict[str, Any]]:
-    """The samples of each set that its scores place on the wrong side, averaged over the scorers, methods and seeds of one split."""
+    """The samples of each set that its scores place on the wrong side, averaged over the scorers, methods and
+    seeds of one split."""
     if pictures is None or "index" not in samples:
         return []
     found = []
@@ -125,7 +129,8 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
         split = of_pair["split"].iloc[0]
         for (ood, shift), group in of_pair[of_pair["split"] == split].groupby(["ood", "shift"], sort=False):
             indices = np.asarray(group["index"].iloc[0], dtype=int)
-            # where each sample falls among ID test (share of ID that looks less OOD), comparable between scorers
+            # where each sample falls among ID test (share of ID that looks less OOD), comparable between
+            # scorers
             runs = ["network", "method", "seed", "scorer"]
             inside = (
                 of_pair[(of_pair["split"] == split) & (of_pair["ood"] == "")]

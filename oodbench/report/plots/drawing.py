@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def draw(
     board: pd.DataFrame, trials: pd.DataFrame, costs: pd.DataFrame | None, *, scorers: Sequence[str]
 ) -> Mapping[str, Figure]:
-    """Every picture that the leaderboard of one pair and network (all conditions) has something to show in, by name."""
+    """Every picture that the leaderboard of one pair and network (all conditions) has something to show in,
+    by name."""
     clean = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
     found: dict[str, Figure] = {}
     value = next((f"{s}_auroc" for s in _shifts(clean, "auroc")), "")
@@ -34,7 +35,8 @@ def draw(
     if costs is not None and len(costs):
         found["cost"] = cost_quality(clean, costs, value=value)
     for (name, parameter), _ in swept(clean).items():
-        # the board is sorted by what was found; the rows still stand in the suite's order, whose first method is what one compares with
+        # the board is sorted by what was found; the rows still stand in the suite's order, whose first method
+        # is what one compares with
         other = next((str(n) for n in trials["method"] if str(n).partition("(")[0] != name), None)
         found[f"sweep-{name}-{parameter}"] = sweep_curves(
             clean, name, parameter, scorers=scorers, baseline=other
@@ -52,7 +54,8 @@ def draw(
 
 
 def representative(board: pd.DataFrame, most: int) -> list[str]:
-    """The scorers to show where not all fit: msp, the field's baseline, then the best by their mean near (else far) AUROC over methods."""
+    """The scorers to show where not all fit: msp, the field's baseline, then the best by their mean near
+    (else far) AUROC over methods."""
     value = board["near_auroc"] if board["near_auroc"].notna().any() else board["far_auroc"]
     best = value.groupby(board["scorer"], sort=False).mean().sort_values(ascending=False, kind="stable").index
     return first([*(["msp"] if "msp" in set(best) else []), *best], most)
@@ -61,7 +64,8 @@ def representative(board: pd.DataFrame, most: int) -> list[str]:
 def draw_all(
     rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None
 ) -> list[Path]:
-    """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files written."""
+    """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files
+    written."""
     from oodbench.evaluation import costs
     from oodbench.evaluation.leaderboard import over_trials, trials
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def rank_heat_map(
     board: pd.DataFrame, *, of: str = "scorer", value: str = "near_auroc", most: int = 40
 ) -> Figure:
-    """Average rank of each name (down; 1 is best) within each board and network (across), over everything else; best names first."""
+    """Average rank of each name (down; 1 is best) within each board and network (across), over everything
+    else; best names first."""
     import pandas as pd
 
     boards = [*BOARD, "network"]
@@ -44,7 +45,8 @@ def rank_heat_map(
 
 @styled
 def heat_map(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
-    """Method x scorer, the mean of a metric over trials, near- and far-OOD side by side. Takes the leaderboard of one pair and network."""
+    """Method x scorer, the mean of a metric over trials, near- and far-OOD side by side. Takes the
+    leaderboard of one pair and network."""
     shifts = [
         s for s in ("near", "far") if f"{s}_{metric}" in board and board[f"{s}_{metric}"].notna().any()
     ] or ["near"]

@@ -1,8 +1,9 @@
-"""Pictures of scores, drawn with matplotlib in one colour-blind safe style. Every function takes frames and returns a Figure.
+"""Pictures of scores, drawn with matplotlib in one colour-blind safe style. Every function takes frames and
+returns a Figure.
 
-`samples` is the per-sample frame: one row per run, scorer and set, with columns pair, split, network, method, seed, scorer, ood (empty
-for ID test), shift (id | near | far) and `value`, a float array (N,). The scorers ``max_probability`` and ``max_logit`` stand for what
-label smoothing changes. `rows` are those of results.csv.
+`samples` is the per-sample frame: one row per run, scorer and set, with columns pair, split, network, method,
+seed, scorer, ood (empty for ID test), shift (id | near | far) and `value`, a float array (N,). The scorers
+``max_probability`` and ``max_logit`` stand for what label smoothing changes. `rows` are those of results.csv.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def _densities(axis: Axes, samples: pd.DataFrame, edges: Array) -> None:
 def score_histograms(
     samples: pd.DataFrame, *, scorers: Sequence[str] | None = None, bins: int = 40
 ) -> Figure:
-    """Distributions of OOD scores on ID, near- and far-OOD samples: methods down, scorers across. Takes one pair and network."""
+    """Distributions of OOD scores on ID, near- and far-OOD samples: methods down, scorers across. Takes one
+    pair and network."""
     samples, trial = _trial(samples)
     every = [s for s in dict.fromkeys(samples["scorer"]) if s not in QUANTITY]
     scorers = first(every if scorers is None else scorers, 5)
@@ -87,7 +89,8 @@ def score_histograms(
 
 @styled
 def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -> Figure:
-    """ROC curves, OOD positive: methods across, near-OOD above far-OOD, one line per scorer, averaged vertically over trials and sets."""
+    """ROC curves, OOD positive: methods across, near-OOD above far-OOD, one line per scorer, averaged
+    vertically over trials and sets."""
     every = [s for s in dict.fromkeys(samples["scorer"]) if s not in QUANTITY]
     scorers = first(every if scorers is None else scorers, len(COLOURS))
     all_methods = list(dict.fromkeys(samples["method"]))
@@ -142,11 +145,11 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
 
 @styled
 def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
-    """The picture of the label-smoothing argument: maximal probability and maximal logit of known and unknown samples, method by method.
+    """The picture of the label-smoothing argument: maximal probability and maximal logit of known and unknown
+    samples, method by method.
 
-    All trials pooled; the axes of a row are shared, so that scales can be compared. Dots mark the means. Shares stand on a
-    square-root scale, since nearly all known samples may fall into one bin.
-    """
+    All trials pooled; the axes of a row are shared, so that scales can be compared. Dots mark the means.
+    Shares stand on a square-root scale, since nearly all known samples may fall into one bin."""
     quantities = [q for q in QUANTITY if (samples["scorer"] == q).any()]
     all_methods = list(dict.fromkeys(samples["method"]))
     methods = one_of_each(all_methods, 6)
@@ -180,6 +183,7 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
     legend(figure, axes, columns=3)
     headline(
         figure,
-        f"Known against unknown, {where(samples)}, all trials; dots: means{_note(len(methods), len(all_methods), 'methods')}",
+        f"Known against unknown, {where(samples)}, all trials; dots:"
+        f" means{_note(len(methods), len(all_methods), 'methods')}",
     )
     return figure

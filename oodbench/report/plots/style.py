@@ -31,7 +31,8 @@ def _rgb(colour: str) -> tuple[float, float, float]:
 
 
 def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
-    """A logarithmic scale whose ticks are written out (a power of ten would be mathematics, which text here never is)."""
+    """A logarithmic scale whose ticks are written out (a power of ten would be mathematics, which text here
+    never is)."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     lowest = min((v for v in at if v > 0), default=1.0) if at is not None else 1.0
@@ -48,8 +49,8 @@ def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
 
 
 def _bulk(axis: Axes, values: Sequence[float], lower: bool) -> None:
-    """The y axis over the bulk of some values; a few far on the bad side (beyond three interquartile ranges) are counted at the edge, so
-    that one broken scorer does not press all others into a line."""
+    """The y axis over the bulk of some values; a few far on the bad side (beyond three interquartile ranges)
+    are counted at the edge, so that one broken scorer does not press all others into a line."""
     y = np.asarray(values, dtype=float)
     y = y[np.isfinite(y)]
     if len(y) < 8:
@@ -81,10 +82,14 @@ KIND = {
 
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": "#e5e5e5", "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.edgecolor": "#555555",
-    "xtick.color": "#333333", "ytick.color": "#333333", "legend.frameon": False, "legend.fontsize": 8, "lines.linewidth": 1.4,
-    "figure.facecolor": "white", "svg.fonttype": "none", "svg.hashsalt": "oodbench", "text.parse_math": False, "savefig.dpi": 140,
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9, "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#e5e5e5", "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "axes.edgecolor": "#555555",
+    "xtick.color": "#333333", "ytick.color": "#333333", "legend.frameon": False, "legend.fontsize": 8,
+    "lines.linewidth": 1.4,
+    "figure.facecolor": "white", "svg.fonttype": "none", "svg.hashsalt": "oodbench", "text.parse_math": False,
+    "savefig.dpi": 140,
 }  # fmt: skip
 
 
@@ -151,7 +156,8 @@ def room(names: Iterable[str], width: int = 22) -> float:
 
 
 def ink(colour: Sequence[float] | Array) -> str:
-    """Black or white, whichever stands out more on a colour (r, g, b, ...) in [0, 1], by WCAG's relative luminance."""
+    """Black or white, whichever stands out more on a colour (r, g, b, ...) in [0, 1], by WCAG's relative
+    luminance."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3])
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"
 
@@ -168,8 +174,8 @@ def first(names: Iterable[str], most: int) -> list[str]:
 
 
 def one_of_each(names: Iterable[str], most: int) -> list[str]:
-    """At most `most` distinct names, variants of one method after the other methods: the one with default parameters (or the first) stands
-    for it. In the order they come."""
+    """At most `most` distinct names, variants of one method after the other methods: the one with default
+    parameters (or the first) stands for it. In the order they come."""
     every = list(dict.fromkeys(names))
     families: dict[str, str] = {}
     for name in every:
@@ -202,7 +208,8 @@ def where(board: pd.DataFrame) -> str:
 def table_of_numbers(
     axis: Axes, values: Array, down: Sequence[str], across: Sequence[str], **colours: Any
 ) -> None:
-    """Numbers (rows, columns) written into coloured fields, a dash where there is none, with the names of rows and columns."""
+    """Numbers (rows, columns) written into coloured fields, a dash where there is none, with the names of
+    rows and columns."""
     picture = axis.imshow(values, aspect="auto", **colours)
     for (i, j), value in np.ndenumerate(values):
         there = bool(np.isfinite(value))

@@ -32,7 +32,8 @@ _SEVERITY = re.compile(r"(?P<what>.*?)[,:( ]*(?:severity=|:)(?P<level>\d+)(?P<re
 
 
 def swept(board: pd.DataFrame, of: str = "method") -> dict[tuple[str, str], dict[str, float]]:
-    """Sweeps on a board: {(name, parameter): {label: value}} where at least three variants of a name differ in that number alone."""
+    """Sweeps on a board: {(name, parameter): {label: value}} where at least three variants of a name differ
+    in that number alone."""
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for name, params in board[[of, f"{of}_params"]].drop_duplicates().itertuples(index=False):
         try:
@@ -62,11 +63,13 @@ def swept(board: pd.DataFrame, of: str = "method") -> dict[tuple[str, str], dict
 
 @styled
 def sweep_curves(
-    board: pd.DataFrame, name: str, parameter: str, *, of: str = "method", metric: str = "auroc", scorers: Sequence[str] | None = None,
+    board: pd.DataFrame, name: str, parameter: str, *, of: str = "method", metric: str = "auroc",
+    scorers: Sequence[str] | None = None,
     baseline: str | None = None,
 ) -> Figure:  # fmt: skip
-    """A value along a swept parameter (such as ALS's lambda), near and far, and ID accuracy; the band is the 95 % interval. A line per
-    scorer (or per method, where a scorer is swept); dotted levels are the same line of `baseline`, by default the first other method."""
+    """A value along a swept parameter (such as ALS's lambda), near and far, and ID accuracy; the band is the
+    95 % interval. A line per scorer (or per method, where a scorer is swept); dotted levels are the same line
+    of `baseline`, by default the first other method."""
     variants = swept(board, of)[name, parameter]
     other = "scorer" if of == "method" else "method"
     lines = first(board[other] if scorers is None else scorers, 5)
@@ -108,7 +111,8 @@ def sweep_curves(
 
 
 def severity_of(condition: str) -> tuple[str, int] | None:
-    """The corruption and its severity that a condition names, as in ``gaussian_noise:3`` or ``corrupted(kind=fog, severity=3)``."""
+    """The corruption and its severity that a condition names, as in ``gaussian_noise:3`` or
+    ``corrupted(kind=fog, severity=3)``."""
     found = _SEVERITY.fullmatch(condition)
     return (found["what"] + found["rest"], int(found["level"])) if found else None
 
@@ -121,10 +125,11 @@ def severity_curves(
     scorers: Sequence[str] | None = None,
     method: str | None = None,
 ) -> Figure:
-    """How detection and ID accuracy fall with the severity of a corruption of ID images, averaged over corruptions; severity 0 is clean.
+    """How detection and ID accuracy fall with the severity of a corruption of ID images, averaged over
+    corruptions; severity 0 is clean.
 
-    Takes a board with the rows of every condition; the set `full` is left out. One method (the first, unless named), a line per scorer.
-    """
+    Takes a board with the rows of every condition; the set `full` is left out. One method (the first, unless
+    named), a line per scorer."""
     board = board[board["id_set"] == "id"]
     methods = first(board["method"], 1)
     board = board[board["method"] == (method or (methods[0] if methods else ""))]

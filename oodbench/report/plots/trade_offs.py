@@ -1,5 +1,5 @@
-"""Pictures of a leaderboard, in the style of `plots`: ranks, trade-offs, costs, sweeps, severities. Every function takes frames and returns
-a Figure."""
+"""Pictures of a leaderboard, in the style of `plots`: ranks, trade-offs, costs, sweeps, severities. Every
+function takes frames and returns a Figure."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 def cd_diagram(
     table: pd.DataFrame, *, title: str = "", lower_is_better: bool = False, alpha: float = 0.05
 ) -> Figure:
-    """Demsar's critical-difference diagram of a table of blocks (rows) by names (columns), as `stats.blocks` makes it: names at their
-    average rank, 1 is best; a bar joins those that Nemenyi's test does not part at `alpha`."""
+    """Demsar's critical-difference diagram of a table of blocks (rows) by names (columns), as `stats.blocks`
+    makes it: names at their average rank, 1 is best; a bar joins those that Nemenyi's test does not part at
+    `alpha`."""
     ranking = statistics.rank_blocks(table, lower_is_better=lower_is_better, alpha=alpha)
     order, k = ranking.order, len(ranking.names)
     rank = dict(zip(ranking.names, ranking.ranks, strict=True))
@@ -80,8 +81,9 @@ def cd_diagram(
 
 @styled
 def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
-    """ID accuracy against near and far detection: a dot per cell, a colour and marker per method. Bars (std over trials) stand at each
-    method's best cell alone: the ID accuracy is the network's, so that those of all its scorers would lie on one another."""
+    """ID accuracy against near and far detection: a dot per cell, a colour and marker per method. Bars (std
+    over trials) stand at each method's best cell alone: the ID accuracy is the network's, so that those of
+    all its scorers would lie on one another."""
     shifts = _shifts(board, metric) or ["near"]
     figure, axes = grid(1, len(shifts), width=3.4, height=2.8, sharex=True)
     methods = first(board["method"], len(COLOURS))
@@ -117,7 +119,8 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
 
 
 def pareto(cost: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Places of the points that nothing beats: none is both cheaper (or equal) and better (or equal) and not the same; cheapest first."""
+    """Places of the points that nothing beats: none is both cheaper (or equal) and better (or equal) and not
+    the same; cheapest first."""
     order = sorted(range(len(cost)), key=lambda i: (cost[i], -quality[i]))
     front: list[int] = []
     for i in order:
@@ -134,7 +137,8 @@ def cost_quality(
     value: str = "near_auroc",
     cost: str = "score_seconds_per_1000",
 ) -> Figure:
-    """Detection against cost (a column of `costs.COLUMNS`, log scale): a dot per scorer and method, the Pareto front dashed and named."""
+    """Detection against cost (a column of `costs.COLUMNS`, log scale): a dot per scorer and method, the
+    Pareto front dashed and named."""
     from matplotlib.patheffects import withStroke
 
     both = board.merge(costs, on=["network", "method", "scorer", "tune"])
@@ -179,7 +183,8 @@ def cost_quality(
                 fontsize=7,
             )
             text.set_path_effects([withStroke(linewidth=2, foreground="white")])
-    words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds", "bytes_stored": "bytes stored",
+    words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds",
+    "bytes_stored": "bytes stored",
              "passes": "forward passes", "train_seconds": "training seconds"}  # fmt: skip
     _plain_log(axis)
     axis.set(xlabel=words.get(cost, cost), ylabel=f"{label(value)}, %")

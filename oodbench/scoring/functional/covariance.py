@@ -14,7 +14,8 @@ from oodbench.scoring.functional.streams import BLOCK, blocks
 
 
 def class_means(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Mean feature of each class (C, D) in float64 and its count (C,), streamed; a class with no sample has mean zero."""
+    """Mean feature of each class (C, D) in float64 and its count (C,), streamed; a class with no sample has
+    mean zero."""
     known = (labels >= 0) & (labels < classes)
     where = torch.where(known, labels, classes)
     sums = torch.zeros(classes + 1, features.shape[1], dtype=torch.float64, device=features.device)
@@ -25,8 +26,9 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor,
 
 
 def whitening(covariance: Tensor, tolerance: float = 1e-10, floor: float = 0.0) -> Tensor:
-    """W (D, R) with W W^T the pseudo-inverse of a covariance (D, D): directions of (relative) eigenvalue below `tolerance` are left out,
-    and those of variance below `floor`. ValueError where no direction is left."""
+    """W (D, R) with W W^T the pseudo-inverse of a covariance (D, D): directions of (relative) eigenvalue
+    below `tolerance` are left out, and those of variance below `floor`. ValueError where no direction is
+    left."""
     values, vectors = torch.linalg.eigh(covariance)
     keep = values > max(tolerance * float(values.max()), floor, torch.finfo(values.dtype).tiny)
     if not bool(keep.any()):
@@ -37,7 +39,8 @@ def whitening(covariance: Tensor, tolerance: float = 1e-10, floor: float = 0.0) 
 
 
 def _add_by_class(sums: Tensor, rows: Tensor, classes: Tensor) -> None:
-    """Add each row (N, D) to the sum of its class (C, D): as one product where classes are few, which is several times faster."""
+    """Add each row (N, D) to the sum of its class (C, D): as one product where classes are few, which is
+    several times faster."""
     if len(sums) <= 64:
         sums.addmm_(torch.nn.functional.one_hot(classes, len(sums)).to(rows.dtype).T, rows)
     else:
@@ -45,11 +48,12 @@ def _add_by_class(sums: Tensor, rows: Tensor, classes: Tensor) -> None:
 
 
 def _add_moments(outer: Tensor, sums: Tensor, rows: Tensor, classes: Tensor, centre: Tensor) -> None:
-    """Add the outer products (D, D) of the rows (N, D) minus their centre, and the sum of each class (C, D); totals in float64.
+    """Add the outer products (D, D) of the rows (N, D) minus their centre, and the sum of each class (C, D);
+    totals in float64.
 
-    On the CPU NumPy does it, since it computes only one half of the product of a matrix with its own transpose, a few rows at a time in
-    memory that is used again: 2.2 times as fast as torch's product for 50,000 rows of 512 on two cores.
-    """
+    On the CPU NumPy does it, since it computes only one half of the product of a matrix with its own
+    transpose, a few rows at a time in memory that is used again: 2.2 times as fast as torch's product for
+    50,000 rows of 512 on two cores."""
     if rows.device.type != "cpu":
         centred = rows.double() - centre
         outer.addmm_(centred.T, centred)
@@ -68,10 +72,11 @@ def _add_moments(outer: Tensor, sums: Tensor, rows: Tensor, classes: Tensor, cen
 
 
 class Moments:
-    """Second-order statistics of training features (or of their unit-norm version), float64, from one streamed pass shared by all.
+    """Second-order statistics of training features (or of their unit-norm version), float64, from one
+    streamed pass shared by all.
 
-    `mean` (D,) and `total` (D, D), the mean outer product about it, of all rows; class `means` (C, D) and `counts` (C,) of labelled ones.
-    """
+    `mean` (D,) and `total` (D, D), the mean outer product about it, of all rows; class `means` (C, D) and
+    `counts` (C,) of labelled ones."""
 
     def __init__(self, train: Outputs, unit: bool) -> None:
         self.train, self.unit = train, unit
@@ -79,7 +84,8 @@ class Moments:
         known = (train.labels >= 0) & (train.labels < classes)
         where = torch.where(known, train.labels, classes)  # rows of no class are gathered in a last one
         counts = torch.bincount(where, minlength=classes + 1).double()
-        # about a point near the mean, which is not known yet, so that nothing cancels when the sums are moved to it
+        # about a point near the mean, which is not known yet, so that nothing cancels when the sums are moved
+        # to it
         near = next(
             (f[:1024].double().mean(dim=0) for f in self.blocks()),
             torch.zeros(width, dtype=torch.float64, device=device),
@@ -112,7 +118,8 @@ class Moments:
 
     @property
     def within(self) -> Tensor:
-        """Mean outer product (D, D) of labelled features about the mean of their class: the tied covariance."""
+        """Mean outer product (D, D) of labelled features about the mean of their class: the tied
+        covariance."""
         if not bool((self.counts > 0).any()):
             raise ValueError("no training sample has a known class")
         if self.all_known:

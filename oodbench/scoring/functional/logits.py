@@ -17,7 +17,8 @@ def energy(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def log_one_minus_max_probability(logits: Tensor) -> Tensor:
-    """log(1 - max_c p_c), (N,), in float64 and without saturation: logsumexp of the other logits minus logsumexp of all."""
+    """log(1 - max_c p_c), (N,), in float64 and without saturation: logsumexp of the other logits minus
+    logsumexp of all."""
     z = logits.double()
     top = z.argmax(dim=1, keepdim=True)
     others = z.scatter(1, top, -torch.inf)
@@ -25,7 +26,8 @@ def log_one_minus_max_probability(logits: Tensor) -> Tensor:
 
 
 def top_share(features: Tensor, q: float) -> tuple[Tensor, Tensor]:
-    """Each sample's largest activations, D - round(D q / 100) of them, the others zero; and the 0/1 mask. (N, D) both."""
+    """Each sample's largest activations, D - round(D q / 100) of them, the others zero; and the 0/1 mask. (N,
+    D) both."""
     width = features.shape[1]
     k = max(1, width - round(width * q / 100))
     index = features.topk(k, dim=1).indices
@@ -34,12 +36,14 @@ def top_share(features: Tensor, q: float) -> tuple[Tensor, Tensor]:
 
 
 def ratio(total: Tensor, part: Tensor) -> Tensor:
-    """total / part, and 1 where nothing is left to divide by (an all-zero feature); capped so that exp() stays finite."""
+    """total / part, and 1 where nothing is left to divide by (an all-zero feature); capped so that exp()
+    stays finite."""
     return torch.where(part > 0, total / part.clamp(min=1e-12), torch.ones_like(total)).clamp(max=50.0)
 
 
 def log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """log p_c and log(1 - p_c) of the softmax, (N, C) both, in float64: where p is near 1 its complement comes from the other logits."""
+    """log p_c and log(1 - p_c) of the softmax, (N, C) both, in float64: where p is near 1 its complement
+    comes from the other logits."""
     z = logits.double()
     log_p = torch.log_softmax(z, dim=1)
     near_one = log_one_minus_max_probability(z).unsqueeze(1)
@@ -47,7 +51,8 @@ def log_odds(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def log_upper_gamma(a: float, x: Tensor) -> Tensor:
-    """log of the regularised upper incomplete gamma function Q(a, x), float64, also where Q itself is below what float64 can hold."""
+    """log of the regularised upper incomplete gamma function Q(a, x), float64, also where Q itself is below
+    what float64 can hold."""
     x = x.double()
     q = torch.special.gammaincc(torch.full_like(x, a), x)
     # far out by Legendre's continued fraction, from its inside out

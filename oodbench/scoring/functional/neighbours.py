@@ -23,7 +23,8 @@ def unit_features(outputs: Outputs) -> Tensor:
 
 
 class Bank:
-    """Unit-norm training features to compare with. A copy where it fits into memory, else the mapped features and 1 / norm beside them."""
+    """Unit-norm training features to compare with. A copy where it fits into memory, else the mapped features
+    and 1 / norm beside them."""
 
     COPY = 512 * 2**20
     """Bytes up to which a copy is made."""
@@ -71,5 +72,6 @@ def bank(train: Outputs) -> Bank:
 
 
 def similarities(outputs: Outputs, bank: Bank) -> Tensor:
-    """Cosine similarities (N, N_train) of a chunk to the training set, computed once for all scorers that hold the same Bank."""
+    """Cosine similarities (N, N_train) of a chunk to the training set, computed once for all scorers that
+    hold the same Bank."""
     return outputs.memo(("similarities", bank), lambda: bank.product(unit_features(outputs)))

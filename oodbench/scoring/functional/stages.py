@@ -38,7 +38,8 @@ def with_stage(network: Network, inputs: Tensor, stage: str, edit: Callable[[Ten
 
 
 def stage_objection(network: Network, stages: Sequence[str], dims: int = 2) -> str:
-    """Why stages cannot be read (the network names none, or not these, or one hands on fewer dimensions); empty where they can."""
+    """Why stages cannot be read (the network names none, or not these, or one hands on fewer dimensions);
+    empty where they can."""
     if not network.stages:
         return "needs the network's stages, and it names none"
     unknown = [name for name in stages if name not in network.stages]
@@ -56,5 +57,8 @@ def stage_objection(network: Network, stages: Sequence[str], dims: int = 2) -> s
         if name not in found:
             return f"stage {name!r} takes no part in the network's forward pass"
         if not isinstance(found[name], Tensor) or found[name].dim() < dims:
-            return f"stage {name!r} hands on {tuple(found[name].shape)[1:]} per sample, and {dims - 1} dimensions are needed"
+            return (
+                f"stage {name!r} hands on {tuple(found[name].shape)[1:]} per sample, and {dims - 1}"
+                " dimensions are needed"
+            )
     return ""

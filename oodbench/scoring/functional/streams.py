@@ -1,4 +1,5 @@
-"""Numerics that scorers share: similarities to the training set, streamed statistics, whitening. No scorer's formula stands here."""
+"""Numerics that scorers share: similarities to the training set, streamed statistics, whitening. No scorer's
+formula stands here."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def blocks(tensor: Tensor, size: int = BLOCK) -> Iterator[Tensor]:
 
 
 def percentile(values: Tensor, q: float) -> float:
-    """The q-th percentile of all elements, linearly interpolated as NumPy's; exact, in bounded memory however many there are."""
+    """The q-th percentile of all elements, linearly interpolated as NumPy's; exact, in bounded memory however
+    many there are."""
     if values.numel() <= 1 << 26 and values.device.type == "cpu":
         return float(np.percentile(values.float().numpy(), q))
     rank = (values.numel() - 1) * q / 100
@@ -29,7 +31,8 @@ def percentile(values: Tensor, q: float) -> float:
 
 
 def order_statistics(values: Tensor, ranks: tuple[int, ...]) -> list[float]:
-    """The elements (as float32) at `ranks` in ascending order: first the upper half of their bits is counted, then the lower half."""
+    """The elements (as float32) at `ranks` in ascending order: first the upper half of their bits is counted,
+    then the lower half."""
 
     def keys() -> Iterator[Tensor]:  # integers in the order of the floats
         for block in blocks(values, max(1, (1 << 22) // max(values[0].numel(), 1))):

@@ -10,6 +10,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
 from oodbench.core.scorer import Scorer, View
+from oodbench.core.spec import spec_of
 from oodbench.scoring import functional
 
 
@@ -17,24 +18,25 @@ from oodbench.scoring import functional
 class Attacked(Scorer):
     """The score of the scorer `of` at inputs that the attack `by` has moved to `raise` or `lower` it, (N,).
 
-    Without `of`: log(1 - max softmax) where the loss of the predicted class was raised; its edited accuracy is that of the network under
-    attack. `attacks:` in a suite makes the rows that need it.
-    """
+    Without `of`: log(1 - max softmax) where the loss of the predicted class was raised; its edited accuracy
+    is that of the network under attack. `attacks:` in a suite makes the rows that need it."""
 
     differentiable = False
 
     def __init__(
-        self, *, of: Scorer | None = cast("Scorer", "msp"), by: View = cast("View", "fgsm"), direction: Literal["raise", "lower"] = "lower"  # noqa: B008 - nested components
+        self, *, of: Scorer | None = cast("Scorer", "msp"), by: View = cast("View", "fgsm"),
+        direction: Literal["raise", "lower"] = "lower"
     ) -> None:  # fmt: skip
         if of is not None and (not of.differentiable or of.view() is not None or of.extras):
             raise UserError(
-                f"scorer 'attacked': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`"
-            )  # type: ignore[attr-defined]
+                f"scorer 'attacked': {spec_of(of).label!r} gives no gradient of logits and features; choose"
+                " another for `of`"
+            )
         self.of, self.by, self.direction = of, by, direction
 
     def view(self) -> View:
-        spec = self.by.spec  # type: ignore[attr-defined]
-        of = None if self.of is None else self.of.spec  # type: ignore[attr-defined]
+        spec = spec_of(self.by)
+        of = None if self.of is None else spec_of(self.of)
         return build("view", {spec.name: {**spec.params, "of": of, "direction": self.direction}})
 
     @property

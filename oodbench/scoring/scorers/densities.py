@@ -21,7 +21,8 @@ _ROWS = 4096
 
 
 class _Reduced:
-    """Features about the training mean in float64, standardised where `standard`, in `dim` principal directions where that is less."""
+    """Features about the training mean in float64, standardised where `standard`, in `dim` principal
+    directions where that is less."""
 
     def __init__(
         self, train: Outputs, dim: int | None, *, unit: bool = False, standard: bool = False
@@ -45,12 +46,14 @@ class _Reduced:
 
 
 def _directions(train: Outputs, classes: int, dim: int | None) -> int:
-    """`dim`, or as many dimensions as there are and as the covariances of that many classes leave room for."""
+    """`dim`, or as many dimensions as there are and as the covariances of that many classes leave room
+    for."""
     return dim or min(train.features.shape[1], math.isqrt(_MEMORY // (8 * max(classes, 1))))
 
 
 def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts (C',) of the classes that have samples, their means (C', R) and covariances (C', R, R), from one streamed pass."""
+    """Counts (C',) of the classes that have samples, their means (C', R) and covariances (C', R, R), from one
+    streamed pass."""
     known = (train.labels >= 0) & (train.labels < train.classes)
     counts = torch.bincount(train.labels[known], minlength=train.classes)
     present = counts.nonzero().squeeze(1)
@@ -59,8 +62,8 @@ def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor
     size = 8 * len(present) * reduce.width**2
     if size > _MEMORY:
         raise ValueError(
-            f"the covariances of {len(present)} classes in {reduce.width} dimensions take {size / 2**30:.2f} GiB; "
-            f"set {name}'s dim to at most {math.isqrt(_MEMORY // (8 * len(present)))}"
+            f"the covariances of {len(present)} classes in {reduce.width} dimensions take {size / 2**30:.2f}"
+            f" GiB; set {name}'s dim to at most {math.isqrt(_MEMORY // (8 * len(present)))}"
         )
     row = torch.full((train.classes + 1,), -1, device=train.labels.device)
     row[present] = torch.arange(len(present), device=row.device)
@@ -81,7 +84,8 @@ def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor
 
 
 def _in_place_of(covariance: Tensor, whiten: Tensor) -> Tensor:
-    """W (R, R') in the memory of the covariance (R, R) that it was computed from: for many classes there is no room for both."""
+    """W (R, R') in the memory of the covariance (R, R) that it was computed from: for many classes there is
+    no room for both."""
     return covariance[:, : whiten.shape[1]].copy_(whiten)
 
 
@@ -90,12 +94,13 @@ def _in_place_of(covariance: Tensor, whiten: Tensor) -> Tensor:
     source="Sehwag et al., ICLR 2021; eval_ssd.py of inspire-group/SSD",
 )
 class SSD(Scorer):
-    """Self-supervised outlier detection's score, clusters = classes: min_c (x - mu_c)^T S_c^+ (x - mu_c), (N,), >= 0.
+    """Self-supervised outlier detection's score, clusters = classes: min_c (x - mu_c)^T S_c^+ (x - mu_c),
+    (N,), >= 0.
 
-    x is the unit-norm feature, each of its dimensions standardised on train; S_c is the covariance of class c alone, inverted on its
-    range. `clusters` one: a single mean and covariance, as the paper has it without labels. `dim`: principal directions kept before;
-    default all, or as many as C covariances take 400 MiB (724 for 100 classes, 228 for 1,000).
-    """
+    x is the unit-norm feature, each of its dimensions standardised on train; S_c is the covariance of class c
+    alone, inverted on its range. `clusters` one: a single mean and covariance, as the paper has it without
+    labels. `dim`: principal directions kept before; default all, or as many as C covariances take 400 MiB
+    (724 for 100 classes, 228 for 1,000)."""
 
     needs = frozenset({"train", "features"})
     search = {"clusters": ("classes", "one")}
@@ -135,10 +140,11 @@ class SSD(Scorer):
 
 @scorer("gmm", source="pytorch-ood 0.4 detector/gmm.py")
 class GMM(Scorer):
-    """Class-conditional Gaussians: -log sum_c pi_c N(f; mu_c, S_c), (N,); pi_c is the share of training samples, S_c = cov_c + reg I.
+    """Class-conditional Gaussians: -log sum_c pi_c N(f; mu_c, S_c), (N,); pi_c is the share of training
+    samples, S_c = cov_c + reg I.
 
-    `covariance`: full (one for each class), diagonal, or tied. Default reg = 1e-6, pytorch-ood's. `dim`: as in ssd.
-    """
+    `covariance`: full (one for each class), diagonal, or tied. Default reg = 1e-6, pytorch-ood's. `dim`: as
+    in ssd."""
 
     needs = frozenset({"train", "features"})
     search = {"covariance": ("full", "diagonal", "tied"), "reg": (1e-6, 1e-4, 1e-2)}
@@ -188,17 +194,19 @@ class GMM(Scorer):
 
 @scorer(
     "nac",
-    source="Liu et al., ICLR 2024; openood/postprocessors/nac/coverage.py and nac_cifar10.yml of BierOne/ood_coverage; "
-    "pytorch-ood 0.4 detector/nac.py",
+    source=(
+        "Liu et al., ICLR 2024; openood/postprocessors/nac/coverage.py and nac_cifar10.yml of"
+        " BierOne/ood_coverage; pytorch-ood 0.4 detector/nac.py"
+    ),
 )
 class NAC(Scorer):
     """Neuron activation coverage of the penultimate layer: -mean_i min(n_i(s_i) / fill, 1), (N,), in [-1, 0].
 
-    s_i = sigmoid(slope * f_i * g_i), g = W^T (p - 1/C) the gradient of KL(uniform || p); n_i counts the training states of neuron i in
-    the same of `bins` intervals. They are logarithmic, `dense` around 1/2 (the authors') or at the ends 0 and 1 (pytorch-ood's).
-    Defaults are the authors' for ResNet-18's last layer on CIFAR-10: slope 100, 50 thresholds, fill 50, from 1,000 training samples
-    (evenly spaced here); `samples` null: all.
-    """
+    s_i = sigmoid(slope * f_i * g_i), g = W^T (p - 1/C) the gradient of KL(uniform || p); n_i counts the
+    training states of neuron i in the same of `bins` intervals. They are logarithmic, `dense` around 1/2 (the
+    authors') or at the ends 0 and 1 (pytorch-ood's). Defaults are the authors' for ResNet-18's last layer on
+    CIFAR-10: slope 100, 50 thresholds, fill 50, from 1,000 training samples (evenly spaced here); `samples`
+    null: all."""
 
     needs = frozenset({"train", "head", "features"})
     differentiable = False  # counts

@@ -15,7 +15,8 @@ from oodbench.scoring import functional
 
 
 class _Gaussians:
-    """Class means under one covariance, whitened: squared Mahalanobis distances are plain ones after a product with W."""
+    """Class means under one covariance, whitened: squared Mahalanobis distances are plain ones after a
+    product with W."""
 
     def __init__(self, means: Tensor, covariance: Tensor, floor: float) -> None:
         self.whiten = functional.whitening(covariance, floor=floor)
@@ -29,7 +30,8 @@ class _Gaussians:
         return torch.addmm(square, x, self.means.T, alpha=-2).clamp_(min=0)
 
     def nearest(self, outputs: Outputs) -> Tensor:
-        """Squared distance (N,) to the nearest class, computed once for all scorers that hold these Gaussians."""
+        """Squared distance (N,) to the nearest class, computed once for all scorers that hold these
+        Gaussians."""
         return outputs.memo(("nearest", self), lambda: self.distances(outputs.features).amin(dim=1))
 
 
@@ -45,7 +47,8 @@ def _tied(train: Outputs, unit: bool = False) -> _Gaussians:
 
 @scorer("mds", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_postprocessor", version=2)
 class MDS(Scorer):
-    """Mahalanobis distance: min_c (f - mu_c)^T S^-1 (f - mu_c), (N,), >= 0; S is the tied covariance of the training features.
+    """Mahalanobis distance: min_c (f - mu_c)^T S^-1 (f - mu_c), (N,), >= 0; S is the tied covariance of the
+    training features.
 
     Fitted in float64, streamed; a singular covariance is inverted on its range.
     """
@@ -62,10 +65,14 @@ class MDS(Scorer):
 
 @scorer(
     "mds++",
-    source="Mueller and Hein, ICML 2025; OpenOOD/openood/postprocessors/mdsn_postprocessor.py of mueller-mp/maha-norm",
+    source=(
+        "Mueller and Hein, ICML 2025; OpenOOD/openood/postprocessors/mdsn_postprocessor.py of"
+        " mueller-mp/maha-norm"
+    ),
 )
 class MDSPlusPlus(Scorer):
-    """Mahalanobis++: min_c (f' - mu_c)^T S^-1 (f' - mu_c), (N,), >= 0; as mds, on unit-norm features f' = f / ||f||_2."""
+    """Mahalanobis++: min_c (f' - mu_c)^T S^-1 (f' - mu_c), (N,), >= 0; as mds, on unit-norm features f' = f /
+    ||f||_2."""
 
     needs = frozenset({"train", "features"})
 
@@ -79,7 +86,8 @@ class MDSPlusPlus(Scorer):
 
 @scorer("rmds", source="Ren et al., ICML workshop 2021; OpenOOD v1.5 rmds_postprocessor", version=2)
 class RMDS(Scorer):
-    """Relative Mahalanobis distance: min_c d_c^2 - d_0^2, (N,); d_0 is the distance to one Gaussian of all training features."""
+    """Relative Mahalanobis distance: min_c d_c^2 - d_0^2, (N,); d_0 is the distance to one Gaussian of all
+    training features."""
 
     needs = frozenset({"train", "features"})
 
@@ -95,9 +103,9 @@ class RMDS(Scorer):
 
 @scorer("she", source="Zhang et al., ICLR 2023 (inner product); OpenOOD v1.5 she_postprocessor")
 class SHE(Scorer):
-    """Simplified Hopfield energy: -f . m_y, (N,); m_y is the mean feature of the correctly classified training samples of the
-    predicted class y. A class that nobody is classified correctly in falls back to the mean of all its samples, one without
-    samples to the mean of all training features."""
+    """Simplified Hopfield energy: -f . m_y, (N,); m_y is the mean feature of the correctly classified
+    training samples of the predicted class y. A class that nobody is classified correctly in falls back to
+    the mean of all its samples, one without samples to the mean of all training features."""
 
     needs = frozenset({"train", "features"})
 
@@ -117,7 +125,8 @@ class SHE(Scorer):
 
 @scorer("ctm", source="Ngoc-Hieu et al., 2023 (arXiv 2306.14920), the authors' CTMDetector")
 class CTM(Scorer):
-    """Class typical matching: -max_c cos(f, mu_c), (N,), in [-1, 1]; mu_c is the mean training feature of class c.
+    """Class typical matching: -max_c cos(f, mu_c), (N,), in [-1, 1]; mu_c is the mean training feature of
+    class c.
 
     A zero feature scores 0.
     """
@@ -139,11 +148,12 @@ class CTM(Scorer):
     "fdbd", source="Liu and Qin, ICML 2024; OpenOOD v1.5 fdbd_postprocessor; pytorch-ood 0.4 detector/fdbd.py"
 )
 class FDBD(Scorer):
-    """Distance to the decision boundaries: -sum_c |z_c - z_y| / ||w_c - w_y||_2 / n, (N,), <= 0; y is the predicted class.
+    """Distance to the decision boundaries: -sum_c |z_c - z_y| / ||w_c - w_y||_2 / n, (N,), <= 0; y is the
+    predicted class.
 
-    n is the distance to the mean training feature, ||f - mu||_2, or ||f||_2. The sum is OpenOOD's; the paper's mean over the other
-    classes is it over C - 1. Classes of equal weight have no boundary between them and are left out.
-    """
+    n is the distance to the mean training feature, ||f - mu||_2, or ||f||_2. The sum is OpenOOD's; the
+    paper's mean over the other classes is it over C - 1. Classes of equal weight have no boundary between
+    them and are left out."""
 
     needs = frozenset({"train", "head", "features"})
     search = {"normaliser": ("distance", "norm")}
@@ -173,10 +183,11 @@ class FDBD(Scorer):
     "nci", source="Liu and Qin, CVPR 2025; OpenOOD v1.5 nci_postprocessor; pytorch-ood 0.4 detector/nci.py"
 )
 class NCI(Scorer):
-    """Neural-collapse inspired: -(w_y . (f - mu) / ||f - mu||_2 + alpha ||f||_1), (N,); y is the predicted class.
+    """Neural-collapse inspired: -(w_y . (f - mu) / ||f - mu||_2 + alpha ||f||_1), (N,); y is the predicted
+    class.
 
-    mu is the mean training feature. Default alpha = 0.0001, OpenOOD's. A feature that is the mean has no direction: its first term is 0.
-    """
+    mu is the mean training feature. Default alpha = 0.0001, OpenOOD's. A feature that is the mean has no
+    direction: its first term is 0."""
 
     needs = frozenset({"train", "head", "features"})
     search = {"alpha": (0.0, 0.0001, 0.001, 0.01, 0.1)}

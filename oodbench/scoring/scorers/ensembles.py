@@ -15,7 +15,8 @@ from oodbench.core.scorer import Scorer
     source="Lakshminarayanan et al., NeurIPS 2017; torch-uncertainty 0.13 MutualInformation",
 )
 class MutualInformation(Scorer):
-    """Mutual information of the prediction and the member: H(mean_m p_m) - mean_m H(p_m), (N,), in [0, log C]."""
+    """Mutual information of the prediction and the member: H(mean_m p_m) - mean_m H(p_m), (N,), in [0, log
+    C]."""
 
     extras = frozenset({"members.logits"})
 
@@ -29,7 +30,8 @@ class MutualInformation(Scorer):
 
 @scorer("disagreement", source="torch-uncertainty 0.13 Disagreement")
 class Disagreement(Scorer):
-    """Share of the pairs of members that predict different classes, (N,), in [0, 1]; with few members many samples tie."""
+    """Share of the pairs of members that predict different classes, (N,), in [0, 1]; with few members many
+    samples tie."""
 
     extras = frozenset({"members.logits"})
     differentiable = False

@@ -12,6 +12,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer, View
+from oodbench.core.spec import spec_of
 from oodbench.scoring import functional
 
 _CHUNK_BYTES = 64 * 2**20
@@ -19,30 +20,35 @@ _CHUNK_BYTES = 64 * 2**20
 
 @scorer(
     "fisher",
-    source="oodeel aggregator/fisher.py (Haroush et al., ICLR 2022; Dadalto et al., 2024); Brown, Biometrics 1975, as given there",
+    source=(
+        "oodeel aggregator/fisher.py (Haroush et al., ICLR 2022; Dadalto et al., 2024); Brown, Biometrics"
+        " 1975, as given there"
+    ),
 )
 class Fisher(Scorer):
-    """Fisher's method with Brown's correction: -log Q(k' / 2, T / 2c), (N,), >= 0; T = -2 sum_i log p_i over the scorers `of`, p_i the
-    share of ID validation samples that score i ranks at least as OOD.
+    """Fisher's method with Brown's correction: -log Q(k' / 2, T / 2c), (N,), >= 0; T = -2 sum_i log p_i over
+    the scorers `of`, p_i the share of ID validation samples that score i ranks at least as OOD.
 
-    Correlated scores make T wider than a chi-squared: with mean m and variance v on ID validation, c = v / 2m and k' = 2 m^2 / v; Q is
-    the regularised upper incomplete gamma function. p_i = (1 + #{s >= s_i}) / (n + 1) between validation scores linearly interpolated.
-    `tail` empirical (the papers'): all samples beyond the largest validation score are alike; exponential: p_i falls on from there at
-    the mean excess of the upper tenth, so that they do not tie.
-    """
+    Correlated scores make T wider than a chi-squared: with mean m and variance v on ID validation, c = v / 2m
+    and k' = 2 m^2 / v; Q is the regularised upper incomplete gamma function. p_i = (1 + #{s >= s_i}) / (n +
+    1) between validation scores linearly interpolated. `tail` empirical (the papers'): all samples beyond the
+    largest validation score are alike; exponential: p_i falls on from there at the mean excess of the upper
+    tenth, so that they do not tie."""
 
     differentiable = False
     search = {"tail": ("empirical", "exponential")}
 
     def __init__(
-        self, *, of: Annotated[list[Scorer], Field(min_length=2)] = cast("list[Scorer]", ["energy", "mds", "knn"]),  # noqa: B008
+        self, *, of: Annotated[list[Scorer], Field(min_length=2)] = cast("list[Scorer]",
+        ["energy", "mds", "knn"]),
         tail: Literal["empirical", "exponential"] = "empirical",
     ) -> None:  # fmt: skip
-        views = {str(v.spec.identity): v for v in (s.view() for s in of) if v is not None}  # type: ignore[attr-defined]
+        views = {str(spec_of(v).identity): v for v in (s.view() for s in of) if v is not None}
         if len(views) > 1:
-            labels = ", ".join(v.spec.label for v in views.values())  # type: ignore[attr-defined]
+            labels = ", ".join(spec_of(v).label for v in views.values())
             raise UserError(
-                f"scorer 'fisher': its scorers read different views ({labels}); combine scorers of one view at most"
+                f"scorer 'fisher': its scorers read different views ({labels}); combine scorers of one view"
+                " at most"
             )
         self.of, self.tail = of, tail
         self._view = next(iter(views.values()), None)

@@ -1,4 +1,5 @@
-"""Scores that read a head which a training method attached: offered only where that method trained the network."""
+"""Scores that read a head which a training method attached: offered only where that method trained the
+network."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ from oodbench.core.scorer import Scorer, View
 
 @scorer("godin", source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_postprocessor.py")
 class GODIN(Scorer):
-    """Generalised ODIN's parts, (N,): -max_c h_c(x') with x' = x moved by epsilon (in normalised inputs) to a higher maximum; or -g(x).
+    """Generalised ODIN's parts, (N,): -max_c h_c(x') with x' = x moved by epsilon (in normalised inputs) to a
+    higher maximum; or -g(x).
 
-    h are the network's logits, cosines in [-1, 1]; g in (0, 1) is the head that method `godin` attaches. epsilon = 0.0025 is OpenOOD's.
-    """
+    h are the network's logits, cosines in [-1, 1]; g in (0, 1) is the head that method `godin` attaches.
+    epsilon = 0.0025 is OpenOOD's."""
 
     extras = frozenset({"godin"})
     search = {"part": ("h", "g"), "epsilon": (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)}
@@ -42,7 +44,8 @@ class GODIN(Scorer):
 
 @scorer("background", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/background.py")
 class Background(Scorer):
-    """Log odds of the background class: z_b - logsumexp_c z_c, (N,); z_b is the head that method `background-class` attaches."""
+    """Log odds of the background class: z_b - logsumexp_c z_c, (N,); z_b is the head that method
+    `background-class` attaches."""
 
     extras = frozenset({"background"})
 
@@ -54,7 +57,8 @@ class Background(Scorer):
 
 @scorer("mcd", source="Yu and Aizawa, ICCV 2019, by way of OpenOOD v1.5 mcd_postprocessor.py")
 class MCD(Scorer):
-    """Discrepancy of two classifiers: ||softmax(z1) - softmax(z2)||_1, (N,), in [0, 2]; z2 is the head that method `mcd` attaches."""
+    """Discrepancy of two classifiers: ||softmax(z1) - softmax(z2)||_1, (N,), in [0, 2]; z2 is the head that
+    method `mcd` attaches."""
 
     extras = frozenset({"mcd"})
 
@@ -65,11 +69,11 @@ class MCD(Scorer):
 
 @scorer("rotation", source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_postprocessor.py")
 class Rotation(Scorer):
-    """Rotation prediction: mean over four turns of -log softmax(z_rot)_turn - KL(uniform || softmax(z)), (N,), in nats (the code read:
-    bits).
+    """Rotation prediction: mean over four turns of -log softmax(z_rot)_turn - KL(uniform || softmax(z)),
+    (N,), in nats (the code read: bits).
 
-    KL(uniform || p) = logsumexp(z) - mean_c z_c - log C. z_rot are the logits of the head that method `rotation` attaches.
-    """
+    KL(uniform || p) = logsumexp(z) - mean_c z_c - log C. z_rot are the logits of the head that method
+    `rotation` attaches."""
 
     extras = frozenset({"rotation"})
 
@@ -90,7 +94,8 @@ class Rotation(Scorer):
     source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_postprocessor.py",
 )
 class Confidence(Scorer):
-    """Learnt confidence: -a, (N,), which ranks like -sigmoid(a); a is the head that method `confidence-branch` attaches."""
+    """Learnt confidence: -a, (N,), which ranks like -sigmoid(a); a is the head that method
+    `confidence-branch` attaches."""
 
     extras = frozenset({"confidence"})
 
@@ -100,10 +105,11 @@ class Confidence(Scorer):
 
 @scorer("decoupled", source="Zhang and Xiang, CVPR 2023; test_DML+.py of Z-ZHHH/CVPR23-DML")
 class Decoupled(Scorer):
-    """DML+: -(max_c z_c / m_z + ||g|| / m_g), (N,); z are scaled cosines, g the features of the second body that method `decoupled` trains.
+    """DML+: -(max_c z_c / m_z + ||g|| / m_g), (N,); z are scaled cosines, g the features of the second body
+    that method `decoupled` trains.
 
-    m_z and m_g are the means of both terms over ID validation samples (the code read takes the ID test set's).
-    """
+    m_z and m_g are the means of both terms over ID validation samples (the code read takes the ID test
+    set's)."""
 
     needs = frozenset({"val"})
     extras = frozenset({"decoupled"})

@@ -19,8 +19,8 @@ from oodbench.scoring import functional
 class MSP(Scorer):
     """Maximum softmax probability: log(1 - max_c p_c), (N,), in (-inf, 0].
 
-    Ranks like -max_c p_c and does not saturate: 1 - p is taken from the logits in float64, so that confident samples do not tie.
-    """
+    Ranks like -max_c p_c and does not saturate: 1 - p is taken from the logits in float64, so that confident
+    samples do not tie."""
 
     def score(self, outputs: Outputs) -> Tensor:
         return functional.log_one_minus_max_probability(outputs.logits)
@@ -28,7 +28,9 @@ class MSP(Scorer):
 
 @scorer(
     "mls",
-    source="Hendrycks et al., ICML 2022 (maximum logit); Vaze et al., ICLR 2022; OpenOOD v1.5 mls_postprocessor",
+    source=(
+        "Hendrycks et al., ICML 2022 (maximum logit); Vaze et al., ICLR 2022; OpenOOD v1.5 mls_postprocessor"
+    ),
 )
 class MLS(Scorer):
     """Maximum logit score: -max_c z_c, (N,)."""
@@ -52,7 +54,8 @@ class Energy(Scorer):
 
 @scorer("entropy", source="pytorch-ood 0.4 detector/entropy.py; Chan et al., ICCV 2021", version=2)
 class Entropy(Scorer):
-    """Entropy of the softmax: -sum_c p_c log p_c, (N,), in [0, log C]. In float64, log p near 1 from the other logits: no ties at 0."""
+    """Entropy of the softmax: -sum_c p_c log p_c, (N,), in [0, log C]. In float64, log p near 1 from the
+    other logits: no ties at 0."""
 
     def score(self, outputs: Outputs) -> Tensor:
         log_p, log_rest = functional.log_odds(outputs.logits)
@@ -62,7 +65,8 @@ class Entropy(Scorer):
 
 @scorer("gen", source="Liu et al., CVPR 2023; OpenOOD v1.5 gen_postprocessor")
 class GEN(Scorer):
-    """Generalised entropy: sum over the `top` largest probabilities of p^gamma (1 - p)^gamma, (N,). Defaults are the paper's."""
+    """Generalised entropy: sum over the `top` largest probabilities of p^gamma (1 - p)^gamma, (N,). Defaults
+    are the paper's."""
 
     search = {"gamma": (0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0), "top": (10, 50, 100, 200, 500, 1000)}
 
@@ -78,10 +82,11 @@ class GEN(Scorer):
 
 @scorer("klm", source="Hendrycks et al., ICML 2022 (KL matching); OpenOOD v1.5 kl_matching_postprocessor")
 class KLM(Scorer):
-    """KL matching: min_c KL(p || m_c), (N,), in [0, inf). m_c is the mean softmax of the samples predicted as class c.
+    """KL matching: min_c KL(p || m_c), (N,), in [0, inf). m_c is the mean softmax of the samples predicted as
+    class c.
 
-    A class that nobody is predicted as has the one-hot distribution. `fit_on`: the split the means come from (OpenOOD: val).
-    """
+    A class that nobody is predicted as has the one-hot distribution. `fit_on`: the split the means come from
+    (OpenOOD: val)."""
 
     def __init__(self, *, fit_on: Literal["train", "val"] = "val") -> None:
         self.fit_on = fit_on
@@ -118,7 +123,8 @@ class KLM(Scorer):
     version=2,
 )
 class GradNorm(Scorer):
-    """Gradient norm: -||f||_1 * ||C p - 1||_1, (N,): the L1 norm of the gradient of sum_c -log p_c to the head's weight, negated."""
+    """Gradient norm: -||f||_1 * ||C p - 1||_1, (N,): the L1 norm of the gradient of sum_c -log p_c to the
+    head's weight, negated."""
 
     needs = frozenset({"features"})
 
@@ -129,15 +135,17 @@ class GradNorm(Scorer):
 
 @scorer(
     "temperature-scaling",
-    source="Guo et al., ICML 2017; OpenOOD v1.5 temperature_scaling_postprocessor and pytorch-ood 0.4 detector/tscaling.py "
-    "(both stop before the optimum)",
+    source=(
+        "Guo et al., ICML 2017; OpenOOD v1.5 temperature_scaling_postprocessor and pytorch-ood 0.4"
+        " detector/tscaling.py (both stop before the optimum)"
+    ),
 )
 class TemperatureScaling(Scorer):
-    """MSP at the calibrated temperature: log(1 - max_c softmax(z / T)_c), (N,). T minimises the NLL of the validation labels.
+    """MSP at the calibrated temperature: log(1 - max_c softmax(z / T)_c), (N,). T minimises the NLL of the
+    validation labels.
 
-    The NLL is convex in 1 / T, so the minimum in [0.01, 100] is found exactly by bisecting its derivative. Validation samples that
-    are all classified correctly have no finite optimum: T is then 0.01.
-    """
+    The NLL is convex in 1 / T, so the minimum in [0.01, 100] is found exactly by bisecting its derivative.
+    Validation samples that are all classified correctly have no finite optimum: T is then 0.01."""
 
     needs = frozenset({"val"})
     bounds = (0.01, 100.0)
@@ -172,11 +180,11 @@ class TemperatureScaling(Scorer):
 
 @scorer("doctor", source="Granese et al., NeurIPS 2021; detectors library methods/doctor.py")
 class Doctor(Scorer):
-    """DOCTOR's odds of an error, as a logarithm: log((1 - g) / g), (N,). Alpha: g = sum_c p_c^2; beta: g = max_c p_c (ranks like MSP).
+    """DOCTOR's odds of an error, as a logarithm: log((1 - g) / g), (N,). Alpha: g = sum_c p_c^2; beta: g =
+    max_c p_c (ranks like MSP).
 
-    p is the softmax of z / T. 1 - g is summed from p_c (1 - p_c) in float64, so that confident samples do not tie. Default T = 1,
-    the paper's for a network of which only the probabilities are known.
-    """
+    p is the softmax of z / T. 1 - g is summed from p_c (1 - p_c) in float64, so that confident samples do not
+    tie. Default T = 1, the paper's for a network of which only the probabilities are known."""
 
     search = {"variant": ("alpha", "beta"), "temperature": (0.5, 1.0, 1.5, 2.0, 5.0, 10.0, 100.0, 1000.0)}
 
@@ -195,10 +203,13 @@ class Doctor(Scorer):
 
 @scorer(
     "margin",
-    source="Cattelan and Silva, UAI 2024, post_hoc.py and utils/measures.py of lfpc/FixSelectiveClassification",
+    source=(
+        "Cattelan and Silva, UAI 2024, post_hoc.py and utils/measures.py of lfpc/FixSelectiveClassification"
+    ),
 )
 class Margin(Scorer):
-    """Best against second best: -(z_(1) - z_(2)), (N,), <= 0; with `of` = probabilities log(1 - (p_(1) - p_(2))).
+    """Best against second best: -(z_(1) - z_(2)), (N,), <= 0; with `of` = probabilities log(1 - (p_(1) -
+    p_(2))).
 
     The latter ranks like -(p_(1) - p_(2)) and does not saturate.
     """
@@ -219,14 +230,18 @@ class Margin(Scorer):
 
 @scorer(
     "mls-pnorm",
-    source="Cattelan and Silva, UAI 2024, post_hoc.py of lfpc/FixSelectiveClassification; Xia et al., ICLR 2025 (abstract and README)",
+    source=(
+        "Cattelan and Silva, UAI 2024, post_hoc.py of lfpc/FixSelectiveClassification; Xia et al., ICLR 2025"
+        " (abstract and README)"
+    ),
 )
 class MLSPNorm(Scorer):
-    """Maximum logit over the p-norm: -max_c (z_c - s) / ||z - s||_p, (N,), in float64; s is the logits' mean, their minimum or 0.
+    """Maximum logit over the p-norm: -max_c (z_c - s) / ||z - s||_p, (N,), in float64; s is the logits' mean,
+    their minimum or 0.
 
-    Undoes what label smoothing does to the maximum logit. p is tuned in the papers (no default); here 4, centred on the mean. Equal
-    logits stand out in nothing: score 0. With two classes and a shift the ratio is a constant, which is refused.
-    """
+    Undoes what label smoothing does to the maximum logit. p is tuned in the papers (no default); here 4,
+    centred on the mean. Equal logits stand out in nothing: score 0. With two classes and a shift the ratio is
+    a constant, which is refused."""
 
     search = {"p": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0), "shift": ("mean", "min", "none")}
 
@@ -261,7 +276,8 @@ class MLSPNorm(Scorer):
     source="Zhang and Xiang, CVPR 2023 (DML: MaxLogit = MaxCosine * MaxNorm; abstract and README)",
 )
 class MaxCosine(Scorer):
-    """Maximum cosine logit: -max_c cos(f, w_c), (N,), in [-1, 1]; w_c are the rows of the head's weight. A zero feature scores 0."""
+    """Maximum cosine logit: -max_c cos(f, w_c), (N,), in [-1, 1]; w_c are the rows of the head's weight. A
+    zero feature scores 0."""
 
     needs = frozenset({"head", "features"})
 
@@ -273,14 +289,18 @@ class MaxCosine(Scorer):
 
 @scorer(
     "igeood",
-    source="Gomes et al., ICLR 2022; src/measures.py of igeood/Igeood; detectors library methods/igeood_logits.py",
+    source=(
+        "Gomes et al., ICLR 2022; src/measures.py of igeood/Igeood; detectors library"
+        " methods/igeood_logits.py"
+    ),
 )
 class Igeood(Scorer):
-    """Igeood on logits: -sum_c d(p, q_c), (N,); d(p, q) = 2 arccos(sum_k sqrt(p_k q_k)), the Fisher-Rao distance of categoricals.
+    """Igeood on logits: -sum_c d(p, q_c), (N,); d(p, q) = 2 arccos(sum_k sqrt(p_k q_k)), the Fisher-Rao
+    distance of categoricals.
 
-    p is the softmax of z / T, q_c that of the mean training logits of class c, also over T. An ID sample is far from all classes but
-    its own; one between the classes is nearer to the sum of them, so small sums are OOD. Default T = 1 (the paper tunes it).
-    """
+    p is the softmax of z / T, q_c that of the mean training logits of class c, also over T. An ID sample is
+    far from all classes but its own; one between the classes is nearer to the sum of them, so small sums are
+    OOD. Default T = 1 (the paper tunes it)."""
 
     needs = frozenset({"train"})
     search = {"temperature": (1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 100.0, 1000.0)}

@@ -1,4 +1,5 @@
-"""Scores from the nearest training samples in feature space: all read one product of cosine similarities per chunk."""
+"""Scores from the nearest training samples in feature space: all read one product of cosine similarities per
+chunk."""
 
 from __future__ import annotations
 
@@ -20,11 +21,12 @@ from oodbench.scoring import functional
     version=2,
 )
 class KNN(Scorer):
-    """Distance to the k-th nearest training sample, between unit-norm features: ||f' - f'_(k)||_2, (N,), in [0, 2].
+    """Distance to the k-th nearest training sample, between unit-norm features: ||f' - f'_(k)||_2, (N,), in
+    [0, 2].
 
-    Default k = 50, OpenOOD's for CIFAR; k is capped at the number of training samples. Neighbours are found by float32 similarity;
-    the distance to the k-th is then taken from the two vectors, so that it does not cancel where features collapse.
-    """
+    Default k = 50, OpenOOD's for CIFAR; k is capped at the number of training samples. Neighbours are found
+    by float32 similarity; the distance to the k-th is then taken from the two vectors, so that it does not
+    cancel where features collapse."""
 
     needs = frozenset({"train", "features"})
     search = {"k": (1, 5, 10, 20, 50, 100, 200, 500, 1000)}
@@ -49,11 +51,12 @@ class KNN(Scorer):
     source="Park et al., ICCV 2023; OpenOOD v1.5 nnguide_postprocessor; pytorch-ood 0.4 detector/nnguide.py",
 )
 class NNGuide(Scorer):
-    """Nearest-neighbour guidance: -E(z) * mean of the k largest E(z_j) cos(f, f_j), (N,); E = logsumexp of the logits, j in the bank.
+    """Nearest-neighbour guidance: -E(z) * mean of the k largest E(z_j) cos(f, f_j), (N,); E = logsumexp of
+    the logits, j in the bank.
 
-    The bank is a random `fraction` of the training set, drawn with `seed` (the paper takes 1 % of ImageNet, OpenOOD the first 1 % of an
-    unshuffled list); default all of it. Default k = 100, OpenOOD's, capped at the bank's size.
-    """
+    The bank is a random `fraction` of the training set, drawn with `seed` (the paper takes 1 % of ImageNet,
+    OpenOOD the first 1 % of an unshuffled list); default all of it. Default k = 100, OpenOOD's, capped at the
+    bank's size."""
 
     needs = frozenset({"train", "features"})
     search = {"k": (1, 5, 10, 20, 50, 100, 200), "fraction": (0.01, 0.1, 1.0)}
@@ -86,7 +89,8 @@ class NNGuide(Scorer):
         near = functional.similarities(outputs, self.bank)
         near = near if self.drawn is None else near[:, self.drawn]
         k = min(self.k, near.shape[1])
-        guidance = [  # rows at a time: a temporary as large as `near` would cost more to allocate than to compute
+        # rows at a time: a temporary as large as `near` would cost more to allocate than to compute
+        guidance = [
             (rows * self.energy).topk(k, dim=1, sorted=False).values.mean(dim=1) for rows in near.split(64)
         ]
         return functional.energy(outputs.logits) * torch.cat(guidance)
@@ -94,7 +98,8 @@ class NNGuide(Scorer):
 
 @scorer("relation", source="Kim et al., NeurIPS 2023; OpenOOD v1.5 relation_postprocessor")
 class Relation(Scorer):
-    """Neural relation graph: -sum_j [k_j > threshold] k_j^power, (N,), <= 0; k_j = max(0, cos(f, f_j)) * (p . p_j) over the training set.
+    """Neural relation graph: -sum_j [k_j > threshold] k_j^power, (N,), <= 0; k_j = max(0, cos(f, f_j)) * (p .
+    p_j) over the training set.
 
     p is the softmax. Defaults power = 1, threshold = 0.03 are OpenOOD's.
     """

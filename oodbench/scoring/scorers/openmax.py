@@ -20,7 +20,8 @@ _STEEPEST = 1e9
 
 
 def weibull(tail: Tensor) -> tuple[float, float]:
-    """Shape and scale that maximise the likelihood of positive samples (n,) under a two-parameter Weibull distribution.
+    """Shape and scale that maximise the likelihood of positive samples (n,) under a two-parameter Weibull
+    distribution.
 
     A tail of equal values has no finite shape: it is then 1e9, a step at that value.
     """
@@ -43,19 +44,23 @@ def weibull(tail: Tensor) -> tuple[float, float]:
 
 @scorer(
     "openmax",
-    source="Bendale and Boult, CVPR 2016; OpenOOD v1.5 openmax_postprocessor; pytorch-ood 0.4 detector/openmax (libmr's translation)",
+    source=(
+        "Bendale and Boult, CVPR 2016; OpenOOD v1.5 openmax_postprocessor; pytorch-ood 0.4 detector/openmax"
+        " (libmr's translation)"
+    ),
 )
 class OpenMax(Scorer):
-    """OpenMax: log(P(unknown) / (1 - P(unknown))) = s - logsumexp(z'), (N,); ranks like P(unknown) and neither saturates nor overflows.
+    """OpenMax: log(P(unknown) / (1 - P(unknown))) = s - logsumexp(z'), (N,); ranks like P(unknown) and
+    neither saturates nor overflows.
 
-    z'_c = z_c (1 - r_c w_c), s = sum_c z_c r_c w_c; r_c = (alpha + 1 - rank) / alpha for the `alpha` (at most C) largest logits, 0 for
-    others; w_c is the Weibull probability of the distance of z to the mean logits of class c, fitted to the `tail` largest training
-    distances of that class. Means and tails are of correctly classified samples; a class without any takes all of its samples, and one
-    without samples is never known (w = 1).
+    z'_c = z_c (1 - r_c w_c), s = sum_c z_c r_c w_c; r_c = (alpha + 1 - rank) / alpha for the `alpha` (at most
+    C) largest logits, 0 for others; w_c is the Weibull probability of the distance of z to the mean logits of
+    class c, fitted to the `tail` largest training distances of that class. Means and tails are of correctly
+    classified samples; a class without any takes all of its samples, and one without samples is never known
+    (w = 1).
 
-    Distance: euclidean_weight * ||z - m||_2 + (1 - euclidean_weight) * (1 - cos(z, m)). Defaults alpha = 10, tail = 20 are the
-    paper's, the Euclidean distance OpenOOD's (which takes alpha = 3).
-    """
+    Distance: euclidean_weight * ||z - m||_2 + (1 - euclidean_weight) * (1 - cos(z, m)). Defaults alpha = 10,
+    tail = 20 are the paper's, the Euclidean distance OpenOOD's (which takes alpha = 3)."""
 
     needs = frozenset({"train"})
     search = {"alpha": (1, 3, 5, 10, 20), "tail": (10, 20, 50)}

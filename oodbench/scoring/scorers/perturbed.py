@@ -13,6 +13,7 @@ from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
 from oodbench.core.scorer import Scorer, View
+from oodbench.core.spec import spec_of
 from oodbench.scoring import functional
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
@@ -20,7 +21,8 @@ Percentile = Annotated[float, Field(ge=0, le=100)]
 
 @scorer("odin", source="Liang et al., ICLR 2018; OpenOOD v1.5 odin_postprocessor")
 class ODIN(Scorer):
-    """ODIN: log(1 - max_c softmax(z(x') / T)_c), (N,); x' = x moved by epsilon (in normalised inputs) towards a higher maximum.
+    """ODIN: log(1 - max_c softmax(z(x') / T)_c), (N,); x' = x moved by epsilon (in normalised inputs) towards
+    a higher maximum.
 
     Ranks like -max softmax and does not saturate. Defaults T = 1000, epsilon = 0.0014 are the paper's.
     """
@@ -41,23 +43,24 @@ class ODIN(Scorer):
 
 @scorer("mds-odin", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)")
 class MDSODIN(Scorer):
-    """Mahalanobis distance after input perturbation: min_c (f(x') - mu_c)^T S^-1 (f(x') - mu_c), (N,); x' = x moved by epsilon (in
-    normalised inputs) against the gradient of that distance. Default epsilon OpenOOD's.
+    """Mahalanobis distance after input perturbation: min_c (f(x') - mu_c)^T S^-1 (f(x') - mu_c), (N,); x' = x
+    moved by epsilon (in normalised inputs) against the gradient of that distance. Default epsilon OpenOOD's.
 
     `of`: any differentiable scorer of logits and features in place of mds.
     """
 
     search = {"epsilon": (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)}
 
-    def __init__(self, *, of: Scorer = cast(Scorer, "mds"), epsilon: NonNegativeFloat = 0.0014) -> None:  # noqa: B008 - a nested component
+    def __init__(self, *, of: Scorer = cast(Scorer, "mds"), epsilon: NonNegativeFloat = 0.0014) -> None:
         if not of.differentiable or of.view() is not None or of.extras:
             raise UserError(
-                f"scorer 'mds-odin': {of.spec.label!r} gives no gradient of logits and features; choose another for `of`"
-            )  # type: ignore[attr-defined]
+                f"scorer 'mds-odin': {spec_of(of).label!r} gives no gradient of logits and features; choose"
+                " another for `of`"
+            )
         self.of, self.epsilon = of, epsilon
 
     def view(self) -> View:
-        return build("view", {"score-perturbation": {"of": self.of.spec, "epsilon": self.epsilon}})  # type: ignore[attr-defined]
+        return build("view", {"score-perturbation": {"of": spec_of(self.of), "epsilon": self.epsilon}})
 
     def score(self, outputs: Outputs) -> Tensor:
         return outputs.extras["score-perturbation.score"]
@@ -65,17 +68,21 @@ class MDSODIN(Scorer):
 
 @scorer(
     "mc-dropout",
-    source="pytorch-ood 0.4 detector/mcd.py (mean); Gal, PhD thesis 2016, and Smith and Gal, UAI 2018 (entropies)",
+    source=(
+        "pytorch-ood 0.4 detector/mcd.py (mean); Gal, PhD thesis 2016, and Smith and Gal, UAI 2018"
+        " (entropies)"
+    ),
 )
 class MCDropout(Scorer):
-    """Monte Carlo dropout over `passes`, p_t the softmax of pass t and p their mean, (N,). `statistic` mean: log(1 - max_c p_c); entropy:
-    H(p); mutual-information: H(p) - mean_t H(p_t), >= 0.
+    """Monte Carlo dropout over `passes`, p_t the softmax of pass t and p their mean, (N,). `statistic` mean:
+    log(1 - max_c p_c); entropy: H(p); mutual-information: H(p) - mean_t H(p_t), >= 0.
 
-    A network without dropout has its features dropped with probability `p` before the head. Defaults as the view's.
-    """
+    A network without dropout has its features dropped with probability `p` before the head. Defaults as the
+    view's."""
 
     def __init__(
-        self, *, statistic: Literal["mean", "entropy", "mutual-information"] = "mean", passes: PositiveInt = 30,
+        self, *, statistic: Literal["mean", "entropy", "mutual-information"] = "mean",
+        passes: PositiveInt = 30,
         p: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     ) -> None:  # fmt: skip
         self.statistic, self.passes, self.p = statistic, passes, p
@@ -97,19 +104,21 @@ class MCDropout(Scorer):
     "adascale", source="OpenOOD v1.5 adascale_postprocessor, adascale_net and adascale_a.yml (Regmi, 2025)"
 )
 class AdaSCALE(Scorer):
-    """Adaptive scaling, variant a: -logsumexp(W (f exp(r)) + b), l: -logsumexp(r^2 z), (N,); r = sum(f+) / sum of the largest of f+ =
-    max(f, 0), those above the sample's percentile low + (1 - F(Q)) (high - low).
+    """Adaptive scaling, variant a: -logsumexp(W (f exp(r)) + b), l: -logsumexp(r^2 z), (N,); r = sum(f+) /
+    sum of the largest of f+ = max(f, 0), those above the sample's percentile low + (1 - F(Q)) (high - low).
 
-    Q = sum of f'+ over the `k1` per cent largest f + weight * sum of |f - f'| over the `k2` per cent largest f; f' are the features
-    after a trivial perturbation of the input, F is the distribution of Q on ID validation. Defaults are OpenOOD's.
-    """
+    Q = sum of f'+ over the `k1` per cent largest f + weight * sum of |f - f'| over the `k2` per cent largest
+    f; f' are the features after a trivial perturbation of the input, F is the distribution of Q on ID
+    validation. Defaults are OpenOOD's."""
 
     needs = frozenset({"val", "head", "features"})
     search = {"low": (60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0), "high": (65.0, 75.0, 85.0, 95.0, 99.0)}
 
     def __init__(
-        self, *, variant: Literal["a", "l"] = "a", low: Percentile = 75.0, high: Percentile = 85.0, k1: Percentile = 5.0,
-        k2: Percentile = 1.0, weight: NonNegativeFloat = 10.0, share: Annotated[float, Field(gt=0, le=1)] = 0.05,
+        self, *, variant: Literal["a", "l"] = "a", low: Percentile = 75.0, high: Percentile = 85.0,
+        k1: Percentile = 5.0,
+        k2: Percentile = 1.0, weight: NonNegativeFloat = 10.0,
+        share: Annotated[float, Field(gt=0, le=1)] = 0.05,
     ) -> None:  # fmt: skip
         if low > high:
             raise UserError(f"scorer 'adascale': low ({low:g}) should be at most high ({high:g})")

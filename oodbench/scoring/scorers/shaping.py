@@ -1,4 +1,5 @@
-"""Scores that shape the activations and take the energy of the edited network, whose accuracy stands in their rows."""
+"""Scores that shape the activations and take the energy of the edited network, whose accuracy stands in their
+rows."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class _Shaping(Scorer):
 
 @scorer("react", source="Sun et al., NeurIPS 2021; OpenOOD v1.5 react_postprocessor")
 class ReAct(_Shaping):
-    """Rectified activations: -logsumexp(W min(f, t) + b), (N,); t is a percentile of all activations, flattened.
+    """Rectified activations: -logsumexp(W min(f, t) + b), (N,); t is a percentile of all activations,
+    flattened.
 
     `fit_on`: the split t comes from (paper: train; OpenOOD: val). Default percentile 90, the paper's.
     """
@@ -75,10 +77,11 @@ class ReAct(_Shaping):
     source="Djurisic et al., ICLR 2023; OpenOOD v1.5 ash_net (b); pytorch-ood 0.4 detector/ash.py (p, s)",
 )
 class ASH(_Shaping):
-    """Activation shaping: -logsumexp(W shape(f) + b), (N,); the lowest `percentile` per cent of each sample's activations are zeroed.
+    """Activation shaping: -logsumexp(W shape(f) + b), (N,); the lowest `percentile` per cent of each sample's
+    activations are zeroed.
 
-    Variant b sets the others to sum(f) / k, p leaves them, s multiplies them by exp(sum(f) / sum of the kept ones).
-    """
+    Variant b sets the others to sum(f) / k, p leaves them, s multiplies them by exp(sum(f) / sum of the kept
+    ones)."""
 
     search = {"percentile": (65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0)}
 
@@ -97,7 +100,8 @@ class ASH(_Shaping):
 
 @scorer("scale", source="Xu et al., ICLR 2024; OpenOOD v1.5 scale_net")
 class Scale(_Shaping):
-    """SCALE: -logsumexp(W (f exp(r)) + b), (N,); r = sum(f) / sum of the activations above the sample's percentile. Nothing is zeroed."""
+    """SCALE: -logsumexp(W (f exp(r)) + b), (N,); r = sum(f) / sum of the activations above the sample's
+    percentile. Nothing is zeroed."""
 
     search = {"percentile": (65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0)}
 
@@ -113,10 +117,13 @@ class Scale(_Shaping):
 
 @scorer(
     "lts",
-    source="authors' github.com/andrijazz/lts lts.py; pytorch-ood 0.4 detector/lts.py (Djurisic et al., 2024)",
+    source=(
+        "authors' github.com/andrijazz/lts lts.py; pytorch-ood 0.4 detector/lts.py (Djurisic et al., 2024)"
+    ),
 )
 class LTS(Scorer):
-    """Logit scaling: -logsumexp(r^2 z), (N,); r = sum(f+) / sum of the largest of f+ = max(f, 0), those above the sample's percentile.
+    """Logit scaling: -logsumexp(r^2 z), (N,); r = sum(f+) / sum of the largest of f+ = max(f, 0), those above
+    the sample's percentile.
 
     Default percentile 95: the paper's p = 5 %. The prediction stays as it was.
     """
@@ -141,9 +148,9 @@ class LTS(Scorer):
     "dice", source="OpenOOD v1.5 dice_postprocessor; pytorch-ood 0.4 detector/dice.py (Sun and Li, ECCV 2022)"
 )
 class DICE(Scorer):
-    """Directed sparsification: -logsumexp((W * M) f + b), (N,); M keeps the weights whose contribution W_cd E[f_d] on train lies above
-    the percentile of all contributions. Default 90, the paper's for CIFAR; 0 keeps every weight.
-    """
+    """Directed sparsification: -logsumexp((W * M) f + b), (N,); M keeps the weights whose contribution W_cd
+    E[f_d] on train lies above the percentile of all contributions. Default 90, the paper's for CIFAR; 0 keeps
+    every weight."""
 
     needs = frozenset({"train", "head", "features"})
     search = {"percentile": (10.0, 30.0, 50.0, 70.0, 90.0)}
@@ -164,7 +171,8 @@ class DICE(Scorer):
         )
         if not bool(self.head.weight.any()):
             raise ValueError(
-                f"no weight contributes more than the {self.percentile:g}th percentile does: all would be removed"
+                f"no weight contributes more than the {self.percentile:g}th percentile does: all would be"
+                " removed"
             )
         self.fitted = object()
 
@@ -177,16 +185,19 @@ class DICE(Scorer):
 
 @scorer(
     "vra",
-    source="authors' github.com/zeroQiaoba/VRA quick_ood.py and readme; OpenOOD v1.5 vra_postprocessor; pytorch-ood 0.4 detector/vra.py "
-    "(Xu et al., NeurIPS 2023)",
+    source=(
+        "authors' github.com/zeroQiaoba/VRA quick_ood.py and readme; OpenOOD v1.5 vra_postprocessor;"
+        " pytorch-ood 0.4 detector/vra.py (Xu et al., NeurIPS 2023)"
+    ),
 )
 class VRA(_Shaping):
-    """Variational rectified activation: -logsumexp(W g(f) + b), (N,); g(f) = 0 below `low`, f between, the upper threshold above `high`.
+    """Variational rectified activation: -logsumexp(W g(f) + b), (N,); g(f) = 0 below `low`, f between, the
+    upper threshold above `high`.
 
-    The thresholds are percentiles of all activations (OpenOOD's) or of each `feature`'s (the authors'); 60 and 90 are the authors' for
-    CIFAR-10. `below`: what becomes of activations under the lower threshold; the paper zeroes them, OpenOOD and pytorch-ood raise
-    (clip) them to it. Percentiles per feature come from at most `samples` evenly spaced rows.
-    """
+    The thresholds are percentiles of all activations (OpenOOD's) or of each `feature`'s (the authors'); 60
+    and 90 are the authors' for CIFAR-10. `below`: what becomes of activations under the lower threshold; the
+    paper zeroes them, OpenOOD and pytorch-ood raise (clip) them to it. Percentiles per feature come from at
+    most `samples` evenly spaced rows."""
 
     search = {"low": (1.0, 5.0, 10.0, 15.0, 50.0, 60.0), "high": (85.0, 90.0, 95.0, 99.0)}
 
@@ -227,10 +238,12 @@ class VRA(_Shaping):
     "optfs", source="authors' github.com/Qinyu-Allen-Zhao/OptFSOOD detector/ours.py (Zhao et al., ICLR 2024)"
 )
 class OptFS(Scorer):
-    """Optimal feature shaping: -w_y . g(f), (N,); y is the prediction, g multiplies each activation by the weight theta_k of its bin.
+    """Optimal feature shaping: -w_y . g(f), (N,); y is the prediction, g multiplies each activation by the
+    weight theta_k of its bin.
 
-    The `bins` are equally wide between the 0.1th and 99.9th percentile of all training activations, and activations outside are zeroed;
-    theta_k is proportional to the mean over train of the part of w_y . f that falls into bin k, its norm sqrt(bins). `score` energy:
+    The `bins` are equally wide between the 0.1th and 99.9th percentile of all training activations, and
+    activations outside are zeroed; theta_k is proportional to the mean over train of the part of w_y . f that
+    falls into bin k, its norm sqrt(bins). `score` energy:
     -logsumexp(W g(f) + b) instead.
     """
 

@@ -34,15 +34,18 @@ class _Layer:
 
 @scorer(
     "mds-layers",
-    source="Lee et al., NeurIPS 2018; pytorch-ood 0.4 detector/mmahalanobis.py; OpenOOD v1.5 mds_ensemble_postprocessor",
+    source=(
+        "Lee et al., NeurIPS 2018; pytorch-ood 0.4 detector/mmahalanobis.py; OpenOOD v1.5"
+        " mds_ensemble_postprocessor"
+    ),
 )
 class MDSLayers(Scorer):
-    """Mahalanobis distance over stages: sum_l w_l min_c (h_l - mu_lc)^T S_l^-1 (h_l - mu_lc), (N,); h_l is stage l's output, mean over
-    positions, means and tied covariance from train.
+    """Mahalanobis distance over stages: sum_l w_l min_c (h_l - mu_lc)^T S_l^-1 (h_l - mu_lc), (N,); h_l is
+    stage l's output, mean over positions, means and tied covariance from train.
 
-    `combine` standard: each stage's distance is standardised by its mean and deviation on ID validation before the sum; sum: w_l = 1.
-    The paper learns w_l from OOD samples; here only ID data have a say. Default: all stages of the network.
-    """
+    `combine` standard: each stage's distance is standardised by its mean and deviation on ID validation
+    before the sum; sum: w_l = 1. The paper learns w_l from OOD samples; here only ID data have a say.
+    Default: all stages of the network."""
 
     needs = frozenset({"train", "val"})
 
@@ -76,12 +79,12 @@ class MDSLayers(Scorer):
     source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)",
 )
 class Gram(Scorer):
-    """Gram matrices: sum_l delta_l / n_l / max_c p_c, (N,), >= 0; delta_l sums over rows and powers how far the row sums of stage l's
-    Gram matrices leave the range [min, max] of the training samples of the predicted class, relative to that bound.
+    """Gram matrices: sum_l delta_l / n_l / max_c p_c, (N,), >= 0; delta_l sums over rows and powers how far
+    the row sums of stage l's Gram matrices leave the range [min, max] of the training samples of the
+    predicted class, relative to that bound.
 
-    n_l is the mean of delta_l on ID validation. A class that no training sample is predicted as has the range of all. Powers 1 to
-    `powers`; default: OpenOOD's 5, all stages.
-    """
+    n_l is the mean of delta_l on ID validation. A class that no training sample is predicted as has the range
+    of all. Powers 1 to `powers`; default: OpenOOD's 5, all stages."""
 
     needs = frozenset({"train", "val"})
     search = {"powers": (3, 5, 10)}
@@ -123,12 +126,15 @@ class Gram(Scorer):
 
 @scorer(
     "rankfeat",
-    source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)",
+    source=(
+        "OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS"
+        " 2022)"
+    ),
 )
 class RankFeat(Scorer):
-    """RankFeat: -T logsumexp(z' / T), (N,); z' are the logits after the leading singular component of a stage's maps is removed, mean
-    over the last `blocks` stages. Defaults 2 (the paper's blocks 3 and 4) and T = 1.
-    """
+    """RankFeat: -T logsumexp(z' / T), (N,); z' are the logits after the leading singular component of a
+    stage's maps is removed, mean over the last `blocks` stages. Defaults 2 (the paper's blocks 3 and 4) and T
+    = 1."""
 
     search = {"blocks": (1, 2)}
 

@@ -22,7 +22,8 @@ def _origin(train: Outputs) -> Tensor:
 
 
 def _residual_space(source: Outputs, origin: Tensor, dim: int | None) -> Tensor:
-    """What the `dim` principal directions about `origin` leave out, (D, D - dim): eigenvectors, smallest eigenvalues first."""
+    """What the `dim` principal directions about `origin` leave out, (D, D - dim): eigenvectors, smallest
+    eigenvalues first."""
     width = len(origin)
     dim = dim or (1000 if width >= 2048 else 512 if width >= 768 else width // 2)
     vectors = source.memo(
@@ -34,12 +35,12 @@ def _residual_space(source: Outputs, origin: Tensor, dim: int | None) -> Tensor:
 
 @scorer("vim", source="Wang et al., CVPR 2022; OpenOOD v1.5 vim_postprocessor", version=2)
 class ViM(Scorer):
-    """Virtual-logit matching: alpha * ||R^T (f - u)||_2 - logsumexp(z), (N,); u = -W^+ b, R spans what the `dim` principal
-    directions of the training features about u leave out, alpha = mean max logit / mean residual on train.
+    """Virtual-logit matching: alpha * ||R^T (f - u)||_2 - logsumexp(z), (N,); u = -W^+ b, R spans what the
+    `dim` principal directions of the training features about u leave out, alpha = mean max logit / mean
+    residual on train.
 
-    `dim`: default by the paper's rule, 1000 for D >= 2048, 512 for D >= 768, else D / 2; one of at least D is capped at D - 1. `origin`: u
-    as above, from the head, or the mean of the training features (oodeel's).
-    """
+    `dim`: default by the paper's rule, 1000 for D >= 2048, 512 for D >= 768, else D / 2; one of at least D is
+    capped at D - 1. `origin`: u as above, from the head, or the mean of the training features (oodeel's)."""
 
     needs = frozenset({"train", "head", "features"})
     search = {"dim": (64, 256, 512, 1000)}
@@ -70,8 +71,8 @@ class ViM(Scorer):
 class Residual(Scorer):
     """Residual norm: ||R^T (f - u)||_2, (N,), >= 0; u and R as in vim.
 
-    `fit_on`: the split whose principal directions are taken (paper: train; OpenOOD: val). `dim`: as in vim; OpenOOD's is 512.
-    """
+    `fit_on`: the split whose principal directions are taken (paper: train; OpenOOD: val). `dim`: as in vim;
+    OpenOOD's is 512."""
 
     search = {"dim": (64, 256, 512, 1000)}
 
@@ -91,16 +92,18 @@ class Residual(Scorer):
 
 @scorer(
     "neco",
-    source="Ben Ammar et al., ICLR 2024, the authors' neco(); OpenOOD/openood/postprocessors/neco_postprocessor.py of mueller-mp/maha-norm",
+    source=(
+        "Ben Ammar et al., ICLR 2024, the authors' neco();"
+        " OpenOOD/openood/postprocessors/neco_postprocessor.py of mueller-mp/maha-norm"
+    ),
 )
 class NECO(Scorer):
-    """Neural-collapse ratio: -max_c z_c * ||P^T (x - m)||_2 / ||x||_2, (N,); x are the standardised features, P their `dim` principal
-    directions on train, m their mean there (0 when standardised).
+    """Neural-collapse ratio: -max_c z_c * ||P^T (x - m)||_2 / ||x||_2, (N,); x are the standardised features,
+    P their `dim` principal directions on train, m their mean there (0 when standardised).
 
-    `standardise`: each feature over its training standard deviation, about its mean (the authors leave it off where classes are well
-    separated). `max_logit`: the factor max_c z_c (the authors leave it off for ResNets). Default dim = 100, the authors'; capped at
-    D - 1, where the ratio would be 1 for all.
-    """
+    `standardise`: each feature over its training standard deviation, about its mean (the authors leave it off
+    where classes are well separated). `max_logit`: the factor max_c z_c (the authors leave it off for
+    ResNets). Default dim = 100, the authors'; capped at D - 1, where the ratio would be 1 for all."""
 
     needs = frozenset({"train", "features"})
     search = {"dim": (10, 20, 50, 100, 200, 500), "max_logit": (True, False)}
@@ -132,17 +135,19 @@ class NECO(Scorer):
 
 @scorer(
     "kpca",
-    source="Fang et al., NeurIPS 2024, CoP_CoRP_c10.py and run_detection.sh of fanghenshaometeor/ood-kernel-pca; extension 2025, "
-    "main.py and main.sh of fanghenshaometeor/ood-kpca-extension",
+    source=(
+        "Fang et al., NeurIPS 2024, CoP_CoRP_c10.py and run_detection.sh of fanghenshaometeor/ood-kernel-pca;"
+        " extension 2025, main.py and main.sh of fanghenshaometeor/ood-kpca-extension"
+    ),
 )
 class KPCA(Scorer):
-    """Kernel PCA: ||(I - U U^T) (phi(f') - mean)||_2, (N,), >= 0; f' = f / ||f||_2, U the fewest principal directions of phi on train
-    that explain the share `variance`.
+    """Kernel PCA: ||(I - U U^T) (phi(f') - mean)||_2, (N,), >= 0; f' = f / ||f||_2, U the fewest principal
+    directions of phi on train that explain the share `variance`.
 
-    `kernel`: cosine (CoP), phi(f') = f'; fourier (CoRP), phi = sqrt(2 / M) cos(w f' + b) with M = `features` random Fourier features of
-    exp(-gamma ||.||^2); nystroem, phi = K^(-1/2) k(f') with M landmarks, the training samples of lowest energy score logsumexp(z).
-    Defaults are those of CoRP for CIFAR (gamma 2, M 2048, variance 0.8); for cosine the authors take variance 0.85.
-    """
+    `kernel`: cosine (CoP), phi(f') = f'; fourier (CoRP), phi = sqrt(2 / M) cos(w f' + b) with M = `features`
+    random Fourier features of exp(-gamma ||.||^2); nystroem, phi = K^(-1/2) k(f') with M landmarks, the
+    training samples of lowest energy score logsumexp(z). Defaults are those of CoRP for CIFAR (gamma 2, M
+    2048, variance 0.8); for cosine the authors take variance 0.85."""
 
     needs = frozenset({"train", "features"})
     search = {
@@ -249,12 +254,14 @@ class KPCA(Scorer):
 
 @scorer(
     "pnml",
-    source="Bibas et al., NeurIPS 2021; src/lit_utils/baseline_lit_utils.py of kobybibas/pnml_ood_detection; "
-    "pytorch-ood 0.4 detector/pnml.py",
+    source=(
+        "Bibas et al., NeurIPS 2021; src/lit_utils/baseline_lit_utils.py of kobybibas/pnml_ood_detection; "
+        "pytorch-ood 0.4 detector/pnml.py"
+    ),
 )
 class PNML(Scorer):
-    """pNML regret: log sum_c p_c / (p_c + (1 - p_c) p_c^k) / log C, (N,), in [0, 1]; p = softmax(W f' + b) with f' = f / ||f||_2 and
-    k = q / (1 + q), q = f'^T (X^T X)^+ f' over the unit-norm training features X.
+    """pNML regret: log sum_c p_c / (p_c + (1 - p_c) p_c^k) / log C, (N,), in [0, 1]; p = softmax(W f' + b)
+    with f' = f / ||f||_2 and k = q / (1 + q), q = f'^T (X^T X)^+ f' over the unit-norm training features X.
 
     Summed as the excess over sum_c p_c = 1 in float64, so that regrets near 0 do not tie.
     """

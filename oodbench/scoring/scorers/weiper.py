@@ -16,16 +16,19 @@ from oodbench.scoring.scorers.shaping import _head
 
 @scorer(
     "weiper",
-    source="authors' github.com/mgranz/weiper_icml postprocessors/weiper_kldiv and README (Granz et al., NeurIPS 2024)",
+    source=(
+        "authors' github.com/mgranz/weiper_icml postprocessors/weiper_kldiv and README (Granz et al., NeurIPS"
+        " 2024)"
+    ),
 )
 class WeiPer(Scorer):
-    """WeiPer+KLD: KL(f) + lambda1 KL(H f) - lambda2 mean_r max_c softmax(H_r f)_c, (N,); H_r = W + `distance` ||w_c|| u, u random units.
+    """WeiPer+KLD: KL(f) + lambda1 KL(H f) - lambda2 mean_r max_c softmax(H_r f)_c, (N,); H_r = W + `distance`
+    ||w_c|| u, u random units.
 
-    KL(v) is the symmetric Kullback-Leibler divergence between the histogram of the sample's entries v (`bins` between train's extremes,
-    smoothed by a moving average of `smooth` or `smooth_perturbed` bins) and train's mean histogram, 0.01 (features) or 0.025
-    (perturbed logits) added to each bin. Defaults are the authors' for CIFAR-10. Train's histograms come from at most `samples` evenly
-    spaced rows.
-    """
+    KL(v) is the symmetric Kullback-Leibler divergence between the histogram of the sample's entries v (`bins`
+    between train's extremes, smoothed by a moving average of `smooth` or `smooth_perturbed` bins) and train's
+    mean histogram, 0.01 (features) or 0.025 (perturbed logits) added to each bin. Defaults are the authors'
+    for CIFAR-10. Train's histograms come from at most `samples` evenly spaced rows."""
 
     needs = frozenset({"train", "head", "features"})
     search = {
@@ -36,8 +39,10 @@ class WeiPer(Scorer):
     }
 
     def __init__(
-        self, *, repeats: PositiveInt = 100, distance: PositiveFloat = 1.8, bins: PositiveInt = 100, lambda1: NonNegativeFloat = 2.5,
-        lambda2: NonNegativeFloat = 0.1, smooth: PositiveInt = 4, smooth_perturbed: PositiveInt = 15, samples: PositiveInt = 10_000,
+        self, *, repeats: PositiveInt = 100, distance: PositiveFloat = 1.8, bins: PositiveInt = 100,
+        lambda1: NonNegativeFloat = 2.5,
+        lambda2: NonNegativeFloat = 0.1, smooth: PositiveInt = 4, smooth_perturbed: PositiveInt = 15,
+        samples: PositiveInt = 10_000,
         seed: NonNegativeInt = 0,
     ) -> None:  # fmt: skip
         self.repeats, self.distance, self.bins, self.lambda1, self.lambda2 = (
@@ -76,7 +81,8 @@ class WeiPer(Scorer):
         return min(float(e.min) for e in ends), max(float(e.max) for e in ends)
 
     def _histogram(self, values: Tensor, extremes: tuple[float, float]) -> Tensor:
-        """Share of each row's values (B, V) in each bin, (B, bins); values outside train's extremes are in none."""
+        """Share of each row's values (B, V) in each bin, (B, bins); values outside train's extremes are in
+        none."""
         low, high = extremes
         index = ((values - low) * (self.bins / max(high - low + 1e-8, 1e-8))).floor()
         inside = (index >= 0) & (values <= high)

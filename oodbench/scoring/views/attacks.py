@@ -27,14 +27,15 @@ Radius = Annotated[float, BeforeValidator(_fraction), Field(gt=0, le=1)]
 
 
 class Attack(View):
-    """Inputs x' with max |x' - x| <= eps, in [0, 1], at which a score is higher (direction raise) or lower than at x.
+    """Inputs x' with max |x' - x| <= eps, in [0, 1], at which a score is higher (direction raise) or lower
+    than at x.
 
-    With the scorer `of`: its score there, ``attack.score`` (N,), fitted on the plain outputs. Without: the loss of the class predicted at x
-    is raised, and the logits there are ``attack.logits`` (N, C).
-    """
+    With the scorer `of`: its score there, ``attack.score`` (N,), fitted on the plain outputs. Without: the
+    loss of the class predicted at x is raised, and the logits there are ``attack.logits`` (N, C)."""
 
     def __init__(
-        self, of: Scorer | None, direction: Literal["raise", "lower"], eps: float, step: float, steps: int, random_start: bool
+        self, of: Scorer | None, direction: Literal["raise", "lower"], eps: float, step: float, steps: int,
+        random_start: bool
     ) -> None:  # fmt: skip
         self.of, self.sign = of, 1.0 if direction == "raise" else -1.0
         self.eps, self.step, self.steps, self.random_start = eps, step, steps, random_start
@@ -77,13 +78,15 @@ class Attack(View):
 
 @view("pgd", source="Madry et al., ICLR 2018; CIFAR10/train_pgd.py of locuslab/fast_adversarial")
 class PGD(Attack):
-    """Projected gradient in the maximum norm: `steps` times x' = clip(x' +- step * sign(grad)), from a random place within eps.
+    """Projected gradient in the maximum norm: `steps` times x' = clip(x' +- step * sign(grad)), from a random
+    place within eps.
 
     eps and step are in [0, 1] and may be written 8/255; default step 2.5 eps / steps.
     """
 
     def __init__(
-        self, *, of: Scorer | None = None, direction: Literal["raise", "lower"] = "raise", eps: Radius = 8 / 255,
+        self, *, of: Scorer | None = None, direction: Literal["raise", "lower"] = "raise",
+        eps: Radius = 8 / 255,
         steps: PositiveInt = 20, step: Radius | None = None, random_start: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(
@@ -96,7 +99,8 @@ class PGD(Attack):
     source="Goodfellow et al., ICLR 2015; CIFAR10/train_pgd.py of locuslab/fast_adversarial (one step)",
 )
 class FGSM(Attack):
-    """Fast gradient sign: x' = clip(x +- eps * sign(grad)), one step; eps is in [0, 1] and may be written 8/255."""
+    """Fast gradient sign: x' = clip(x +- eps * sign(grad)), one step; eps is in [0, 1] and may be written
+    8/255."""
 
     def __init__(
         self,

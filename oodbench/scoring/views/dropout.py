@@ -15,15 +15,17 @@ from oodbench.core.scorer import View
 
 @view(
     "mc-dropout",
-    source="pytorch-ood 0.4 detector/mcd.py; OpenOOD v1.5 dropout_postprocessor (Gal and Ghahramani, ICML 2016)",
+    source=(
+        "pytorch-ood 0.4 detector/mcd.py; OpenOOD v1.5 dropout_postprocessor (Gal and Ghahramani, ICML 2016)"
+    ),
 )
 class MCDropout(View):
-    """Over `passes` with dropout on: the mean softmax, ``mc-dropout.probabilities`` (N, C), and the mean of the softmax's entropies,
-    ``mc-dropout.entropy`` (N,).
+    """Over `passes` with dropout on: the mean softmax, ``mc-dropout.probabilities`` (N, C), and the mean of
+    the softmax's entropies, ``mc-dropout.entropy`` (N,).
 
-    The network's own dropout layers are switched on and nothing else. Where it has none, its penultimate features are dropped with
-    probability `p` (OpenOOD's 0.5) before the head. Default 30 passes, pytorch-ood's.
-    """
+    The network's own dropout layers are switched on and nothing else. Where it has none, its penultimate
+    features are dropped with probability `p` (OpenOOD's 0.5) before the head. Default 30 passes,
+    pytorch-ood's."""
 
     def __init__(self, *, passes: PositiveInt = 30, p: Annotated[float, Field(gt=0, lt=1)] = 0.5) -> None:
         self.passes, self.p = passes, p

@@ -19,8 +19,8 @@ from oodbench.core.scorer import Scorer, View
 class Perturbation(View):
     """Logits of x' = x - epsilon * std * sign(grad_x CE(z(x) / T, argmax z)): ``perturbation.logits`` (N, C).
 
-    The step is epsilon in normalised inputs, so each channel moves by epsilon times the ID standard deviation. x' is not clamped.
-    """
+    The step is epsilon in normalised inputs, so each channel moves by epsilon times the ID standard
+    deviation. x' is not clamped."""
 
     def __init__(self, *, temperature: PositiveFloat = 1000.0, epsilon: NonNegativeFloat = 0.0014) -> None:
         self.temperature, self.epsilon = temperature, epsilon
@@ -40,13 +40,13 @@ class Perturbation(View):
     "score-perturbation", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)"
 )
 class ScorePerturbation(View):
-    """Score of the scorer `of` on x' = x - epsilon * std * sign(grad_x score(x)), which looks more in-distribution:
-    ``score-perturbation.score`` (N,).
+    """Score of the scorer `of` on x' = x - epsilon * std * sign(grad_x score(x)), which looks more
+    in-distribution: ``score-perturbation.score`` (N,).
 
     The scorer is fitted on the plain outputs. The step is epsilon in normalised inputs; x' is not clamped.
     """
 
-    def __init__(self, *, of: Scorer = cast(Scorer, "mds"), epsilon: NonNegativeFloat = 0.0014) -> None:  # noqa: B008 - a nested component
+    def __init__(self, *, of: Scorer = cast(Scorer, "mds"), epsilon: NonNegativeFloat = 0.0014) -> None:
         self.of, self.epsilon = of, epsilon
 
     def prepare(self, network: Network, train: Outputs | None, val: Outputs | None) -> None:
@@ -76,9 +76,9 @@ class ScorePerturbation(View):
 
 @view("weak-pixels", source="OpenOOD v1.5 adascale_postprocessor (Regmi, 2025)")
 class WeakPixels(View):
-    """Features of x' = x + step * std * sign(grad_x max z) on the `share` of input values whose gradient is smallest, x elsewhere:
-    ``weak-pixels.features`` (N, D). Defaults are AdaSCALE's: step 0.5 in normalised inputs, share 5 %. x' is not clamped.
-    """
+    """Features of x' = x + step * std * sign(grad_x max z) on the `share` of input values whose gradient is
+    smallest, x elsewhere: ``weak-pixels.features`` (N, D). Defaults are AdaSCALE's: step 0.5 in normalised
+    inputs, share 5 %. x' is not clamped."""
 
     def __init__(
         self, *, share: Annotated[float, Field(gt=0, le=1)] = 0.05, step: NonNegativeFloat = 0.5

@@ -12,7 +12,8 @@ from oodbench.core.scorer import View
 
 @view("rotations", source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_postprocessor.py")
 class Rotations(View):
-    """Logits of the head ``rotation`` for the image turned by 0, 1, 2 and 3 quarters: ``rotations.logits`` (N, 4, 4), turns first."""
+    """Logits of the head ``rotation`` for the image turned by 0, 1, 2 and 3 quarters: ``rotations.logits``
+    (N, 4, 4), turns first."""
 
     def objection(self, network: Network) -> str:
         return (

@@ -17,7 +17,8 @@ from oodbench.scoring import functional
     source="Lee et al., NeurIPS 2018 (mean over positions); pytorch-ood 0.4 detector/mmahalanobis.py",
 )
 class Stages(View):
-    """The output of each stage, its mean over all positions: ``stages.<name>`` (N, channels). Default: all stages of the network."""
+    """The output of each stage, its mean over all positions: ``stages.<name>`` (N, channels). Default: all
+    stages of the network."""
 
     def __init__(self, *, stages: list[str] = []) -> None:  # noqa: B006 - a signature is a schema
         self.stages = stages
@@ -39,9 +40,9 @@ class Stages(View):
     source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)",
 )
 class Gram(View):
-    """Row sums of the Gram matrix of each stage's channels, (F^p (F^p)^T)^(1/p), for p = 1 ... `powers`: ``gram.<name>`` (N, powers x
-    channels). The signed root is taken after the sum over the row. Default: all stages, powers 1 to 5 (OpenOOD's; the paper's code: 10).
-    """
+    """Row sums of the Gram matrix of each stage's channels, (F^p (F^p)^T)^(1/p), for p = 1 ... `powers`:
+    ``gram.<name>`` (N, powers x channels). The signed root is taken after the sum over the row. Default: all
+    stages, powers 1 to 5 (OpenOOD's; the paper's code: 10)."""
 
     def __init__(self, *, powers: PositiveInt = 5, stages: list[str] = []) -> None:  # noqa: B006 - a signature is a schema
         self.powers, self.stages = powers, stages
@@ -57,7 +58,8 @@ class Gram(View):
         }
 
     def _rows(self, maps: Tensor) -> Tensor:
-        # (F / m)^p never overflows, and the p-th root gives back m^2; F^p (sum over channels of F^p) is the row sum without the matrix
+        # (F / m)^p never overflows, and the p-th root gives back m^2; F^p (sum over channels of F^p) is the
+        # row sum without the matrix
         largest = maps.abs().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
         sums = []
         for p in range(1, self.powers + 1):
@@ -69,12 +71,15 @@ class Gram(View):
 
 @view(
     "rankfeat",
-    source="OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS 2022)",
+    source=(
+        "OpenOOD v1.5 rankfeat_postprocessor; pytorch-ood 0.4 detector/rankfeat.py (Song et al., NeurIPS"
+        " 2022)"
+    ),
 )
 class RankFeat(View):
-    """Logits of the network whose stage hands on its maps (channels x positions) without their leading singular component, mean over
-    the last `blocks` stages, one edited at a time: ``rankfeat.logits`` (N, C). Default 2, the paper's blocks 3 and 4.
-    """
+    """Logits of the network whose stage hands on its maps (channels x positions) without their leading
+    singular component, mean over the last `blocks` stages, one edited at a time: ``rankfeat.logits`` (N, C).
+    Default 2, the paper's blocks 3 and 4."""
 
     def __init__(self, *, blocks: PositiveInt = 2) -> None:
         self.blocks = blocks
@@ -96,7 +101,8 @@ class RankFeat(View):
 
 
 def without_rank_one(maps: Tensor) -> Tensor:
-    """Maps (B, C, ...) minus sigma_1 u_1 v_1^T of each sample's matrix (C, positions), found from the smaller of its two Gram matrices."""
+    """Maps (B, C, ...) minus sigma_1 u_1 v_1^T of each sample's matrix (C, positions), found from the smaller
+    of its two Gram matrices."""
     matrix = maps.reshape(*maps.shape[:2], -1).double()
     wide = matrix.shape[2] >= matrix.shape[1]
     gram = matrix @ matrix.transpose(1, 2) if wide else matrix.transpose(1, 2) @ matrix

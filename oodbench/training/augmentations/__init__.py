@@ -1,1 +1,2 @@
-"""Augmentations, batched on the device: inputs (B, C, H, W) in [0, 1] in, the same shape out; randomness from the generator given."""
+"""Augmentations, batched on the device: inputs (B, C, H, W) in [0, 1] in, the same shape out; randomness from
+the generator given."""

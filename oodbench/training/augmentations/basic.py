@@ -45,10 +45,11 @@ class PadCrop:
     "cutout", source="DeVries and Taylor, arXiv 1708.04552, by way of OpenOOD v1.5 cutout_preprocessor.py"
 )
 class Cutout:
-    """Set `holes` squares of `length` pixels in each image to `fill`, centred anywhere and cut off at the border.
+    """Set `holes` squares of `length` pixels in each image to `fill`, centred anywhere and cut off at the
+    border.
 
-    The code read blacks out normalised inputs, so that its holes have the ID mean; these have the value `fill` of inputs in [0, 1].
-    """
+    The code read blacks out normalised inputs, so that its holes have the ID mean; these have the value
+    `fill` of inputs in [0, 1]."""
 
     def __init__(
         self,

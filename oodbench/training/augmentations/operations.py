@@ -1,7 +1,8 @@
-"""Operations on images that augmentation policies draw from, each sample with its own strength. No augmentation is registered here.
+"""Operations on images that augmentation policies draw from, each sample with its own strength. No
+augmentation is registered here.
 
-Images are (N, C, H, W) in [0, 1]; what Pillow does in grey levels (posterize, solarize, equalize) is done in 255ths.
-"""
+Images are (N, C, H, W) in [0, 1]; what Pillow does in grey levels (posterize, solarize, equalize) is done in
+255ths."""
 
 from __future__ import annotations
 
@@ -45,9 +46,8 @@ Matrix = tuple[float, float, float, float, float, float]
 
 
 def warp(images: Tensor, matrices: Tensor, mode: str) -> Tensor:
-    """Each output pixel at (x, y) from the input at (a x + b y + c, d x + e y + f), in pixels from the corner, black outside:
-    Pillow's AFFINE.
-    """
+    """Each output pixel at (x, y) from the input at (a x + b y + c, d x + e y + f), in pixels from the
+    corner, black outside: Pillow's AFFINE."""
     height, width = images.shape[-2:]
     x = torch.arange(width, device=images.device, dtype=images.dtype) + 0.5
     y = torch.arange(height, device=images.device, dtype=images.dtype).unsqueeze(1) + 0.5
@@ -122,9 +122,8 @@ def autocontrast(images: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Histogram equalisation of each channel, as Pillow's: by the number of pixels darker, in steps of 1/255 of all but the brightest
-    level.
-    """
+    """Histogram equalisation of each channel, as Pillow's: by the number of pixels darker, in steps of 1/255
+    of all but the brightest level."""
     n, c, height, width = images.shape
     grey = levels(images).view(n * c, -1)
     histogram = torch.zeros(n * c, 256, dtype=torch.int64, device=images.device).scatter_add_(
@@ -147,7 +146,8 @@ def solarize_add(images: Tensor, addition: Tensor) -> Tensor:
 
 
 def cut(images: Tensor, length: Tensor, rng: torch.Generator) -> Tensor:
-    """A square of about `length` pixels becomes grey (125, 123, 114), from a uniform centre, cut off at the border."""
+    """A square of about `length` pixels becomes grey (125, 123, 114), from a uniform centre, cut off at the
+    border."""
     n, channels, height, width = images.shape
     inside = torch.ones(n, 1, height, width, dtype=torch.bool, device=images.device)
     for size, axis in ((height, 2), (width, 3)):

@@ -22,11 +22,13 @@ _ENHANCE = ("brightness", "color", "contrast", "sharpness")
 SPACES: dict[str, tuple[str, ...]] = {
     "torchvision": ("identity", *_SIGNED, *_ENHANCE, "posterize", "solarize", "autocontrast", "equalize"),
     "osr": (
-        "autocontrast", "equalize", "invert", "rotate", "posterize", "solarize", "solarize-add", "color", "contrast",
+        "autocontrast", "equalize", "invert", "rotate", "posterize", "solarize", "solarize-add", "color",
+        "contrast",
         "brightness", "sharpness", "shear-x", "shear-y", "cutout", "translate-x", "translate-y",
     ),
     "osr-digits": (
-        "autocontrast", "equalize", "invert", "posterize", "solarize", "solarize-add", "color", "contrast", "brightness",
+        "autocontrast", "equalize", "invert", "posterize", "solarize", "solarize-add", "color", "contrast",
+        "brightness",
         "sharpness", "shear-x", "shear-y", "cutout",
     ),
 }  # fmt: skip
@@ -43,16 +45,18 @@ def drawn(names: Sequence[str], count: int, rng: torch.Generator) -> tuple[list[
 
 @augmentation(
     "randaugment",
-    source="Cubuk et al., NeurIPS 2020; torchvision 0.29 transforms.RandAugment; osr spaces: data/augmentations/randaugment.py"
-    " of sgvaze/osr_closed_set_all_you_need",
+    source=(
+        "Cubuk et al., NeurIPS 2020; torchvision 0.29 transforms.RandAugment; osr spaces:"
+        " data/augmentations/randaugment.py of sgvaze/osr_closed_set_all_you_need"
+    ),
 )
 class RandAugment:
-    """RandAugment: `operations` draws for each image from the `space`, all at the same `magnitude` of 30, nearest-neighbour
-    resampling.
+    """RandAugment: `operations` draws for each image from the `space`, all at the same `magnitude` of 30,
+    nearest-neighbour resampling.
 
-    torchvision: its 14 operations and ranges (defaults 2 and 9; OpenOOD uses 1 and 14). osr: the 16 of the open-set literature, and
-    osr-digits its 13 for digits, whose translations and holes are in pixels whatever the size of the image.
-    """
+    torchvision: its 14 operations and ranges (defaults 2 and 9; OpenOOD uses 1 and 14). osr: the 16 of the
+    open-set literature, and osr-digits its 13 for digits, whose translations and holes are in pixels whatever
+    the size of the image."""
 
     def __init__(
         self, *, operations: NonNegativeInt = 2, magnitude: Annotated[float, Field(ge=0, le=30)] = 9.0,
@@ -132,11 +136,11 @@ Severity = Annotated[float, Field(gt=0.1, le=10)]
     "augmix", source="Hendrycks et al., ICLR 2020; cifar.py and augmentations.py of google-research/augmix"
 )
 class AugMix:
-    """AugMix: (1 - m) x + m sum_i w_i chain_i(x), w ~ Dirichlet(1), m ~ U(0, 1); each of `chains` chains is 1 to 3 random operations.
+    """AugMix: (1 - m) x + m sum_i w_i chain_i(x), w ~ Dirichlet(1), m ~ U(0, 1); each of `chains` chains is 1
+    to 3 random operations.
 
-    `all_operations` adds those that overlap with common corruptions (brightness, color, contrast, sharpness). The consistency loss is
-    the method `augmix`.
-    """
+    `all_operations` adds those that overlap with common corruptions (brightness, color, contrast, sharpness).
+    The consistency loss is the method `augmix`."""
 
     def __init__(
         self, *, severity: Severity = 3.0, chains: PositiveInt = 3, all_operations: bool = False
@@ -161,13 +165,13 @@ class AugMix:
     "pixmix", source="Hendrycks et al., CVPR 2022; cifar.py and pixmix_utils.py of andyzoujm/pixmix"
 )
 class PixMix:
-    """PixMix: up to `rounds` times an image is mixed, by adding or multiplying, with a structured picture or an augmented copy of
-    itself.
+    """PixMix: up to `rounds` times an image is mixed, by adding or multiplying, with a structured picture or
+    an augmented copy of itself.
 
-    It starts from itself or an augmented copy (even odds). add: a (2x - 1) + b (2y - 1), multiply: (2x)^a (2y)^b, brought back to [0,
-    1]; even odds of a ~ Beta(beta, 1), b ~ Beta(1, beta) and of a = 1 + Beta(1, beta), b = -Beta(1, beta). Pictures are drawn from
-    the training split of `pictures` (the authors: fractals and feature visualisations; default: generated ones).
-    """
+    It starts from itself or an augmented copy (even odds). add: a (2x - 1) + b (2y - 1), multiply: (2x)^a
+    (2y)^b, brought back to [0, 1]; even odds of a ~ Beta(beta, 1), b ~ Beta(1, beta) and of a = 1 + Beta(1,
+    beta), b = -Beta(1, beta). Pictures are drawn from the training split of `pictures` (the authors: fractals
+    and feature visualisations; default: generated ones)."""
 
     def __init__(
         self, *, beta: PositiveFloat = 3.0, rounds: NonNegativeInt = 4, severity: Severity = 3.0,

@@ -1,4 +1,5 @@
-"""Label smoothing whose target or strength adapts: to the class, to the rank of a logit, to the size of the largest."""
+"""Label smoothing whose target or strength adapts: to the class, to the rank of a logit, to the size of the
+largest."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from oodbench.training.methods.shared import Buffers, memory
 
 @method("acls", source="Park et al., ICCV 2023; calibrate/losses/acls.py of cvlab-yonsei/ACLS")
 class ACLS(Method):
-    """Adaptive and conditional label smoothing: CE + alpha * (pos * relu(z_max - m)^2 + neg * mean_{c not max} relu(z_max - z_c - m)^2).
+    """Adaptive and conditional label smoothing: CE + alpha * (pos * relu(z_max - m)^2 + neg * mean_{c not
+    max} relu(z_max - z_c - m)^2).
 
     m is `margin`; z_max carries no gradient in the second term, which thus only raises the other logits.
     """
@@ -38,14 +40,16 @@ class ACLS(Method):
 
 @method(
     "zipf-label-smoothing",
-    source="Liang et al., ECCV 2022 (arXiv 2207.12980); pytorch_zipfls/zipf_utils.py of megvii-research/zipfls",
+    source=(
+        "Liang et al., ECCV 2022 (arXiv 2207.12980); pytorch_zipfls/zipf_utils.py of megvii-research/zipfls"
+    ),
 )
 class ZipfLabelSmoothing(Method):
-    """CE + lam * KL(q || r): r is the softmax over the non-target logits, q gives the non-target class of rank k a share of 1 / k.
+    """CE + lam * KL(q || r): r is the softmax over the non-target logits, q gives the non-target class of
+    rank k a share of 1 / k.
 
-    Ranks are those of the sample's own logits (the repository's instance-wise variant; its dense one ranks by votes of local heads). q has
-    no gradient. lam is 0.1 for CIFAR-100 and 1 for TinyImageNet there.
-    """
+    Ranks are those of the sample's own logits (the repository's instance-wise variant; its dense one ranks by
+    votes of local heads). q has no gradient. lam is 0.1 for CIFAR-100 and 1 for TinyImageNet there."""
 
     def __init__(self, *, lam: NonNegativeFloat = 0.1) -> None:
         self.lam = lam
@@ -64,14 +68,17 @@ class ZipfLabelSmoothing(Method):
 
 @method(
     "online-label-smoothing",
-    source="Zhang et al., TIP 2021 (arXiv 2011.12562), by way of a port that names zhangchbin/OnlineLabelSmoothing",
+    source=(
+        "Zhang et al., TIP 2021 (arXiv 2011.12562), by way of a port that names"
+        " zhangchbin/OnlineLabelSmoothing"
+    ),
 )
 class OnlineLabelSmoothing(Method):
-    """alpha * CE + (1 - alpha) * H(S_y, p): S_y is the mean softmax of the correctly classified samples of class y in the last period.
+    """alpha * CE + (1 - alpha) * H(S_y, p): S_y is the mean softmax of the correctly classified samples of
+    class y in the last period.
 
-    S starts uniform; a class with no correct sample keeps its row. A period is 1 / `updates` of training: set it to the recipe's epochs for
-    the paper's once per epoch.
-    """
+    S starts uniform; a class with no correct sample keeps its row. A period is 1 / `updates` of training: set
+    it to the recipe's epochs for the paper's once per epoch."""
 
     def __init__(
         self, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5, updates: PositiveInt = 20
@@ -105,7 +112,8 @@ class OnlineLabelSmoothing(Method):
 
     @staticmethod
     def _turn(state: Buffers, period: int) -> None:
-        """When a new period has begun, what was gathered becomes the target; without waiting for an accelerator."""
+        """When a new period has begun, what was gathered becomes the target; without waiting for an
+        accelerator."""
         begun = state["period"] != period
         ready = begun & (state["counts"] > 0)
         state["targets"].copy_(

@@ -17,7 +17,8 @@ from oodbench.training.methods.shared import CROSS_ENTROPY, require_criterion
 
 
 def divergence(*logits: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of the softmax of several logits (B, C), (B,), in nats: mean_i KL(p_i || mean_j p_j)."""
+    """Jensen-Shannon divergence of the softmax of several logits (B, C), (B,), in nats: mean_i KL(p_i ||
+    mean_j p_j)."""
     log_p = torch.stack([log_softmax(z, dim=1) for z in logits])
     log_mean = torch.logsumexp(log_p, dim=0) - math.log(len(logits))
     return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=0)
@@ -25,12 +26,11 @@ def divergence(*logits: Tensor) -> Tensor:
 
 @method("augmix", source="Hendrycks et al., ICLR 2020; cifar.py of google-research/augmix")
 class AugMix(Method):
-    """AugMix with its consistency loss: L(x, y) + weight * JSD(p(x), p(x1), p(x2)); x1, x2 are two AugMix versions of x, in one
-    forward pass.
+    """AugMix with its consistency loss: L(x, y) + weight * JSD(p(x), p(x1), p(x2)); x1, x2 are two AugMix
+    versions of x, in one forward pass.
 
-    L is the criterion `of`. The other parameters are the augmentation's of the same name; OpenOOD's CIFAR scripts use that alone,
-    without JSD.
-    """
+    L is the criterion `of`. The other parameters are the augmentation's of the same name; OpenOOD's CIFAR
+    scripts use that alone, without JSD."""
 
     def __init__(
         self, *, weight: NonNegativeFloat = 12.0, severity: Annotated[float, Field(gt=0.1, le=10)] = 3.0,

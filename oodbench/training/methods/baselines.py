@@ -22,7 +22,8 @@ class CrossEntropy(Method):
 
 @method("label-smoothing", source="Szegedy et al., CVPR 2016; torch.nn.functional.cross_entropy")
 class LabelSmoothing(Method):
-    """Cross-entropy against (1 - epsilon) * one-hot + epsilon / C: the target of the true class is fixed at 1 - epsilon + epsilon / C."""
+    """Cross-entropy against (1 - epsilon) * one-hot + epsilon / C: the target of the true class is fixed at 1
+    - epsilon + epsilon / C."""
 
     def __init__(self, *, epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.1) -> None:
         self.epsilon = epsilon

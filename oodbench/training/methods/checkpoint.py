@@ -16,13 +16,14 @@ from oodbench.core.registry import method
 
 @method("checkpoint", source="oodbench's own")
 class Checkpoint(Method):
-    """A user's weights on a registered network or on `module`: nothing is trained. `file` is a state dict (.pt, .ckpt) or safetensors.
+    """A user's weights on a registered network or on `module`: nothing is trained. `file` is a state dict
+    (.pt, .ckpt) or safetensors.
 
-    Names may be the network's own, or those of the module as others write it (torchvision's, timm's, OpenOOD's `conv1`, `layer1`, `fc`): a
-    body's tensors need no `body.`, and the one layer left over with a head's shapes is the head. Common wrappers (a `state_dict` or `model`
-    entry) and prefixes (`module.`, `model.`, `backbone.`, `_orig_mod.`) are taken off. The file's content is the identity, not its path.
-    Files are read without executing anything in them.
-    """
+    Names may be the network's own, or those of the module as others write it (torchvision's, timm's,
+    OpenOOD's `conv1`, `layer1`, `fc`): a body's tensors need no `body.`, and the one layer left over with a
+    head's shapes is the head. Common wrappers (a `state_dict` or `model` entry) and prefixes (`module.`,
+    `model.`, `backbone.`, `_orig_mod.`) are taken off. The file's content is the identity, not its path.
+    Files are read without executing anything in them."""
 
     provides = "weights"
 
@@ -42,7 +43,8 @@ class Checkpoint(Method):
             what = [f"{_some(missing)} missing"] if missing else []
             what += [f"{_some(unknown)} not in the network"] if unknown else []
             raise UserError(
-                f"checkpoint {self.file}: {'; '.join(what)}; it should hold the {len(wanted)} tensors of this network"
+                f"checkpoint {self.file}: {'; '.join(what)}; it should hold the {len(wanted)} tensors of this"
+                " network"
             )
         if wrong:
             k = wrong[0]
@@ -56,7 +58,8 @@ class Checkpoint(Method):
 
 @method("pretrained", source="oodbench's own")
 class Pretrained(Method):
-    """The weights that a network comes with (torchvision's, timm's, a `module` that loads its own): nothing is trained."""
+    """The weights that a network comes with (torchvision's, timm's, a `module` that loads its own): nothing
+    is trained."""
 
     provides = "weights"
 
@@ -101,7 +104,8 @@ def _without_prefix(state: dict[str, Tensor], wanted: set[str]) -> dict[str, Ten
 
 
 def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the network's own names: a body's are found without `body.`, and one layer of a head's shapes is the head."""
+    """The tensors under the network's own names: a body's are found without `body.`, and one layer of a
+    head's shapes is the head."""
     named = {k if k in wanted or f"body.{k}" not in wanted else f"body.{k}": v for k, v in state.items()}
     head = {k: v for k, v in wanted.items() if k.startswith("head.")}
     left = [k for k in named if k not in wanted]
@@ -109,7 +113,8 @@ def _renamed(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, T
     if head and not set(head) & set(named):
         fits = [
             layer for layer in sorted(layers)
-            if all((f"{layer}.{k[5:]}") in left and named[f"{layer}.{k[5:]}"].shape == v.shape for k, v in head.items())
+            if all((f"{layer}.{k[5:]}") in left and named[f"{layer}.{k[5:]}"].shape == v.shape for k,
+            v in head.items())
         ]  # fmt: skip
         if len(fits) == 1:
             named = {

@@ -1,4 +1,5 @@
-"""Methods that shape features by contrast; a linear classifier learns beside them on features that it does not move."""
+"""Methods that shape features by contrast; a linear classifier learns beside them on features that it does
+not move."""
 
 from __future__ import annotations
 
@@ -36,11 +37,12 @@ def classifier(network: Network, features: Tensor, batch: Batch) -> Tensor:
 
 @method("supcon", source="Khosla et al., NeurIPS 2020; losses.py of HobbitLong/SupContrast")
 class SupCon(Method):
-    """Supervised contrastive learning of two views: mean over samples i of -mean over others of its class of log r_i, times T / 0.07.
+    """Supervised contrastive learning of two views: mean over samples i of -mean over others of its class of
+    log r_i, times T / 0.07.
 
-    r_i is the softmax over all other samples of both views of u_i . u_j / T; u is the unit output of a two-layer projection of the
-    features. The network's head learns by cross-entropy on detached features at the same time (the authors train it afterwards).
-    """
+    r_i is the softmax over all other samples of both views of u_i . u_j / T; u is the unit output of a
+    two-layer projection of the features. The network's head learns by cross-entropy on detached features at
+    the same time (the authors train it afterwards)."""
 
     views = 1
 
@@ -51,7 +53,8 @@ class SupCon(Method):
         network.add_module("supcon", projection(width("supcon", network), self.width))
 
     def contrast(self, units: Tensor, labels: Tensor) -> Tensor:
-        """The contrastive loss of unit vectors (N, D) with labels (N,); each class has at least two samples."""
+        """The contrastive loss of unit vectors (N, D) with labels (N,); each class has at least two
+        samples."""
         itself = torch.eye(len(units), dtype=torch.bool, device=units.device)
         log_r = log_softmax((units @ units.T / self.temperature).masked_fill(itself, _NOWHERE), dim=1)
         alike = (labels.unsqueeze(1) == labels) & ~itself
@@ -64,11 +67,11 @@ class SupCon(Method):
 
 
 def moved(prototypes: Tensor, units: Tensor, labels: Tensor, decay: float) -> Tensor:
-    """Prototypes (C, D) after each sample in turn has moved its own: p_y <- unit(decay p_y + (1 - decay) u). Gradients reach the
-    samples.
+    """Prototypes (C, D) after each sample in turn has moved its own: p_y <- unit(decay p_y + (1 - decay) u).
+    Gradients reach the samples.
 
-    Classes do not meet, so the first samples of all classes take their turn together, then the second ones, and so on.
-    """
+    Classes do not meet, so the first samples of all classes take their turn together, then the second ones,
+    and so on."""
     turns = (
         torch.nn.functional.one_hot(labels, len(prototypes))
         .cumsum(dim=0)
@@ -83,7 +86,8 @@ def moved(prototypes: Tensor, units: Tensor, labels: Tensor, decay: float) -> Te
 
 
 def dispersion(prototypes: Tensor, temperature: float) -> Tensor:
-    """mean_i log mean_{j != i} exp(p_i . p_j / T) over prototypes that are not zero (classes seen so far); 0 where fewer than two are."""
+    """mean_i log mean_{j != i} exp(p_i . p_j / T) over prototypes that are not zero (classes seen so far); 0
+    where fewer than two are."""
     seen = (prototypes != 0).any(dim=1)
     pairs = seen.unsqueeze(1) & seen & ~torch.eye(len(seen), dtype=torch.bool, device=seen.device)
     count = pairs.sum(dim=1)
@@ -93,7 +97,8 @@ def dispersion(prototypes: Tensor, temperature: float) -> Tensor:
 
 
 def compactness(units: Tensor, prototypes: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """-mean log softmax_c(u . p_c / T)_y, times T / 0.07, over the classes seen so far; prototypes get no gradient."""
+    """-mean log softmax_c(u . p_c / T)_y, times T / 0.07, over the classes seen so far; prototypes get no
+    gradient."""
     fixed = prototypes.detach()
     logits = (units @ fixed.T / temperature).masked_fill((fixed == 0).all(dim=1), _NOWHERE)
     return temperature / _BASE * cross_entropy(logits, labels)
@@ -130,10 +135,10 @@ class _Prototypes(Method):
 class CIDER(_Prototypes):
     """CIDER: weight * compactness + dispersion of unit embeddings on the hypersphere.
 
-    Compactness: cross-entropy over classes of u . p_c / T, times T / 0.07. Dispersion: mean_i log mean_{j != i} exp(p_i . p_j / T). p_c
-    is an average of the class's embeddings that each sample moves by 1 - decay (0.95; 0.5 for CIFAR-100), from zero, so that its first
-    sample sets it (OpenOOD starts from validation means). The network's head learns on detached features. The authors score by `knn`.
-    """
+    Compactness: cross-entropy over classes of u . p_c / T, times T / 0.07. Dispersion: mean_i log mean_{j !=
+    i} exp(p_i . p_j / T). p_c is an average of the class's embeddings that each sample moves by 1 - decay
+    (0.95; 0.5 for CIFAR-100), from zero, so that its first sample sets it (OpenOOD starts from validation
+    means). The network's head learns on detached features. The authors score by `knn`."""
 
     name = "cider"
 
@@ -155,21 +160,23 @@ class CIDER(_Prototypes):
     source="Tao et al., ICLR 2023, by way of OpenOOD v1.5 npos_trainer.py, npos_net.py and train_npos.yml",
 )
 class NPOS(_Prototypes):
-    """NPOS: compactness + dispersion_weight * dispersion (as CIDER's) + outlier_weight * binary cross-entropy of known features against
-    outliers.
+    """NPOS: compactness + dispersion_weight * dispersion (as CIDER's) + outlier_weight * binary cross-entropy
+    of known features against outliers.
 
-    Outliers come from queues of `size` features of each class, once they are full and the fraction `start` of training is over: of the
-    `border` features farthest from their `k`-th neighbour (squared distance of unit features, itself counted) `picks` are drawn,
-    `draws` Gaussian steps of scale `step` are made from each, and the `kept` that end farthest from their `k`-th neighbour are taken. A
-    two-layer head tells them apart (at a tenth of the learning rate in the code read, which the recipe does not have). The gradient
-    reaches the network through the known features. The network's head learns on detached features. The authors score by `knn`.
-    """
+    Outliers come from queues of `size` features of each class, once they are full and the fraction `start` of
+    training is over: of the `border` features farthest from their `k`-th neighbour (squared distance of unit
+    features, itself counted) `picks` are drawn, `draws` Gaussian steps of scale `step` are made from each,
+    and the `kept` that end farthest from their `k`-th neighbour are taken. A two-layer head tells them apart
+    (at a tenth of the learning rate in the code read, which the recipe does not have). The gradient reaches
+    the network through the known features. The network's head learns on detached features. The authors score
+    by `knn`."""
 
     name = "npos"
 
     def __init__(
         self, *, dispersion_weight: NonNegativeFloat = 0.5, outlier_weight: NonNegativeFloat = 0.1,
-        temperature: PositiveFloat = 0.1, decay: Annotated[float, Field(ge=0, lt=1)] = 0.95, width: PositiveInt = 128,
+        temperature: PositiveFloat = 0.1, decay: Annotated[float, Field(ge=0, lt=1)] = 0.95,
+        width: PositiveInt = 128,
         start: Annotated[float, Field(ge=0, le=1)] = 0.4, size: PositiveInt = 1000, k: PositiveInt = 300,
         border: PositiveInt = 200, picks: PositiveInt = 2, draws: PositiveInt = 600, kept: PositiveInt = 200,
         step: PositiveFloat = 0.1,
@@ -203,12 +210,14 @@ class NPOS(_Prototypes):
         network.add_module("npos_outliers", tell)
 
     def reach(self, features: Tensor, known: Tensor) -> Tensor:
-        """Squared distance of unit features (N, D) to their k-th neighbour among the unit features of `known` (M, D), (N,)."""
+        """Squared distance of unit features (N, D) to their k-th neighbour among the unit features of `known`
+        (M, D), (N,)."""
         distances = torch.cdist(normalize(features, dim=1), normalize(known, dim=1)).square()
         return distances.kthvalue(self.k, dim=1).values
 
     def outliers(self, known: Tensor, rng: torch.Generator | None) -> Tensor:
-        """Outliers (C * picks * kept, D) of features (C, size, D); all steps are shared by all classes and starting points."""
+        """Outliers (C * picks * kept, D) of features (C, size, D); all steps are shared by all classes and
+        starting points."""
         noise = torch.randn(self.draws, known.shape[2], generator=rng, device=known.device, dtype=known.dtype)
         found = []
         for own in known:

@@ -33,7 +33,8 @@ class Bodies(nn.Module):
 
 
 class UnitRows(nn.Module):
-    """x @ normalize(W).T of inputs (B, D): logits (B, C) of a linear layer without bias whose rows have length 1."""
+    """x @ normalize(W).T of inputs (B, D): logits (B, C) of a linear layer without bias whose rows have
+    length 1."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -63,18 +64,21 @@ class Length(nn.Module):
 
 @method(
     "decoupled",
-    source="Zhang and Xiang, CVPR 2023 (README); common/CenterLoss.py, common/FocalLoss.py, algorithms/, models/wrn.py and test_DML+.py"
-    " of Z-ZHHH/CVPR23-DML",
+    source=(
+        "Zhang and Xiang, CVPR 2023 (README); common/CenterLoss.py, common/FocalLoss.py, algorithms/,"
+        " models/wrn.py and test_DML+.py of Z-ZHHH/CVPR23-DML"
+    ),
 )
 class Decoupled(Method):
-    """DML+: a network for angles, mean -(1 - p_y)^gamma log p_y of softmax(scale * cos(f, w_c)), and one for norms, CE(g . v_c) + a *
-    mean ||g - m_y||_2^2.
+    """DML+: a network for angles, mean -(1 - p_y)^gamma log p_y of softmax(scale * cos(f, w_c)), and one for
+    norms, CE(g . v_c) + a * mean ||g - m_y||_2^2.
 
-    f and g are features of two bodies that share nothing, w_c and v_c unit rows. The factor (1 - p_y)^gamma carries no gradient, as in the
-    code read. a is zero until the fraction `start` of training, then a fifth of `centre` for a tenth of training, then `centre` (0, 0.001,
-    0.005 from epochs 0, 60, 80 of 200 there). The centres m begin random; while a > 0 each step moves them by (1 / B) sum (g_i - m_y), half
-    the gradient. Logits are the scaled cosines; ||g|| is the further head ``decoupled``; the scorer `decoupled` adds both.
-    """
+    f and g are features of two bodies that share nothing, w_c and v_c unit rows. The factor (1 - p_y)^gamma
+    carries no gradient, as in the code read. a is zero until the fraction `start` of training, then a fifth
+    of `centre` for a tenth of training, then `centre` (0, 0.001,
+    0.005 from epochs 0, 60, 80 of 200 there). The centres m begin random; while a > 0 each step moves them by
+      (1 / B) sum (g_i - m_y), half the gradient. Logits are the scaled cosines; ||g|| is the further head
+      ``decoupled``; the scorer `decoupled` adds both."""
 
     def __init__(
         self, *, gamma: NonNegativeFloat = 2.0, scale: PositiveFloat = 40.0, centre: NonNegativeFloat = 0.005,

@@ -1,4 +1,5 @@
-"""Methods that train a further head beside the classifier, or another classifier, for the score that reads it."""
+"""Methods that train a further head beside the classifier, or another classifier, for the score that reads
+it."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ from oodbench.training.methods.shared import CROSS_ENTROPY, Buffers, memory, req
     source="Hendrycks et al., NeurIPS 2019, by way of OpenOOD v1.5 rotpred_trainer.py and rot_net.py",
 )
 class Rotation(Method):
-    """Rotation prediction: L(x, y) + cross-entropy of which of four quarter turns an image was given, mean over all four turns of all
-    images.
+    """Rotation prediction: L(x, y) + cross-entropy of which of four quarter turns an image was given, mean
+    over all four turns of all images.
 
-    One forward pass of four times the batch. The further head ``rotation`` (4 logits) is read by the scorer `rotation`.
-    """
+    One forward pass of four times the batch. The further head ``rotation`` (4 logits) is read by the scorer
+    `rotation`."""
 
     def __init__(self, *, of: Method = CROSS_ENTROPY) -> None:
         self.of = of
@@ -49,12 +50,12 @@ class Rotation(Method):
     source="DeVries and Taylor, arXiv 1802.04865, by way of OpenOOD v1.5 conf_branch_trainer.py",
 )
 class ConfidenceBranch(Method):
-    """Learnt confidence c = sigmoid(a): -log(c p_y + 1 - c) - lam * log c, means over the batch; half of the samples get no hint (c = 1
-    in the first term).
+    """Learnt confidence c = sigmoid(a): -log(c p_y + 1 - c) - lam * log c, means over the batch; half of the
+    samples get no hint (c = 1 in the first term).
 
-    lam is adapted to a budget: after each step over 1.01 while the mean of -log c is below it, else over 0.99. The further head
-    ``confidence`` (a) is read by the scorer `confidence`. Terms are computed as logarithms, so that nothing is clipped.
-    """
+    lam is adapted to a budget: after each step over 1.01 while the mean of -log c is below it, else over
+    0.99. The further head ``confidence`` (a) is read by the scorer `confidence`. Terms are computed as
+    logarithms, so that nothing is clipped."""
 
     def __init__(self, *, lam: PositiveFloat = 0.1, budget: NonNegativeFloat = 0.3) -> None:
         self.lam, self.budget = lam, budget
@@ -80,7 +81,8 @@ class ConfidenceBranch(Method):
 
 
 class ReciprocalPoints(nn.Module):
-    """Distance from each class's reciprocal point: ||f - p_c||^2 / D - f . p_c, logits (B, C); and a radius that bounds it."""
+    """Distance from each class's reciprocal point: ||f - p_c||^2 / D - f . p_c, logits (B, C); and a radius
+    that bounds it."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -95,13 +97,12 @@ class ReciprocalPoints(nn.Module):
 
 @method("arpl", source="Chen et al., TPAMI 2021; loss/ARPLoss.py of iCGY96/ARPL; OpenOOD v1.5 arpl_layer.py")
 class ARPL(Method):
-    """Adversarial reciprocal point learning (without its generator): cross-entropy of z / temperature + weight * mean relu(d_y - R +
-    margin).
+    """Adversarial reciprocal point learning (without its generator): cross-entropy of z / temperature +
+    weight * mean relu(d_y - R + margin).
 
-    z_c = ||f - p_c||^2 / D - f . p_c is the network's logit; d_y is the mean squared difference of f to the point of its own class, R a
-    learnt radius. The authors score by the maximum logit, the scorer `mls`. The head is replaced, so scorers that need a linear one do
-    not apply.
-    """
+    z_c = ||f - p_c||^2 / D - f . p_c is the network's logit; d_y is the mean squared difference of f to the
+    point of its own class, R a learnt radius. The authors score by the maximum logit, the scorer `mls`. The
+    head is replaced, so scorers that need a linear one do not apply."""
 
     def __init__(
         self,

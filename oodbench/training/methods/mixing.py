@@ -33,7 +33,8 @@ def permutation(batch: Batch) -> Tensor:
 
 @method("mixup", source="Zhang et al., ICLR 2018, by way of OpenOOD v1.5 mixup_trainer.py")
 class Mixup(Wrapper):
-    """Mixup: inputs s x_i + (1 - s) x_j, loss s L(., y_i) + (1 - s) L(., y_j), s ~ Beta(alpha, alpha) once per batch, j a permutation.
+    """Mixup: inputs s x_i + (1 - s) x_j, loss s L(., y_i) + (1 - s) L(., y_j), s ~ Beta(alpha, alpha) once
+    per batch, j a permutation.
 
     L is the loss of the method `of`. alpha = 0.2 is OpenOOD's default.
     """
@@ -50,11 +51,11 @@ class Mixup(Wrapper):
 
 @method("cutmix", source="Yun et al., ICCV 2019, by way of OpenOOD v1.5 cutmix_trainer.py")
 class CutMix(Wrapper):
-    """CutMix: a rectangle of about 1 - s of the area, s ~ Beta(beta, beta), is pasted from another sample; the loss is mixed as its area.
+    """CutMix: a rectangle of about 1 - s of the area, s ~ Beta(beta, beta), is pasted from another sample;
+    the loss is mixed as its area.
 
-    The rectangle has the image's proportions, its centre is uniform, and what lies outside is cut off. It happens to a batch with
-    probability `p` (0.5 in OpenOOD's scripts).
-    """
+    The rectangle has the image's proportions, its centre is uniform, and what lies outside is cut off. It
+    happens to a batch with probability `p` (0.5 in OpenOOD's scripts)."""
 
     def __init__(
         self,
@@ -79,7 +80,8 @@ class CutMix(Wrapper):
 
 @method("regmixup", source="Pinto et al., NeurIPS 2022, by way of OpenOOD v1.5 regmixup_trainer.py")
 class RegMixup(Wrapper):
-    """RegMixup: half the loss of the batch as it is plus half its mixup loss, both in one forward pass; s ~ Beta(alpha, alpha).
+    """RegMixup: half the loss of the batch as it is plus half its mixup loss, both in one forward pass; s ~
+    Beta(alpha, alpha).
 
     alpha = 20 mixes nearly evenly (OpenOOD's default; the authors use 20 for CIFAR-10, 10 for CIFAR-100).
     """
@@ -106,11 +108,12 @@ class RegMixup(Wrapper):
     source="Madry et al., ICLR 2018, by way of CIFAR10/train_pgd.py of locuslab/fast_adversarial",
 )
 class Adversarial(Wrapper):
-    """Adversarial training: the loss of `of` at inputs that projected gradient ascent of the cross-entropy has moved.
+    """Adversarial training: the loss of `of` at inputs that projected gradient ascent of the cross-entropy
+    has moved.
 
-    x' starts uniform in the box |x' - x| <= epsilon and takes `steps` steps of `step` times the sign of the gradient, clipped to the box
-    and to [0, 1]. The attack runs in evaluation mode, so that batch norm and dropout meet only the moved samples that are learnt from.
-    """
+    x' starts uniform in the box |x' - x| <= epsilon and takes `steps` steps of `step` times the sign of the
+    gradient, clipped to the box and to [0, 1]. The attack runs in evaluation mode, so that batch norm and
+    dropout meet only the moved samples that are learnt from."""
 
     def __init__(
         self, *, epsilon: NonNegativeFloat = 8 / 255, step: PositiveFloat = 2 / 255, steps: PositiveInt = 7,
@@ -123,7 +126,8 @@ class Adversarial(Wrapper):
         return self.of.loss(network, batch._replace(inputs=self.attacked(network, batch)))
 
     def attacked(self, network: Network, batch: Batch) -> Tensor:
-        """Inputs (B, C, H, W) moved against the network's cross-entropy; its parameters get no gradient from it."""
+        """Inputs (B, C, H, W) moved against the network's cross-entropy; its parameters get no gradient from
+        it."""
         x = batch.inputs
         low, high = (x - self.epsilon).clamp(min=0), (x + self.epsilon).clamp(max=1)
         moved = low + (high - low) * torch.rand(x.shape, generator=batch.rng, device=x.device, dtype=x.dtype)

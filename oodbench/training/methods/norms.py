@@ -1,4 +1,5 @@
-"""Methods that take the norm (or the scale) out of logits or features while training, some by a head of their own."""
+"""Methods that take the norm (or the scale) out of logits or features while training, some by a head of their
+own."""
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ from oodbench.training.methods.shared import CROSS_ENTROPY, require_criterion, w
     source="Wei et al., ICML 2022; OpenOOD v1.5 logitnorm_trainer.py; pytorch-ood 0.4 loss/logitnorm.py",
 )
 class LogitNorm(Method):
-    """The criterion `of` on logits of constant norm: z / (tau * (||z||_2 + 1e-7)). Inference uses the plain logits.
+    """The criterion `of` on logits of constant norm: z / (tau * (||z||_2 + 1e-7)). Inference uses the plain
+    logits.
 
-    tau = 0.04 is OpenOOD's default; the authors tune it. The gradient goes as 1 / (tau ||z||), which is large at first: a network without
-    batch norm needs warm-up or clipping (small-cnn on digits: 40 % correct without, 99 % with either).
-    """
+    tau = 0.04 is OpenOOD's default; the authors tune it. The gradient goes as 1 / (tau ||z||), which is large
+    at first: a network without batch norm needs warm-up or clipping (small-cnn on digits: 40 % correct
+    without, 99 % with either)."""
 
     def __init__(self, *, tau: PositiveFloat = 0.04, of: Method = CROSS_ENTROPY) -> None:
         self.tau, self.of = tau, of
@@ -40,11 +42,12 @@ class LogitNorm(Method):
 
 @method("elogitnorm", source="Ding et al., arXiv 2504.11434; elogitnorm_loss.py of limchaos/ELogitNormOOD")
 class ELogitNorm(Method):
-    """Extended LogitNorm: the criterion `of` on z / D, D = mean_c (z_k - z_c) / ||w_k - w_c||_2 with k = argmax z and the term of k zero.
+    """Extended LogitNorm: the criterion `of` on z / D, D = mean_c (z_k - z_c) / ||w_k - w_c||_2 with k =
+    argmax z and the term of k zero.
 
-    D is the mean distance of the feature to the boundaries of its predicted class; it has no parameter. Gradients pass through D. 1e-7 is
-    added to D and to each norm, so that equal logits or weights stay finite. Inference uses the plain logits.
-    """
+    D is the mean distance of the feature to the boundaries of its predicted class; it has no parameter.
+    Gradients pass through D. 1e-7 is added to D and to each norm, so that equal logits or weights stay
+    finite. Inference uses the plain logits."""
 
     def __init__(self, *, of: Method = CROSS_ENTROPY) -> None:
         self.of = of
@@ -80,10 +83,11 @@ class NormedFeatures(nn.Module):
 
 @method("t2fnorm", source="Regmi et al., CVPR workshops 2024 (arXiv 2305.17797); OpenOOD v1.5 t2fnorm_net.py")
 class T2FNorm(Method):
-    """Train-time feature normalisation: the criterion `of` on W f / (||f||_2 tau) + b; inference uses W f / tau + b.
+    """Train-time feature normalisation: the criterion `of` on W f / (||f||_2 tau) + b; inference uses W f /
+    tau + b.
 
-    The norm, which the loss never sees, is left to tell OOD samples. The head is replaced, so scorers that need a linear one do not apply.
-    """
+    The norm, which the loss never sees, is left to tell OOD samples. The head is replaced, so scorers that
+    need a linear one do not apply."""
 
     def __init__(self, *, tau: PositiveFloat = 0.1, of: Method = CROSS_ENTROPY) -> None:
         self.tau, self.of = tau, of
@@ -99,7 +103,8 @@ class T2FNorm(Method):
 
 
 class Prototypes(nn.Module):
-    """Minus the distance of unit features to unit prototypes, times a learnt scale: logits (B, C), all <= 0."""
+    """Minus the distance of unit features to unit prototypes, times a learnt scale: logits (B, C), all <=
+    0."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -113,14 +118,17 @@ class Prototypes(nn.Module):
 
 @method(
     "isomax+",
-    source="Macedo et al., arXiv 2105.14399; losses/isomaxplus.py of dlmacedo/entropic-out-of-distribution-detection",
+    source=(
+        "Macedo et al., arXiv 2105.14399; losses/isomaxplus.py of"
+        " dlmacedo/entropic-out-of-distribution-detection"
+    ),
 )
 class IsoMaxPlus(Method):
-    """IsoMax+: cross-entropy of scale * z with z_c = -|s| * ||f / ||f|| - p_c / ||p_c|| ||_2; prototypes p and s are learnt.
+    """IsoMax+: cross-entropy of scale * z with z_c = -|s| * ||f / ||f|| - p_c / ||p_c|| ||_2; prototypes p
+    and s are learnt.
 
-    The entropic scale (10) acts in training only. The authors score by the minimum distance, which is the scorer `mls` on these logits. The
-    head is replaced, so scorers that need a linear one do not apply.
-    """
+    The entropic scale (10) acts in training only. The authors score by the minimum distance, which is the
+    scorer `mls` on these logits. The head is replaced, so scorers that need a linear one do not apply."""
 
     def __init__(self, *, scale: PositiveFloat = 10.0) -> None:
         self.scale = scale
@@ -150,11 +158,12 @@ class Cosines(nn.Module):
     source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_net.py and godin_trainer.py (cosine variant)",
 )
 class GODIN(Method):
-    """Generalised ODIN: cross-entropy of h_c(f) / g(f); h_c = cos(f, w_c), g = sigmoid(batch norm(a f + b)) in the further head ``godin``.
+    """Generalised ODIN: cross-entropy of h_c(f) / g(f); h_c = cos(f, w_c), g = sigmoid(batch norm(a f + b))
+    in the further head ``godin``.
 
-    The network's logits are h, which has the same argmax; the scorer `godin` reads h or g. The head is replaced, so scorers that need a
-    linear one do not apply. The authors take weight decay off h, which the recipe does not.
-    """
+    The network's logits are h, which has the same argmax; the scorer `godin` reads h or g. The head is
+    replaced, so scorers that need a linear one do not apply. The authors take weight decay off h, which the
+    recipe does not."""
 
     def setup(self, network: Network) -> None:
         features = width("godin", network)

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
+from oodbench.core.spec import spec_of
 from oodbench.training.methods.shared import CROSS_ENTROPY, beta, rectangle, require_criterion, width
 
 
@@ -50,16 +51,20 @@ class Exposed(WithOutliers):
         self.of = of
 
     def setup(self, network: Network) -> None:
-        require_criterion(self.spec.name, self.of)  # type: ignore[attr-defined]
+        require_criterion(spec_of(self).name, self.of)
         self.of.setup(network)
 
 
 @method(
     "outlier-exposure",
-    source="Hendrycks et al., ICLR 2019; CIFAR/oe_scratch.py of hendrycks/outlier-exposure; pytorch-ood 0.4 loss/oe.py",
+    source=(
+        "Hendrycks et al., ICLR 2019; CIFAR/oe_scratch.py of hendrycks/outlier-exposure; pytorch-ood 0.4"
+        " loss/oe.py"
+    ),
 )
 class OutlierExposure(Exposed):
-    """Outlier exposure: L(known) + lam * mean over outliers of (logsumexp(z) - mean_c z_c), the cross-entropy to uniform; lam = 0.5."""
+    """Outlier exposure: L(known) + lam * mean over outliers of (logsumexp(z) - mean_c z_c), the cross-entropy
+    to uniform; lam = 0.5."""
 
     def __init__(self, *, lam: NonNegativeFloat = 0.5, of: Method = CROSS_ENTROPY) -> None:
         super().__init__(of=of)
@@ -72,10 +77,11 @@ class OutlierExposure(Exposed):
 
 @method("energy-bounded", source="Liu et al., NeurIPS 2020, by way of pytorch-ood 0.4 loss/energy.py")
 class EnergyBounded(Exposed):
-    """Energy-bounded learning: L(known) + alpha * (mean relu(E - m_in)^2 over known + mean relu(m_out - E)^2 over outliers).
+    """Energy-bounded learning: L(known) + alpha * (mean relu(E - m_in)^2 over known + mean relu(m_out - E)^2
+    over outliers).
 
-    E = -logsumexp(z). The paper fine-tunes a trained network with it (few epochs at a small learning rate); margins are its CIFAR values.
-    """
+    E = -logsumexp(z). The paper fine-tunes a trained network with it (few epochs at a small learning rate);
+    margins are its CIFAR values."""
 
     def __init__(
         self,
@@ -97,7 +103,8 @@ class EnergyBounded(Exposed):
 
 @method("entropic-open-set", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/entropy.py")
 class EntropicOpenSet(WithOutliers):
-    """Entropic open-set loss: cross-entropy of known samples, cross-entropy to uniform of outliers, one mean over all of them."""
+    """Entropic open-set loss: cross-entropy of known samples, cross-entropy to uniform of outliers, one mean
+    over all of them."""
 
     def loss(self, network: Network, batch: Batch) -> Tensor:
         inside, outside = self.logits(network, batch)
@@ -108,11 +115,11 @@ class EntropicOpenSet(WithOutliers):
     "objectosphere", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/objectosphere.py"
 )
 class Objectosphere(WithOutliers):
-    """Objectosphere loss: entropic open-set loss + alpha * (relu(xi - ||f||_2)^2 for known, ||f||_2^2 for outliers), one mean over all.
+    """Objectosphere loss: entropic open-set loss + alpha * (relu(xi - ||f||_2)^2 for known, ||f||_2^2 for
+    outliers), one mean over all.
 
-    What fits depends on the network's feature norms. The library's defaults (1 and 1) let the outliers shrink every feature: small-cnn then
-    classified two thirds of the digits, and 99 % with the defaults here.
-    """
+    What fits depends on the network's feature norms. The library's defaults (1 and 1) let the outliers shrink
+    every feature: small-cnn then classified two thirds of the digits, and 99 % with the defaults here."""
 
     def __init__(self, *, alpha: NonNegativeFloat = 0.01, xi: PositiveFloat = 10.0) -> None:
         self.alpha, self.xi = alpha, xi
@@ -129,11 +136,11 @@ class Objectosphere(WithOutliers):
     "background-class", source="Dhamija et al., NeurIPS 2018, by way of pytorch-ood 0.4 loss/background.py"
 )
 class BackgroundClass(WithOutliers):
-    """Cross-entropy over the known classes and one more, the background, which is the label of outliers; one mean over all samples.
+    """Cross-entropy over the known classes and one more, the background, which is the label of outliers; one
+    mean over all samples.
 
-    The network's logits stay those of the known classes; the background's logit is the further head ``background``, read by the scorer
-    `background`.
-    """
+    The network's logits stay those of the known classes; the background's logit is the further head
+    ``background``, read by the scorer `background`."""
 
     def setup(self, network: Network) -> None:
         network.heads["background"] = nn.Linear(width("background-class", network), 1)
@@ -149,11 +156,11 @@ class BackgroundClass(WithOutliers):
     "mixoe", source="Zhang et al., WACV 2023, by way of OpenOOD v1.5 mixoe_trainer.py and train_mixoe.yml"
 )
 class MixOE(Exposed):
-    """MixOE: L(known) + lam * (s L(mixed, y) + (1 - s) * cross-entropy to uniform of mixed), s ~ Beta(alpha, beta) once per batch.
+    """MixOE: L(known) + lam * (s L(mixed, y) + (1 - s) * cross-entropy to uniform of mixed), s ~ Beta(alpha,
+    beta) once per batch.
 
-    A known sample is mixed with an outlier: by pasting a rectangle of it (cutmix; s is then the area left) or by s x + (1 - s) o (mixup).
-    Defaults are OpenOOD's, which fine-tunes a trained network for 10 epochs.
-    """
+    A known sample is mixed with an outlier: by pasting a rectangle of it (cutmix; s is then the area left) or
+    by s x + (1 - s) o (mixup). Defaults are OpenOOD's, which fine-tunes a trained network for 10 epochs."""
 
     def __init__(
         self, *, lam: NonNegativeFloat = 1.0, alpha: PositiveFloat = 0.1, beta: PositiveFloat = 1.0,
@@ -179,11 +186,12 @@ class MixOE(Exposed):
 
 @method("mcd", source="Yu and Aizawa, ICCV 2019, by way of OpenOOD v1.5 mcd_trainer.py and mcd_net.py")
 class MCD(Method):
-    """Maximum classifier discrepancy: CE of two heads, + lam * relu(margin - mean over outliers of (H(p1) - H(p2))) late in training.
+    """Maximum classifier discrepancy: CE of two heads, + lam * relu(margin - mean over outliers of (H(p1) -
+    H(p2))) late in training.
 
-    H is the entropy over classes in nats (OpenOOD's takes it over the batch). The outlier term acts from the fraction `start` of training
-    (epoch 90 of 100 there). The second head is ``mcd``, read by the scorer `mcd`; the first gives the logits.
-    """
+    H is the entropy over classes in nats (OpenOOD's takes it over the batch). The outlier term acts from the
+    fraction `start` of training (epoch 90 of 100 there). The second head is ``mcd``, read by the scorer
+    `mcd`; the first gives the logits."""
 
     needs = frozenset({"outliers"})
 

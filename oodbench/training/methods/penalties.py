@@ -14,13 +14,17 @@ from oodbench.core.registry import method
 
 @method(
     "maxsup",
-    source="Zhou et al., arXiv 2502.15798 (abstract); ZhouYuxuanYX/Maximum-Suppression-Regularization (loss and its schedule)",
+    source=(
+        "Zhou et al., arXiv 2502.15798 (abstract); ZhouYuxuanYX/Maximum-Suppression-Regularization (loss and"
+        " its schedule)"
+    ),
 )
 class MaxSup(Method):
-    """Max suppression: CE + a * (max_c z_c - mean_c z_c), the part of label smoothing that also acts on correct samples, on the top logit.
+    """Max suppression: CE + a * (max_c z_c - mean_c z_c), the part of label smoothing that also acts on
+    correct samples, on the top logit.
 
-    a grows linearly from `alpha` to `alpha_end` over training, as in the authors' code; `criterion`, which knows no progress, uses `alpha`.
-    """
+    a grows linearly from `alpha` to `alpha_end` over training, as in the authors' code; `criterion`, which
+    knows no progress, uses `alpha`."""
 
     def __init__(self, *, alpha: NonNegativeFloat = 0.1, alpha_end: NonNegativeFloat = 0.2) -> None:
         self.alpha, self.alpha_end = alpha, alpha_end
@@ -37,7 +41,8 @@ class MaxSup(Method):
 
 @method("mbls", source="Liu et al., CVPR 2022; calibrate/losses/logit_margin_l1.py of by-liu/MbLS")
 class MbLS(Method):
-    """Margin-based label smoothing: CE + alpha * mean_c relu(max_k z_k - z_c - margin); gaps below the margin are free."""
+    """Margin-based label smoothing: CE + alpha * mean_c relu(max_k z_k - z_c - margin); gaps below the margin
+    are free."""
 
     def __init__(self, *, alpha: NonNegativeFloat = 0.1, margin: NonNegativeFloat = 10.0) -> None:
         self.alpha, self.margin = alpha, margin
@@ -54,7 +59,8 @@ class MbLS(Method):
     source="Pereyra et al., arXiv 1701.06548, by way of calibrate/losses/penalty_entropy.py of by-liu/MbLS",
 )
 class ConfidencePenalty(Method):
-    """CE - beta * H(p), H(p) = -sum_c p_c log p_c in nats. The code read averages over classes: a beta C times weaker."""
+    """CE - beta * H(p), H(p) = -sum_c p_c log p_c in nats. The code read averages over classes: a beta C
+    times weaker."""
 
     def __init__(self, *, beta: NonNegativeFloat = 0.1) -> None:
         self.beta = beta
@@ -72,7 +78,8 @@ class Focal(Method):
         self.gamma = gamma
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        # log(1 - p_y) from the other logits: a power of a rounded 1 - p_y has no finite gradient at 0 for gamma below 1
+        # log(1 - p_y) from the other logits: a power of a rounded 1 - p_y has no finite gradient at 0 for
+        # gamma below 1
         others = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
         log_rest = torch.logsumexp(others, dim=1) - torch.logsumexp(logits, dim=1)
         return (self.gamma * log_rest).exp() * cross_entropy(logits, labels, reduction="none")
@@ -80,7 +87,8 @@ class Focal(Method):
 
 @method("poly-1", source="Leng et al., ICLR 2022, by way of polyloss.py of abhuse/polyloss-pytorch")
 class Poly1(Method):
-    """CE + epsilon * (1 - p_y): the first coefficient of cross-entropy's series in 1 - p_y, raised. The paper tunes epsilon."""
+    """CE + epsilon * (1 - p_y): the first coefficient of cross-entropy's series in 1 - p_y, raised. The paper
+    tunes epsilon."""
 
     def __init__(self, *, epsilon: float = 1.0) -> None:
         self.epsilon = epsilon

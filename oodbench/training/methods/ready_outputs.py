@@ -17,12 +17,12 @@ from oodbench.core.registry import method
 
 @method("outputs", source="oodbench's own")
 class ReadyOutputs(Method):
-    """A user's arrays: no network, no training. `folder` holds `<set>.npz` or `<set>.safetensors` for test and each OOD set, and
-    train and val for scorers that fit.
+    """A user's arrays: no network, no training. `folder` holds `<set>.npz` or `<set>.safetensors` for test
+    and each OOD set, and train and val for scorers that fit.
 
-    Each file has `logits` (N, C), and optionally `features` (N, D), `labels` (N,), `head.weight` (C, D) and `head.bias` (C,); the
-    head may also stand alone in `head.npz` or `head.safetensors`. What the files hold is the identity, not where they are.
-    """
+    Each file has `logits` (N, C), and optionally `features` (N, D), `labels` (N,), `head.weight` (C, D) and
+    `head.bias` (C,); the head may also stand alone in `head.npz` or `head.safetensors`. What the files hold
+    is the identity, not where they are."""
 
     provides = "outputs"
 
@@ -43,7 +43,8 @@ class ReadyOutputs(Method):
                 else []
             )
             raise MissingData(
-                f"outputs {self.folder}: no {name}.npz or {name}.safetensors; there: {', '.join(there) or 'nothing'}"
+                f"outputs {self.folder}: no {name}.npz or {name}.safetensors; there:"
+                f" {', '.join(there) or 'nothing'}"
             )
         return file
 
@@ -68,11 +69,13 @@ class ReadyOutputs(Method):
         n, classes = logits.shape
         if features is not None and (features.ndim != 2 or len(features) != n):
             raise UserError(
-                f"outputs {file}: features should have the shape ({n}, D) like the logits, got {tuple(features.shape)}"
+                f"outputs {file}: features should have the shape ({n}, D) like the logits, got"
+                f" {tuple(features.shape)}"
             )
         if labels is not None and labels.shape != (n,):
             raise UserError(
-                f"outputs {file}: labels should have the shape ({n},) like the logits, got {tuple(labels.shape)}"
+                f"outputs {file}: labels should have the shape ({n},) like the logits, got"
+                f" {tuple(labels.shape)}"
             )
         if name in ("train", "val", "test"):
             if labels is None:

@@ -1,4 +1,5 @@
-"""What several methods need: nesting one method in another, random mixing, state on the network. No component stands here."""
+"""What several methods need: nesting one method in another, random mixing, state on the network. No component
+stands here."""
 
 from __future__ import annotations
 
@@ -22,12 +23,14 @@ def has_criterion(of: Method) -> bool:
 
 
 def require_criterion(name: str, of: Method) -> None:
-    """Refuse, for the method `name`, an inner method whose loss is more than a criterion of logits and labels."""
+    """Refuse, for the method `name`, an inner method whose loss is more than a criterion of logits and
+    labels."""
     if of.provides != "loss" or not has_criterion(of):
         inner = getattr(of, "spec", None)
         raise NotApplicable(
-            f"method {name!r}: of: {inner.label if inner else type(of).__name__} is no criterion of logits and labels alone;"
-            " put it outside instead, or use one such as cross-entropy, label-smoothing or als"
+            f"method {name!r}: of: {inner.label if inner else type(of).__name__} is no criterion of logits"
+            " and labels alone; put it outside instead, or use one such as cross-entropy, label-smoothing"
+            " or als"
         )
 
 
@@ -54,7 +57,8 @@ def beta(a: float, b: float, batch: Batch) -> Tensor:
 
 
 def rectangle(batch: Batch, share: Tensor) -> Tensor:
-    """A mask (H, W) of one rectangle with sides sqrt(1 - share) of the image's, centred anywhere and cut off at the border."""
+    """A mask (H, W) of one rectangle with sides sqrt(1 - share) of the image's, centred anywhere and cut off
+    at the border."""
     spans = []
     for size in batch.inputs.shape[-2:]:
         half = (size * (1 - share).sqrt()).long() // 2
@@ -92,7 +96,8 @@ class Queues(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, labels: Tensor) -> None:
-        """Store a batch; where a class's queue is full, its oldest go. No loop, no waiting for an accelerator."""
+        """Store a batch; where a class's queue is full, its oldest go. No loop, no waiting for an
+        accelerator."""
         own = one_hot(labels, len(self.rows))
         place, total = own.cumsum(dim=0).gather(1, labels.unsqueeze(1))[:, 0] - 1, own.sum(dim=0)
         slot = (self.pushed[labels] + place) % self.size
@@ -118,7 +123,8 @@ def memory(network: Network, name: str) -> Buffers:
 
 
 def width(name: str, network: Network) -> int:
-    """Number of features of a network that still has its linear head; a method that replaces or reads it refuses any other."""
+    """Number of features of a network that still has its linear head; a method that replaces or reads it
+    refuses any other."""
     if type(network.head) is not nn.Linear:
         raise NotApplicable(
             f"method {name!r} needs a network with a linear head, got {type(network.head).__name__}"

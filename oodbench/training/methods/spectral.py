@@ -17,7 +17,8 @@ from oodbench.training.methods.shared import CROSS_ENTROPY
 
 
 class SoftSpectralNorm(nn.Module):
-    """A layer's weight over max(1, s / coefficient): s is its largest singular value as an operator on inputs of `shape`.
+    """A layer's weight over max(1, s / coefficient): s is its largest singular value as an operator on inputs
+    of `shape`.
 
     s = u . W v, with u and v from one step of power iteration at each use in training.
     """
@@ -64,12 +65,13 @@ class SoftSpectralNorm(nn.Module):
     source="Mukhoti et al., CVPR 2023; net/spectral_normalization and net/resnet.py of omegafragger/DDU",
 )
 class DDU(Method):
-    """Deep deterministic uncertainty: the loss of `of` on a network whose body's layers are softly spectrally normalised.
+    """Deep deterministic uncertainty: the loss of `of` on a network whose body's layers are softly spectrally
+    normalised.
 
-    Each convolution and linear layer of the body is divided by max(1, s / coefficient), s its largest singular value as an operator (by
-    power iteration). The uncertainty is the density of features under a Gaussian for each class, the scorer `gmm`. The authors' other
-    changes of the network (leaky ReLU, average-pooled shortcuts) are not made.
-    """
+    Each convolution and linear layer of the body is divided by max(1, s / coefficient), s its largest
+    singular value as an operator (by power iteration). The uncertainty is the density of features under a
+    Gaussian for each class, the scorer `gmm`. The authors' other changes of the network (leaky ReLU,
+    average-pooled shortcuts) are not made."""
 
     def __init__(self, *, coefficient: PositiveFloat = 3.0, of: Method = CROSS_ENTROPY) -> None:
         self.coefficient, self.of = coefficient, of

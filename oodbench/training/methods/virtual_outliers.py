@@ -1,4 +1,5 @@
-"""Methods that make outliers up in feature space, from Gaussians of what the network has seen of each class."""
+"""Methods that make outliers up in feature space, from Gaussians of what the network has seen of each
+class."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class WeightedEnergy(nn.Module):
         return -torch.logsumexp(logits + self.weight.relu().clamp(min=1e-12).log(), dim=1)
 
     def forward(self, known: Tensor, virtual: Tensor) -> Tensor:
-        """Cross-entropy of telling logits of known samples (1) from those of virtual outliers (0) by their energies."""
+        """Cross-entropy of telling logits of known samples (1) from those of virtual outliers (0) by their
+        energies."""
         energies = torch.cat([self.energy(known), self.energy(virtual)]).unsqueeze(1)
         truth = torch.cat([known.new_ones(len(known)), known.new_zeros(len(virtual))]).long()
         return cross_entropy(self.logistic(energies), truth)
@@ -36,15 +38,19 @@ class WeightedEnergy(nn.Module):
 
 @method(
     "vos",
-    source="Du et al., ICLR 2022; pytorch-ood 0.4 loss/vos.py, which follows train_virtual.py of deeplearning-wisc/vos",
+    source=(
+        "Du et al., ICLR 2022; pytorch-ood 0.4 loss/vos.py, which follows train_virtual.py of"
+        " deeplearning-wisc/vos"
+    ),
 )
 class VOS(Method):
-    """Virtual outlier synthesis: CE + alpha * cross-entropy of known against virtual by a logistic regression of the weighted energy.
+    """Virtual outlier synthesis: CE + alpha * cross-entropy of known against virtual by a logistic regression
+    of the weighted energy.
 
-    Virtual outliers are, of `draws` samples of each class's Gaussian (queue means, one covariance + 1e-4 I), the `select` least likely.
-    They come in when every queue of `size` features is full and the fraction `start` of training is over. The gradient reaches the
-    network through the known samples' logits and the head (OpenOOD's passes none).
-    """
+    Virtual outliers are, of `draws` samples of each class's Gaussian (queue means, one covariance + 1e-4 I),
+    the `select` least likely. They come in when every queue of `size` features is full and the fraction
+    `start` of training is over. The gradient reaches the network through the known samples' logits and the
+    head (OpenOOD's passes none)."""
 
     def __init__(
         self, *, alpha: NonNegativeFloat = 0.1, size: PositiveInt = 1000, draws: PositiveInt = 10_000,

@@ -19,11 +19,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @network("lenet", source="LeCun et al., 1998, as OpenOOD v1.5 trains it (openood/networks/lenet.py)")
 def lenet(task: Task) -> Network:
-    """LeNet-5 with ReLU and max-pooling: 5x5 convolutions of 6, 16 and 120 channels, then 84 features. At least 28 x 28 pixels."""
+    """LeNet-5 with ReLU and max-pooling: 5x5 convolutions of 6, 16 and 120 channels, then 84 features. At
+    least 28 x 28 pixels."""
     height, width = ((((s // 2) - 4) // 2) - 4 for s in task.shape[1:])
     if min(height, width) < 1:
         raise NotApplicable(
-            f"network 'lenet' needs images of at least 28 x 28 pixels, got {task.shape[1]} x {task.shape[2]}; use 'small-cnn'"
+            f"network 'lenet' needs images of at least 28 x 28 pixels, got {task.shape[1]} x {task.shape[2]};"
+            " use 'small-cnn'"
         )
     body = nn.Sequential(
         nn.Sequential(nn.Conv2d(task.shape[0], 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
@@ -36,13 +38,17 @@ def lenet(task: Task) -> Network:
 
 @network(
     "vgg32",
-    source="sgvaze/osr_closed_set_all_you_need, models/classifier32.py (Neal et al., ECCV 2018; Vaze et al., ICLR 2022)",
+    source=(
+        "sgvaze/osr_closed_set_all_you_need, models/classifier32.py (Neal et al., ECCV 2018; Vaze et al.,"
+        " ICLR 2022)"
+    ),
 )
 def vgg32(task: Task, *, features: PositiveInt = 128, dropout: Share = 0.2) -> Network:
-    """VGG32, the open-set literature's network: nine 3x3 convolutions in three blocks, the last of each with stride 2.
+    """VGG32, the open-set literature's network: nine 3x3 convolutions in three blocks, the last of each with
+    stride 2.
 
-    Each is followed by batch norm and LeakyReLU(0.2), each block preceded by channel dropout; average pooling; a head without bias.
-    """
+    Each is followed by batch norm and LeakyReLU(0.2), each block preceded by channel dropout; average
+    pooling; a head without bias."""
     body = nn.Sequential()
     inside = task.shape[0]
     for number, widths in enumerate([(64, 64, 128), (128, 128, 128), (128, 128, features)], start=1):
@@ -68,8 +74,8 @@ def vgg32(task: Task, *, features: PositiveInt = 128, dropout: Share = 0.2) -> N
 
 
 class WideBlock(nn.Module):
-    """Batch norm and ReLU before each of two 3x3 convolutions, dropout between; where the width changes, the shortcut is a 1x1
-    convolution of the activated input."""
+    """Batch norm and ReLU before each of two 3x3 convolutions, dropout between; where the width changes, the
+    shortcut is a 1x1 convolution of the activated input."""
 
     def __init__(self, inside: int, outside: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -109,7 +115,8 @@ def wide_resnet(
 
 
 class DenseLayer(nn.Module):
-    """A 1x1 convolution to 4 x `growth` channels and a 3x3 one to `growth`, batch norm and ReLU before each; the input stays beside it."""
+    """A 1x1 convolution to 4 x `growth` channels and a 3x3 one to `growth`, batch norm and ReLU before each;
+    the input stays beside it."""
 
     def __init__(self, inside: int, growth: int, dropout: float) -> None:
         super().__init__()
@@ -130,13 +137,15 @@ class DenseLayer(nn.Module):
 def densenet_bc(
     task: Task, *, depth: PositiveInt = 100, growth: PositiveInt = 12, dropout: Share = 0.0
 ) -> Network:
-    """DenseNet-BC for small images, `depth` layers of `growth` channels (100, 12): bottlenecks, channels halved at each transition."""
+    """DenseNet-BC for small images, `depth` layers of `growth` channels (100, 12): bottlenecks, channels
+    halved at each transition."""
     count, rest = divmod(depth - 4, 6)
     if rest or count < 1:
         raise SpecError([("densenet-bc.depth", f"should be 6 n + 4 (40, 100, 190), got {depth}")])
     if min(task.shape[1:]) < 4:
         raise NotApplicable(
-            f"network 'densenet-bc' needs images of at least 4 x 4 pixels, got {task.shape[1]} x {task.shape[2]}"
+            f"network 'densenet-bc' needs images of at least 4 x 4 pixels, got {task.shape[1]} x"
+            f" {task.shape[2]}"
         )
     inside = 2 * growth
     body = nn.Sequential(OrderedDict(conv1=nn.Conv2d(task.shape[0], inside, 3, 1, 1, bias=False)))

@@ -1,4 +1,5 @@
-"""Networks that others define (torchvision, timm, a user). Features and head are found by the layer that gives the logits."""
+"""Networks that others define (torchvision, timm, a user). Features and head are found by the layer that
+gives the logits."""
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ from oodbench.core.usercode import Code
 
 
 def split(task: Task, module: nn.Module, who: str) -> Network:
-    """A classifier as features and head: the last linear layer that runs becomes the head, an identity stands in its place.
+    """A classifier as features and head: the last linear layer that runs becomes the head, an identity stands
+    in its place.
 
-    Checked on random images: the module's output was that layer's, and what the module now gives is what that layer was given. Stages are
-    the parts of the module that hold layers and give maps or tokens, in the order they run.
-    """
+    Checked on random images: the module's output was that layer's, and what the module now gives is what that
+    layer was given. Stages are the parts of the module that hold layers and give maps or tokens, in the order
+    they run."""
     images = torch.rand(2, *task.shape, generator=torch.Generator().manual_seed(0))
     ran: list[tuple[str, nn.Module, Tensor, Tensor]] = []
     names = {m: name for name, m in module.named_modules() if name}
@@ -38,8 +40,8 @@ def split(task: Task, module: nn.Module, who: str) -> Network:
             logits = module(images)
         except Exception as error:
             raise NotApplicable(
-                f"network {who}: does not take images of shape {tuple(task.shape)} ({str(error).splitlines()[0]}); choose another, or"
-                " a pair with another geometry"
+                f"network {who}: does not take images of shape {tuple(task.shape)}"
+                f" ({str(error).splitlines()[0]}); choose another, or a pair with another geometry"
             ) from None
         finally:
             for hook in hooks:
@@ -47,8 +49,8 @@ def split(task: Task, module: nn.Module, who: str) -> Network:
         linear = [(name, m, given, out) for name, m, given, out in ran if isinstance(m, nn.Linear)]
         if not isinstance(logits, Tensor) or not linear or linear[-1][3] is not logits:
             raise UserError(
-                f"network {who}: its output is not that of a linear layer, so that features and head cannot be told apart; return the"
-                " logits of an nn.Linear"
+                f"network {who}: its output is not that of a linear layer, so that features and head cannot"
+                " be told apart; return the logits of an nn.Linear"
             )
         name, last_layer, features, _ = linear[-1]
         parent, _, last = name.rpartition(".")
@@ -60,7 +62,8 @@ def split(task: Task, module: nn.Module, who: str) -> Network:
         head = _plain(last_layer)
         if not torch.allclose(head(features), logits, rtol=1e-4, atol=1e-5):
             raise UserError(
-                f"network {who}: its layer {name!r} is more than a linear layer; return the logits of an nn.Linear"
+                f"network {who}: its layer {name!r} is more than a linear layer; return the logits of an"
+                " nn.Linear"
             )
     stages = [
         n
@@ -80,7 +83,8 @@ def _plain(linear: nn.Linear) -> nn.Linear:
 
 
 def _outermost(names: list[str]) -> list[str]:
-    """Names without those inside another of them; a single one that holds all (`features`, `encoder`) gives way to its parts."""
+    """Names without those inside another of them; a single one that holds all (`features`, `encoder`) gives
+    way to its parts."""
     names = list(dict.fromkeys(names))
     top = [n for n in names if not any(n.startswith(f"{other}.") for other in names)]
     inner = [n for n in names if n not in top]
@@ -109,17 +113,18 @@ def _for_classes(made: Network, classes: int) -> Network:
 def _three_channels(task: Task, who: str) -> None:
     if task.shape[0] != 3:
         raise NotApplicable(
-            f"network {who} takes images of 3 channels, got {task.shape[0]}; give the pair `geometry: {{shape: [3, height, width]}}`"
+            f"network {who} takes images of 3 channels, got {task.shape[0]}; give the pair `geometry:"
+            " {shape: [3, height, width]}`"
         )
 
 
 @network("torchvision", source="torchvision.models")
 def from_torchvision(task: Task, *, model: str, weights: str | None = None) -> Network:
-    """Any classification model of torchvision, untrained or with its `weights` (by their full name, such as IMAGENET1K_V1).
+    """Any classification model of torchvision, untrained or with its `weights` (by their full name, such as
+    IMAGENET1K_V1).
 
-    With weights, inputs are normalised as those weights were trained; size and crop are the pair's geometry. A head for another number of
-    classes is replaced by an untrained one.
-    """
+    With weights, inputs are normalised as those weights were trained; size and crop are the pair's geometry.
+    A head for another number of classes is replaced by an untrained one."""
     import torchvision
 
     models = torchvision.models.list_models(module=torchvision.models)
@@ -149,7 +154,8 @@ def from_torchvision(task: Task, *, model: str, weights: str | None = None) -> N
 
 @network("timm", source="timm.create_model")
 def from_timm(task: Task, *, model: str, pretrained: bool = False, options: dict[str, Any] = {}) -> Network:  # noqa: B006
-    """Any model of timm (an extra: pip install timm), untrained or pretrained; `options` go to timm.create_model (img_size, drop_rate).
+    """Any model of timm (an extra: pip install timm), untrained or pretrained; `options` go to
+    timm.create_model (img_size, drop_rate).
 
     If pretrained, inputs are normalised as those weights were trained; size and crop are the pair's geometry.
     """
@@ -177,17 +183,23 @@ def from_timm(task: Task, *, model: str, pretrained: bool = False, options: dict
 
 @network(
     "vit-small-32",
-    source="Dosovitskiy et al., ICLR 2021; torchvision.models.VisionTransformer in the size of ViT-S (DeiT-S: 384, 12, 6)",
+    source=(
+        "Dosovitskiy et al., ICLR 2021; torchvision.models.VisionTransformer in the size of ViT-S (DeiT-S:"
+        " 384, 12, 6)"
+    ),
 )
 def vit_small_32(
-    task: Task, *, patch: PositiveInt = 4, dim: PositiveInt = 384, depth: PositiveInt = 12, heads: PositiveInt = 6,
+    task: Task, *, patch: PositiveInt = 4, dim: PositiveInt = 384, depth: PositiveInt = 12,
+    heads: PositiveInt = 6,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> Network:  # fmt: skip
-    """Vision transformer for small images: patches of `patch` x `patch` pixels, `depth` blocks of width `dim` with `heads` heads."""
+    """Vision transformer for small images: patches of `patch` x `patch` pixels, `depth` blocks of width `dim`
+    with `heads` heads."""
     channels, height, width = task.shape
     if height != width or height % patch:
         raise NotApplicable(
-            f"network 'vit-small-32' needs square images whose side is a multiple of patch={patch}, got {height} x {width}"
+            f"network 'vit-small-32' needs square images whose side is a multiple of patch={patch}, got"
+            f" {height} x {width}"
         )
     if dim % heads:
         raise NotApplicable(f"network 'vit-small-32': dim={dim} should be a multiple of heads={heads}")
@@ -211,10 +223,11 @@ def vit_small_32(
 
 @network("module", source="a user's own code")
 def from_module(task: Task, *, target: Code, options: dict[str, Any] = {}) -> Network:  # noqa: B006
-    """A user's own nn.Module: `target` ("pkg.mod:factory", "file.py:Class") is called with `options`, and `task` if it takes that.
+    """A user's own nn.Module: `target` ("pkg.mod:factory", "file.py:Class") is called with `options`, and
+    `task` if it takes that.
 
-    The sha256 of the file that defines it is part of the identity. Its logits must be those of an nn.Linear, which becomes the head.
-    """
+    The sha256 of the file that defines it is part of the identity. Its logits must be those of an nn.Linear,
+    which becomes the head."""
     who = f"'module' ({target.rpartition('/')[2]})"
     try:
         takes_task = "task" in inspect.signature(target.target).parameters
@@ -229,6 +242,7 @@ def from_module(task: Task, *, target: Code, options: dict[str, Any] = {}) -> Ne
     given = getattr(made.head, "out_features", task.classes)
     if given != task.classes:
         raise UserError(
-            f"network {who}: gives {given} logits for {task.classes} classes; say so in `options`, or take `task`"
+            f"network {who}: gives {given} logits for {task.classes} classes; say so in `options`, or take"
+            " `task`"
         )
     return made

@@ -32,7 +32,8 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which carries the stride) and 1x1 convolutions, four times as wide at the end, and a shortcut."""
+    """1x1, 3x3 (which carries the stride) and 1x1 convolutions, four times as wide at the end, and a
+    shortcut."""
 
     expansion = 4
 
@@ -94,15 +95,16 @@ def resnet34_32(task: Task, *, width: PositiveInt = 64) -> Network:
 
 @network("resnet50-32", source=_SMALL)
 def resnet50_32(task: Task, *, width: PositiveInt = 64) -> Network:
-    """ResNet-50 for small images: a 3x3 stem of stride 1, no pooling; bottleneck blocks, 32 x `width` features."""
+    """ResNet-50 for small images: a 3x3 stem of stride 1, no pooling; bottleneck blocks, 32 x `width`
+    features."""
     return _small(task, Bottleneck, [3, 4, 6, 3], width)
 
 
 def _large(task: Task, name: str) -> Network:
     if min(task.shape[1:]) < 32:
         raise NotApplicable(
-            f"network '{name}-224' needs images of at least 32 x 32 pixels, got {task.shape[1]} x {task.shape[2]};"
-            f" use '{name}-32', or a pair with a larger geometry"
+            f"network '{name}-224' needs images of at least 32 x 32 pixels, got {task.shape[1]} x"
+            f" {task.shape[2]}; use '{name}-32', or a pair with a larger geometry"
         )
     import torchvision
 
@@ -116,17 +118,20 @@ def _large(task: Task, name: str) -> Network:
 
 @network("resnet18-224", source="torchvision.models.resnet18")
 def resnet18_224(task: Task) -> Network:
-    """ResNet-18 for large images: a 7x7 stem of stride 2 and max-pooling; 512 features. torchvision's, untrained."""
+    """ResNet-18 for large images: a 7x7 stem of stride 2 and max-pooling; 512 features. torchvision's,
+    untrained."""
     return _large(task, "resnet18")
 
 
 @network("resnet34-224", source="torchvision.models.resnet34")
 def resnet34_224(task: Task) -> Network:
-    """ResNet-34 for large images: a 7x7 stem of stride 2 and max-pooling; 512 features. torchvision's, untrained."""
+    """ResNet-34 for large images: a 7x7 stem of stride 2 and max-pooling; 512 features. torchvision's,
+    untrained."""
     return _large(task, "resnet34")
 
 
 @network("resnet50-224", source="torchvision.models.resnet50")
 def resnet50_224(task: Task) -> Network:
-    """ResNet-50 for large images: a 7x7 stem of stride 2 and max-pooling; 2048 features. torchvision's, untrained."""
+    """ResNet-50 for large images: a 7x7 stem of stride 2 and max-pooling; 2048 features. torchvision's,
+    untrained."""
     return _large(task, "resnet50")

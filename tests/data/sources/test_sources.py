@@ -119,7 +119,8 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
 
 
 def test_the_second_start_of_a_long_list_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above a number of files only some are looked at: here the limit is lowered and the looks are counted."""
+    """Above a number of files only some are looked at: here the limit is lowered and the looks are
+    counted."""
     from oodbench.data.sources import index
 
     items = _files(tmp_path / "set", 300)
@@ -152,13 +153,15 @@ def test_image_lists_take_paths_with_spaces(tmp_path: Path) -> None:
 def test_csv_files_say_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text(
-        'path,label,split\n"a, b.png",cat,train\nc.png,dog,test\n\nd.png,eel,test\nc.png,cat,test\n,cat,test\n'
+        'path,label,split\n"a,'
+        ' b.png",cat,train\nc.png,dog,test\n\nd.png,eel,test\nc.png,cat,test\n,cat,test\n'
     )
     names = {"cat": 0, "dog": 1}
     got = list(csv_list(file, path="path", label="label", split="split", only="test", names=names))
     assert [(i.path, i.label) for i in got[:1]] == [("c.png", 1)]
     assert [f"{i.where}: {i.problem}" for i in got[1:]] == [
-        f"{file}:5: unknown label 'eel'", f"{file}:6: 'c.png' stands there already in line 3", f"{file}:7: the column 'path' is empty",
+        f"{file}:5: unknown label 'eel'", f"{file}:6: 'c.png' stands there already in line 3",
+        f"{file}:7: the column 'path' is empty",
     ]  # fmt: skip
     (train,) = csv_list(file, path="path", label="label", split="split", only="train", names=None)
     assert (train.path, train.label) == ("a, b.png", 0)

@@ -1,4 +1,5 @@
-"""Every metric against an independent implementation: scikit-learn, SciPy, brute force over pairs or permutations, or a closed form."""
+"""Every metric against an independent implementation: scikit-learn, SciPy, brute force over pairs or
+permutations, or a closed form."""
 
 from __future__ import annotations
 
@@ -31,11 +32,14 @@ DRAWS = {
 def test_header_is_golden() -> None:
     # results.csv is a file format: columns may be added at the end, never renamed or moved
     assert metrics.METRICS[:11] == (
-        "auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "oscr", "id_accuracy", "edited_accuracy", "n_id", "n_ood", "n_tied",
+        "auroc", "aupr_in", "aupr_out", "fpr95_in", "fpr95_out", "oscr", "id_accuracy", "edited_accuracy",
+        "n_id", "n_ood", "n_tied",
     )  # fmt: skip
     assert metrics.METRICS[11:] == (
-        "aupr_in_trapezoid", "aupr_out_trapezoid", "tpr95_in_val", "fpr95_in_val", "autc", "overlap", "ks", "scod_aurc", "scod_augrc",
-        "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier", "max_prob_id", "max_prob_ood", "max_logit_id", "max_logit_ood",
+        "aupr_in_trapezoid", "aupr_out_trapezoid", "tpr95_in_val", "fpr95_in_val", "autc", "overlap", "ks",
+        "scod_aurc", "scod_augrc",
+        "auroc_misclassified", "aurc", "augrc", "ece", "nll", "brier", "max_prob_id", "max_prob_ood",
+        "max_logit_id", "max_logit_ood",
         "logit_norm_id", "logit_norm_ood", "non_max_std_id", "non_max_std_ood",
         "non_max_ratio_id", "non_max_ratio_ood", "val_accuracy", "val_nll",
     )  # fmt: skip
@@ -51,7 +55,8 @@ def test_detection_equals_scikit_learn(name: str) -> None:
     scores, is_ood = np.concatenate([inside, outside]), np.repeat([0, 1], [len(inside), len(outside)])
     expected = {
         "auroc": sk.roc_auc_score(is_ood, scores),
-        "aupr_in": sk.average_precision_score(1 - is_ood, -scores), "aupr_out": sk.average_precision_score(is_ood, scores),
+        "aupr_in": sk.average_precision_score(1 - is_ood, -scores),
+        "aupr_out": sk.average_precision_score(is_ood, scores),
         "ks": scipy_stats.ks_2samp(inside, outside).statistic,
     }  # fmt: skip
     positives = (
@@ -178,7 +183,8 @@ def test_row_of_an_ood_set_and_of_id_alone() -> None:
     logits, labels = torch.randn(200, 4), torch.randint(0, 4, (200,))
     given = {
         "id_scores": inside, "id_correct": correct, "val_scores": val, "edited_correct": correct,
-        "id_quality": metrics.id_metrics(logits, labels) | {"val_accuracy": 0.5, "val_nll": 0.5}, "id_analysis": metrics.analysis(logits),
+        "id_quality": metrics.id_metrics(logits, labels) | {"val_accuracy": 0.5, "val_nll": 0.5},
+        "id_analysis": metrics.analysis(logits),
     }  # fmt: skip
     row = metrics.row_metrics(**given, ood_scores=outside, ood_analysis=metrics.analysis(logits))
     only = metrics.row_metrics(**given)

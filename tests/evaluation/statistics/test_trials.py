@@ -1,4 +1,5 @@
-"""Each statistic against a published worked example, another library, brute force or a simulation; and degenerate input."""
+"""Each statistic against a published worked example, another library, brute force or a simulation; and
+degenerate input."""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ from sklearn import metrics as sk
 
 from oodbench.evaluation import metrics, statistics
 
-# Demsar, JMLR 2006, Table 6: AUC of four variants of C4.5 on 14 data sets. Where the printed three decimals tie two of them (voting),
-# the paper's ranks show which was better; the last digit there is ours.
+# Demsar, JMLR 2006, Table 6: AUC of four variants of C4.5 on 14 data sets. Where the printed three decimals
+# tie two of them (voting), the paper's ranks show which was better; the last digit there is ours.
 DEMSAR = pd.DataFrame(
     [
-        [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967], [0.628, 0.661, 0.654, 0.657],
-        [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931], [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625],
-        [0.775, 0.838, 0.866, 0.875], [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+        [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+        [0.628, 0.661, 0.654, 0.657],
+        [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931], [0.661, 0.668, 0.609, 0.685],
+        [0.583, 0.583, 0.563, 0.625],
+        [0.775, 0.838, 0.866, 0.875], [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962],
+        [0.619, 0.666, 0.614, 0.669],
         [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
     ],
     columns=["C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf"],
@@ -27,13 +31,15 @@ DEMSAR = pd.DataFrame(
 
 # Turck et al. 2010, the aSAH example of the R package pROC: outcome (Good, Poor), WFNS score, S100B.
 ASAH = """
-G,1,.13 G,1,.14 G,1,.1 G,1,.04 P,3,.13 P,2,.1 G,5,.47 P,4,.16 G,1,.18 G,2,.1 P,5,.12 G,2,.1 P,5,.44 P,5,.71 G,1,.04 G,2,.08 P,5,.49
-G,2,.04 P,2,.07 P,5,.33 P,2,.09 G,1,.09 P,1,.07 G,1,.11 G,1,.07 G,2,.17 G,1,.07 G,2,.11 G,1,.13 G,1,.19 G,3,.05 G,4,.16 P,2,.41
-G,1,.14 G,4,.34 P,5,.35 P,4,.48 G,1,.09 P,4,.96 P,2,.25 G,5,.5 G,5,.46 G,1,.16 G,1,.07 G,2,.43 G,4,.45 G,1,.11 G,1,.08 G,2,.09
-P,5,.86 P,5,.52 G,2,.08 G,1,.06 G,2,.13 P,5,2.07 G,1,.1 G,2,.14 G,2,.15 P,2,.07 G,1,.06 P,5,.77 G,1,.05 G,1,.09 P,2,.3 P,5,.03
-P,2,.09 G,1,.04 P,4,.23 P,5,.7 G,2,.09 P,4,.27 P,4,.71 P,1,.08 P,4,.26 G,1,.08 G,2,.16 G,1,.09 P,4,.13 P,2,.1 G,1,.08 P,2,.11
-G,3,.33 G,2,.11 G,4,.28 G,2,.07 G,1,.1 G,4,.32 P,5,.22 G,1,.07 G,1,.05 G,5,.24 G,4,.38 G,2,.1 G,2,.15 G,1,.08 G,1,.14 G,1,.1
-G,3,.07 G,1,.04 G,2,.19 P,5,.56 P,2,.14 P,2,.58 P,5,.32 P,5,.82 P,5,.74 G,2,.15 G,4,.47 G,4,.17 P,5,.44 G,1,.15 G,1,.5 G,1,.48
+G,1,.13 G,1,.14 G,1,.1 G,1,.04 P,3,.13 P,2,.1 G,5,.47 P,4,.16 G,1,.18 G,2,.1 P,5,.12 G,2,.1 P,5,.44 P,5,.71
+G,1,.04 G,2,.08 P,5,.49 G,2,.04 P,2,.07 P,5,.33 P,2,.09 G,1,.09 P,1,.07 G,1,.11 G,1,.07 G,2,.17 G,1,.07
+G,2,.11 G,1,.13 G,1,.19 G,3,.05 G,4,.16 P,2,.41 G,1,.14 G,4,.34 P,5,.35 P,4,.48 G,1,.09 P,4,.96 P,2,.25 G,5,.5
+G,5,.46 G,1,.16 G,1,.07 G,2,.43 G,4,.45 G,1,.11 G,1,.08 G,2,.09 P,5,.86 P,5,.52 G,2,.08 G,1,.06 G,2,.13
+P,5,2.07 G,1,.1 G,2,.14 G,2,.15 P,2,.07 G,1,.06 P,5,.77 G,1,.05 G,1,.09 P,2,.3 P,5,.03 P,2,.09 G,1,.04 P,4,.23
+P,5,.7 G,2,.09 P,4,.27 P,4,.71 P,1,.08 P,4,.26 G,1,.08 G,2,.16 G,1,.09 P,4,.13 P,2,.1 G,1,.08 P,2,.11 G,3,.33
+G,2,.11 G,4,.28 G,2,.07 G,1,.1 G,4,.32 P,5,.22 G,1,.07 G,1,.05 G,5,.24 G,4,.38 G,2,.1 G,2,.15 G,1,.08 G,1,.14
+G,1,.1 G,3,.07 G,1,.04 G,2,.19 P,5,.56 P,2,.14 P,2,.58 P,5,.32 P,5,.82 P,5,.74 G,2,.15 G,4,.47 G,4,.17 P,5,.44
+G,1,.15 G,1,.5 G,1,.48
 """
 
 
@@ -81,7 +87,8 @@ def test_delong_agrees_with_a_permutation_test() -> None:
     got = statistics.delong(*a, *b)
 
     def difference(swap_in: np.ndarray, swap_out: np.ndarray) -> float:
-        # under the null the two scores of a sample are exchangeable (after ranking, so that scales do not matter)
+        # under the null the two scores of a sample are exchangeable (after ranking, so that scales do not
+        # matter)
         i, o = (
             np.where(s, y, x)
             for s, x, y in ((swap_in, ranks_a[0], ranks_b[0]), (swap_out, ranks_a[1], ranks_b[1]))

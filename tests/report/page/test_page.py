@@ -1,4 +1,5 @@
-"""The page: what is in the file, and how it behaves in a real headless Chromium (skipped where there is none)."""
+"""The page: what is in the file, and how it behaves in a real headless Chromium (skipped where there is
+none)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pictures: what they draw is checked on the artists, not on pixels; the files are the same bytes each time."""
+"""Pictures: what they draw is checked on the artists, not on pixels; the files are the same bytes each
+time."""
 
 from __future__ import annotations
 
@@ -163,7 +164,8 @@ def test_known_unknown_draws_whole_bins_up_to_the_highest(samples: pd.DataFrame)
 
 
 def test_ink_stands_out_as_wcag_wants() -> None:
-    assert (plots.ink((0, 0, 0)), plots.ink((1, 1, 1)), plots.ink((0.5, 0.5, 0.5)), plots.ink((0, 0.13, 0.3))) == (
+    assert (plots.ink((0, 0, 0)), plots.ink((1, 1, 1)), plots.ink((0.5, 0.5, 0.5)),
+    plots.ink((0, 0.13, 0.3))) == (
         "white", "black", "black", "white",
     )  # fmt: skip
 

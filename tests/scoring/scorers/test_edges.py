@@ -1,4 +1,5 @@
-"""Every registered scorer at the edges: right or one clear error, never NaN or a silent constant. A new one is covered as it registers."""
+"""Every registered scorer at the edges: right or one clear error, never NaN or a silent constant. A new one
+is covered as it registers."""
 
 from __future__ import annotations
 
@@ -229,8 +230,10 @@ def _other(spec: dict[str, object]) -> Tensor:
 @pytest.mark.parametrize(
     "specs",
     [
-        [{"react": {"percentile": q}} for q in (50.0, 80.0, 95.0)], [{"ash": {"percentile": q}} for q in (50.0, 80.0, 95.0)],
-        [{"dice": {"percentile": q}} for q in (30.0, 60.0, 90.0)], [{"vra": {"high": q}} for q in (70.0, 80.0, 95.0)],
+        [{"react": {"percentile": q}} for q in (50.0, 80.0, 95.0)],
+        [{"ash": {"percentile": q}} for q in (50.0, 80.0, 95.0)],
+        [{"dice": {"percentile": q}} for q in (30.0, 60.0, 90.0)],
+        [{"vra": {"high": q}} for q in (70.0, 80.0, 95.0)],
         [{"optfs": {"bins": b}} for b in (50, 100, 200)], [{"knn": {"k": k}} for k in (1, 5, 50)],
     ],
     ids=lambda s: str(next(iter(s[0]))),

@@ -1,4 +1,5 @@
-"""Feature scorers against slow references. Against other libraries: test_parity.py; at the edges: test_scorers_edges.py."""
+"""Feature scorers against slow references. Against other libraries: test_parity.py; at the edges:
+test_scorers_edges.py."""
 
 from __future__ import annotations
 
@@ -321,7 +322,8 @@ def test_corp_is_a_reconstruction_error() -> None:
 
 
 def test_streamed_statistics_are_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks far smaller than the training set, features kept mapped instead of copied, probabilities made again."""
+    """Blocks far smaller than the training set, features kept mapped instead of copied, probabilities made
+    again."""
     train, val, test = world()
     names = [n for n in OWN if "features" in registry.build("scorer", n).needs and n != "kpca"]
     whole = {n: fitted(n, train, val).score(test).double() for n in names}
@@ -399,10 +401,11 @@ OPENOOD: dict[str, object] = {
 
 @pytest.mark.parametrize(("reference", "source"), [("vim", "train"), ("residual", "val")])
 def test_openoods_residual_space_is_rounded(reference: str, source: str, shared: Path) -> None:
-    """OpenOOD's vim and residual take the covariance in float32. Its largest eigenvalue is 348 here, those about the cut at 32 are
-    0.0075 and 0.0069: rounding the entries by 1e-5 turns the residual space by about 1e-5 / 6e-4. (The eigenvectors are not to
-    blame: eig and eigh agree on either covariance.) The same formula gives OpenOOD's scores from a float32 covariance, and ours
-    from a float64 one."""
+    """OpenOOD's vim and residual take the covariance in float32. Its largest eigenvalue is 348 here, those
+    about the cut at 32 are
+    0.0075 and 0.0069: rounding the entries by 1e-5 turns the residual space by about 1e-5 / 6e-4. (The
+      eigenvectors are not to blame: eig and eigh agree on either covariance.) The same formula gives
+      OpenOOD's scores from a float32 covariance, and ours from a float64 one."""
     file = np.load(shared / "parity" / "digits-mlp.npz")
     made = fitted(OPENOOD[reference], reference_outputs(file, "train"), reference_outputs(file, "val"))
 

@@ -210,7 +210,8 @@ def test_klm_reference() -> None:
 
 
 def test_confident_samples_do_not_tie() -> None:
-    """Softmax rounds to 1 in float32 for a gap of 17 and in float64 for one of 37; the order by gap must survive both."""
+    """Softmax rounds to 1 in float32 for a gap of 17 and in float64 for one of 37; the order by gap must
+    survive both."""
     gaps = torch.linspace(15, 600, 40)
     z = torch.zeros(40, 5)
     z[:, 2] = gaps

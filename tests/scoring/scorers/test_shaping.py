@@ -1,4 +1,5 @@
-"""Activation shaping against slow references written from the papers and authors' code. Against other libraries: test_parity.py."""
+"""Activation shaping against slow references written from the papers and authors' code. Against other
+libraries: test_parity.py."""
 
 from __future__ import annotations
 

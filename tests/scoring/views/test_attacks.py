@@ -28,7 +28,8 @@ def _linear() -> Network:
 @pytest.mark.parametrize("direction", ["raise", "lower"])
 @pytest.mark.parametrize("attack", [{"pgd": {"steps": 30}}, {"fgsm": {}}])
 def test_on_a_linear_score_the_optimum_is_reached(attack: dict[str, Any], direction: str) -> None:
-    """With one class the maximal logit is linear in x, so that the best x' moves every pixel by eps against the sign of its weight."""
+    """With one class the maximal logit is linear in x, so that the best x' moves every pixel by eps against
+    the sign of its weight."""
     network = _linear()
     with torch.no_grad():
         network.head.weight[1:] = 0
@@ -73,9 +74,12 @@ def test_more_steps_raise_the_loss_more() -> None:
 
 
 SUITE: dict[str, Any] = {
-    "name": "attacked", "networks": [{"mlp": {"hidden": [16]}}], "methods": ["cross-entropy"], "scorers": ["msp", "knn", "odin"],
-    "recipe": {"epochs": 3, "lr": 0.05}, "attacks": [{"fgsm": {"eps": 0.2}}, {"pgd": {"eps": 0.2, "steps": 5}}],
-    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3]}}, "near": [{"digits": {"classes": [6, 7]}}]}],
+    "name": "attacked", "networks": [{"mlp": {"hidden": [16]}}], "methods": ["cross-entropy"],
+    "scorers": ["msp", "knn", "odin"],
+    "recipe": {"epochs": 3, "lr": 0.05}, "attacks": [{"fgsm": {"eps": 0.2}},
+    {"pgd": {"eps": 0.2, "steps": 5}}],
+    "pairs": [{"name": "two", "id": {"digits": {"classes": [0, 1, 2, 3]}},
+    "near": [{"digits": {"classes": [6, 7]}}]}],
 }  # fmt: skip
 
 

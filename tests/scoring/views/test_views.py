@@ -1,4 +1,5 @@
-"""Views and the scorers that read them: against slow references and pytorch-ood, and one whole suite that runs them all."""
+"""Views and the scorers that read them: against slow references and pytorch-ood, and one whole suite that
+runs them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Augmentations: each operation against Pillow or torchvision, each policy against what its description says."""
+"""Augmentations: each operation against Pillow or torchvision, each policy against what its description
+says."""
 
 from __future__ import annotations
 
@@ -192,7 +193,8 @@ def test_randaugment_has_torchvisions_space() -> None:
 def test_randaugment_osr_strengths() -> None:
     augment = registry.build("augmentation", {"randaugment": {"magnitude": 15, "space": "osr"}})
     expected = {
-        "rotate": 15.0, "posterize": 2, "solarize": 128.0, "solarize-add": 55.0, "color": 1.0, "shear-x": 0.15, "cutout": 20.0,
+        "rotate": 15.0, "posterize": 2, "solarize": 128.0, "solarize-add": 55.0, "color": 1.0,
+        "shear-x": 0.15, "cutout": 20.0,
         "translate-x": 50.0, "invert": 0.0,
     }  # fmt: skip
     for name, value in expected.items():
@@ -227,7 +229,8 @@ def test_randaugment_of_nothing_changes_nothing() -> None:
 
 
 def test_augmix_is_a_convex_mix(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With chains that turn every image white, what is left of x tells m ~ U(0, 1); chains are 1 to 3 operations deep."""
+    """With chains that turn every image white, what is left of x tells m ~ U(0, 1); chains are 1 to 3
+    operations deep."""
     augment = registry.build("augmentation", "augmix")
     depth: list[Tensor] = []
 

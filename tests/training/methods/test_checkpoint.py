@@ -68,7 +68,8 @@ def test_a_suite_scores_a_torchvision_model_that_somebody_trained(tmp_path: Path
         "geometry": {"shape": [3, 32, 32]},
     }  # fmt: skip
     suite = parse_suite({
-        "name": "theirs", "pairs": [pair], "networks": [{"torchvision": {"model": "mobilenet_v3_small"}}], "scorers": ["msp", "vim"],
+        "name": "theirs", "pairs": [pair], "networks": [{"torchvision": {"model": "mobilenet_v3_small"}}],
+        "scorers": ["msp", "vim"],
         "methods": [{"checkpoint": {"file": str(tmp_path / "theirs.pth")}}],
     })  # fmt: skip
     done = run(suite, results=tmp_path, device="cpu")

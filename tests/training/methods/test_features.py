@@ -1,4 +1,5 @@
-"""Methods that shape features: contrast, prototypes, made-up outliers, spectral norm; against slow references."""
+"""Methods that shape features: contrast, prototypes, made-up outliers, spectral norm; against slow
+references."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def value(loss: Tensor) -> float:
 
 
 def embedded(network: Network, batch: Batch, name: str) -> tuple[list[list[float]], list[int], float]:
-    """Unit embeddings of both views, their labels, and the cross-entropy of the classifier on the first view."""
+    """Unit embeddings of both views, their labels, and the cross-entropy of the classifier on the first
+    view."""
     features = network.features(torch.cat([batch.inputs, *batch.views]))
     units = [unit(u) for u in rows(network.get_submodule(name)(features))]
     known = value(cross_entropy(network.head(features[: len(batch.labels)]), batch.labels))
@@ -83,7 +85,8 @@ def test_supcon_by_hand() -> None:
 
 
 def gradcheck_without_detached(network: Network, method: Any, batch: Batch) -> None:
-    """Finite differences of the loss over all parameters but the body's, which the classifier's term must not reach."""
+    """Finite differences of the loss over all parameters but the body's, which the classifier's term must not
+    reach."""
     for p in network.body.parameters():
         p.requires_grad_(False)
     gradcheck(network, lambda: method.loss(network, batch))
@@ -154,7 +157,8 @@ def test_dispersion_moves_prototypes_apart_through_the_batch() -> None:
 
 
 def test_cider_terms_have_the_gradient_of_fixed_prototypes() -> None:
-    """Compactness pulls samples to prototypes that stand still; the whole loss is that, dispersion as above, and a classifier apart."""
+    """Compactness pulls samples to prototypes that stand still; the whole loss is that, dispersion as above,
+    and a classifier apart."""
     from oodbench.training.methods.contrastive import compactness, dispersion, moved
 
     network, method = made({"cider": {"temperature": 0.3, "decay": 0.6, "weight": 1.5, "width": 6}})
@@ -265,7 +269,8 @@ def test_vos_by_hand() -> None:
 
 
 def test_vos_regulariser_reaches_the_network() -> None:
-    """The bug of OpenOOD v1.5: there the term's gradient is zero everywhere but in its own logistic regression."""
+    """The bug of OpenOOD v1.5: there the term's gradient is zero everywhere but in its own logistic
+    regression."""
     batch = data(8, progress=0.9)
     network, method = filled(VOS, batch)
     with torch.no_grad():

@@ -1,4 +1,5 @@
-"""What every registered training method keeps, found by looping over the registry: a new one is covered with no edit."""
+"""What every registered training method keeps, found by looping over the registry: a new one is covered with
+no edit."""
 
 from __future__ import annotations
 
@@ -225,7 +226,8 @@ def test_two_classes_work_or_are_refused(name: str) -> None:
 
 
 def test_state_lives_on_the_network(name: str) -> None:
-    """A second method object goes on where the first one stopped, given the network's state alone: nothing hides in the method."""
+    """A second method object goes on where the first one stopped, given the network's state alone: nothing
+    hides in the method."""
     network, method = made(name)
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)

@@ -190,7 +190,8 @@ def test_adversarial_moves_inputs_up_the_loss_within_the_box() -> None:
 
 
 def test_adversarial_reaches_the_corner_of_a_linear_network() -> None:
-    """The worst point of a two-class linear model in a box is known: every pixel moves against the weights' difference."""
+    """The worst point of a two-class linear model in a box is known: every pixel moves against the weights'
+    difference."""
     network, batch = seen(), data()._replace(labels=torch.zeros(16, dtype=torch.int64))
     with torch.no_grad():
         network.head.weight[2:] = 0

@@ -56,7 +56,8 @@ def als(z: list[float], y: int, lam: float) -> float:
 
 
 def seen(network: Network, batch: Batch) -> tuple[list[list[float]], list[list[float]], list[int]]:
-    """Logits of known samples and of outliers, and labels; in evaluation mode, so that they do not depend on one another."""
+    """Logits of known samples and of outliers, and labels; in evaluation mode, so that they do not depend on
+    one another."""
     assert batch.outliers is not None
     return rows(network(batch.inputs)), rows(network(batch.outliers)), batch.labels.tolist()
 

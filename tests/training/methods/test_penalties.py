@@ -1,4 +1,5 @@
-"""Criteria of logits and labels against slow loops in plain Python, and their gradients against finite differences in float64."""
+"""Criteria of logits and labels against slow loops in plain Python, and their gradients against finite
+differences in float64."""
 
 from __future__ import annotations
 
@@ -194,7 +195,8 @@ def test_als_has_no_gradient_beyond_cross_entropy_where_the_rest_is_equal() -> N
 
 @pytest.mark.parametrize("k", ["argmax", "label"])
 def test_als_has_a_finite_gradient_however_far_the_others_have_underflowed(k: str) -> None:
-    """Probabilities between 1e-45 and 1e-37 once gave a standard deviation too small to divide by: the gradient was NaN."""
+    """Probabilities between 1e-45 and 1e-37 once gave a standard deviation too small to divide by: the
+    gradient was NaN."""
     gap = torch.arange(0.0, 240.0, 0.5).unsqueeze(1)
     logits = torch.cat(
         [gap, torch.tensor([0.0, -1.0, 0.5, -0.7, 0.2]).expand(len(gap), 5)], dim=1

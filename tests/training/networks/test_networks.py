@@ -1,4 +1,5 @@
-"""Every registered network by contract, the literature's by its published size, and others' modules split into features and head."""
+"""Every registered network by contract, the literature's by its published size, and others' modules split
+into features and head."""
 
 from __future__ import annotations
 
@@ -19,13 +20,17 @@ from oodbench.training.networks.foreign import split
 
 SHAPES = {"8x8x1": (1, 8, 8), "28x28x1": (1, 28, 28), "32x32x3": (3, 32, 32), "48x40x3": (3, 48, 40)}
 SMALL: dict[str, dict[str, Any]] = {
-    "resnet18-32": {"width": 8}, "resnet34-32": {"width": 8}, "resnet50-32": {"width": 8}, "wide-resnet": {"depth": 10},
-    "densenet-bc": {"depth": 10}, "vit-small-32": {"depth": 2, "dim": 48}, "torchvision": {"model": "resnet18"},
-    "timm": {"model": "resnet18", "options": {"zero_init_last": False}}, "module": {"target": "tests.training.networks.test_networks:Nested"},
+    "resnet18-32": {"width": 8}, "resnet34-32": {"width": 8}, "resnet50-32": {"width": 8},
+    "wide-resnet": {"depth": 10},
+    "densenet-bc": {"depth": 10}, "vit-small-32": {"depth": 2, "dim": 48},
+    "torchvision": {"model": "resnet18"},
+    "timm": {"model": "resnet18", "options": {"zero_init_last": False}},
+    "module": {"target": "tests.training.networks.test_networks:Nested"},
 }  # fmt: skip
 """Parameters that keep the contract's networks small, or that have no default."""
 TOO_SMALL = {
-    "lenet": {"8x8x1"}, "resnet18-224": {"8x8x1", "28x28x1"}, "resnet34-224": {"8x8x1", "28x28x1"}, "resnet50-224": {"8x8x1", "28x28x1"},
+    "lenet": {"8x8x1"}, "resnet18-224": {"8x8x1", "28x28x1"}, "resnet34-224": {"8x8x1", "28x28x1"},
+    "resnet50-224": {"8x8x1", "28x28x1"},
     "torchvision": {"8x8x1", "28x28x1"}, "module": {"8x8x1", "28x28x1"}, "vit-small-32": {"48x40x3"},
 }  # fmt: skip
 LARGE = {"resnet18-224", "resnet34-224", "resnet50-224", "torchvision"}
@@ -124,7 +129,8 @@ def test_small_resnets_are_torchvisions_but_for_the_stem(name: str) -> None:
 
 
 def test_the_vision_transformer_has_the_size_of_vit_small() -> None:
-    """Counted by hand: per block attention 4 d^2 + 4 d, perceptron 8 d^2 + 5 d, two norms 4 d; tokens, places, last norm, head."""
+    """Counted by hand: per block attention 4 d^2 + 4 d, perceptron 8 d^2 + 5 d, two norms 4 d; tokens,
+    places, last norm, head."""
     d = 384
     with torch.device("meta"):
         network = registry.build("network", "vit-small-32", task_of((3, 32, 32), 10))
