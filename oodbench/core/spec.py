@@ -91,6 +91,12 @@ def spec_of(made: object) -> Spec:
     return _built[id(made)]
 
 
+def label_of(made: object) -> str:
+    """The label of what it was built from; of what the registry did not build, the name of its class."""
+    spec = _built.get(id(made))
+    return spec.label if spec else type(made).__name__
+
+
 def _walk(value: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _walk(v, leaf) for k, v in value.items()}

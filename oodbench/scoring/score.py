@@ -14,7 +14,7 @@ from oodbench.core import registry
 from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
-from oodbench.core.spec import SpecLike
+from oodbench.core.spec import SpecLike, label_of
 from oodbench.scoring.devices import _on
 
 _MEMORY = 256 * 2**20
@@ -154,8 +154,7 @@ def score_all(
     named: dict[str, Scorer] = {}
     for label, given in scorers.items() if isinstance(scorers, Mapping) else ((None, s) for s in scorers):
         built = given if isinstance(given, Scorer) else registry.build("scorer", given)
-        spec = getattr(built, "spec", None)
-        named[label or (spec.label if spec is not None else type(built).__name__)] = built
+        named[label or label_of(built)] = built
     found = score_sets(named, train, val, sets)
     for result in found.values():
         for scored in result.sets.values():

@@ -11,7 +11,7 @@ from oodbench.core.errors import SpecError, UserError
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.scorer import Scorer
-from oodbench.core.spec import expand
+from oodbench.core.spec import expand, spec_of
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_nested_components_resolve_label_and_build() -> None:
     built = registry.build("method", spec)
     assert built.of.lam == 3
     assert built.also[0].lam == 1
-    assert built.spec is spec
+    assert spec_of(built) is spec
     assert registry.resolve("method", {"t-mix": {"of": "t-loss"}}).label == "t-mix"
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
+from oodbench.core.spec import label_of
 
 CROSS_ENTROPY: Any = "cross-entropy"
 """Default of a parameter `of: Method`; the registry makes the method of it."""
@@ -26,9 +27,8 @@ def require_criterion(name: str, of: Method) -> None:
     """Refuse, for the method `name`, an inner method whose loss is more than a criterion of logits and
     labels."""
     if of.provides != "loss" or not has_criterion(of):
-        inner = getattr(of, "spec", None)
         raise NotApplicable(
-            f"method {name!r}: of: {inner.label if inner else type(of).__name__} is no criterion of logits"
+            f"method {name!r}: of: {label_of(of)} is no criterion of logits"
             " and labels alone; put it outside instead, or use one such as cross-entropy, label-smoothing"
             " or als"
         )

@@ -16,6 +16,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.network import Network, Task
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer, View
+from oodbench.core.spec import spec_of
 from oodbench.data.contract import toy_images
 from oodbench.runs.runner import run
 from oodbench.scoring import contract, functional
@@ -414,7 +415,7 @@ def test_an_exponential_tail_does_not_tie() -> None:
 def test_fisher_needs_what_its_scorers_need() -> None:
     scorer = build("scorer", {"fisher": {"of": ["mds", {"knn": {"k": 3}}, "odin"]}})
     assert scorer.needs == {"train", "val", "features"}
-    assert scorer.view().spec.name == "perturbation"
+    assert spec_of(scorer.view()).name == "perturbation"
     with pytest.raises(UserError, match="read different views"):
         build("scorer", {"fisher": {"of": ["odin", "gram"]}})
     with pytest.raises(UserError, match="at least 2"):
