@@ -3,7 +3,7 @@ every artefact of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.scorer import View
 from oodbench.core.spec import Spec, identity_value
-from oodbench.suite.sets import PairData, SetPlan
+from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
 from oodbench.suite.suite import MethodEntry, PairEntry
 from oodbench.training.recipe import Recipe
 
@@ -43,6 +43,33 @@ class ScorerPlan(NamedTuple):
         return self.declared.label if self.tune == "none" else f"{self.declared.label} [{self.tune}]"
 
 
+class Asked(NamedTuple):
+    """One row that a run owes: which ID images, under which condition, read by which scorer, against which
+    OOD set."""
+
+    condition: str
+    """``clean``, the name of a covariate-shifted set, or an attack and what it is on."""
+    id_set: str
+    """``id``: the images of one set; ``full``: clean and covariate-shifted ones together."""
+    id_names: tuple[str, ...]
+    """The sets that count as ID."""
+    scorer: ScorerPlan | None
+    """None: the network alone."""
+    ood: str = ""
+    """Empty: ID alone. A scorer's row of that kind is there only where the scorer has scores."""
+    shift: str = "none"
+    attack: ScorerPlan | None = None
+    """The scorer under attack, in the rows of an attack; `scorer` is then the one that it attacks."""
+    missing: str = ""
+    """Why the OOD set is not here."""
+
+    @property
+    def reason(self) -> str:
+        """Why this row is skipped, as far as the plan knows; empty where it is to be measured."""
+        plans = [p for p in (self.attack, self.scorer) if p is not None]
+        return next((p.reason for p in plans if p.reason), self.missing)
+
+
 @dataclass
 class Run:
     """One network to be trained (or loaded) and everything to be computed from it."""
@@ -60,6 +87,17 @@ class Run:
     """The run whose weights training starts from."""
     members: tuple[Run, ...] = ()
     """The runs that an ensemble is made of; it has no weights of its own."""
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The five columns that name a run in every table."""
+        return {
+            "pair": self.pair.label,
+            "split": "" if self.pair.split is None else self.pair.split,
+            "network": self.network.label if self.network else "",
+            "method": self.method.label,
+            "seed": self.seed,
+        }
 
     @property
     def title(self) -> str:
@@ -125,6 +163,40 @@ class Run:
     def sets_of(self, scorer: ScorerPlan) -> list[str]:
         """The sets that one scorer scores: all of `scored_sets`, but under attack the attacked ones alone."""
         return list(scorer.sets) or self.scored_sets
+
+    def asked(self) -> Iterator[Asked]:
+        """Every row that this run owes, in the order of results.csv."""
+        shifted = [s.name for s in self.sets.values() if s.shift == "shifted"]
+        groups: list[tuple[str, str, tuple[str, ...]]] = [("clean", "id", ("test",))]
+        groups += [(name, "id", (name,)) for name in shifted]
+        if shifted:
+            groups.append(("clean", "full", ("test", *shifted)))
+        for group in groups:
+            yield Asked(*group, None)
+            for scorer in self.scorers:
+                if not scorer.attack:
+                    yield from self._against_ood(Asked(*group, scorer))
+        for scorer in self.scorers:
+            if scorer.attack and scorer.spec.params["of"] is not None:
+                side = "ID" if scorer.spec.params["direction"] == "raise" else "OOD"
+                condition = f"{scorer.attack} on {side}"
+                yield from self._against_ood(
+                    Asked(condition, "id", ("test",), self._attacked_by(scorer), attack=scorer)
+                )
+
+    def _against_ood(self, row: Asked) -> Iterator[Asked]:
+        yield row
+        for s in self.sets.values():
+            if s.shift in OOD_SHIFTS:
+                yield row._replace(ood=s.name, shift=s.shift)
+        for name, (shift, why) in (self.data.missing if self.data is not None else {}).items():
+            yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
+
+    def _attacked_by(self, attack: ScorerPlan) -> ScorerPlan:
+        """The plan of the scorer that a scorer under attack stands for."""
+        label = attack.spec.params["of"].label
+        same = (s for s in self.scorers if not s.attack and s.tune == "none" and s.declared.label == label)
+        return next(same, attack)
 
     def choice_key(self, scorer: ScorerPlan) -> str:
         """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen
