@@ -11,7 +11,7 @@ from oodbench.evaluation.metrics.columns import label
 from oodbench.report.distributions import QUANTITY, compact
 from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
 from oodbench.report.plots.scores import known_unknown, roc_curves, score_histograms
-from oodbench.report.plots.style import _file_name, _shifts, first, save, where
+from oodbench.report.plots.style import FORMATS, file_name, first, save, shifts_of, where
 from oodbench.report.plots.sweeps import severity_curves, severity_of, sweep_curves, swept
 from oodbench.report.plots.trade_offs import cd_diagram, cost_quality, trade_off
 
@@ -27,7 +27,7 @@ def draw(
     by name."""
     clean = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
     found: dict[str, Figure] = {}
-    value = next((f"{s}_auroc" for s in _shifts(clean, "auroc")), "")
+    value = next((f"{s}_auroc" for s in shifts_of(clean, "auroc")), "")
     if not value:
         return found
     if clean["id_accuracy"].notna().any():
@@ -62,35 +62,59 @@ def representative(board: pd.DataFrame, most: int) -> list[str]:
 
 
 def draw_all(
-    rows: pd.DataFrame, samples: pd.DataFrame, folder: Path, timing: pd.DataFrame | None = None
+    rows: pd.DataFrame,
+    samples: pd.DataFrame,
+    folder: Path,
+    timing: pd.DataFrame | None = None,
+    *,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """The pictures of a run, a file per kind, pair and network, each as PNG and SVG; returns the files
-    written."""
+    """Write the pictures of a run, one per kind, pair and network, in each of `formats`.
+
+    Args:
+        rows: those of results.csv.
+        samples: the per-sample frame (see `scores`), maybe empty.
+        folder: where the files go; made if it is missing.
+        timing: the frame of timing.csv; without it no picture shows costs.
+        formats: of "png" and "svg".
+
+    Returns:
+        The files written.
+    """
     from oodbench.evaluation import costs
     from oodbench.evaluation.leaderboard import over_trials, trials
 
-    samples, whole = compact(samples), over_trials(rows)
-    each = trials(rows)
+    whole, each, samples = over_trials(rows), trials(rows), compact(samples)
     spent = costs.of_rows(rows, timing) if timing is not None and len(timing) else None
-    written: list[Path] = []
     board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
+    written: list[Path] = []
     for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
-        name = _file_name(f"{pair}-{network}" if network else str(pair))
-        if cells[["near_auroc", "far_auroc"]].notna().any(axis=None):
-            written += save(heat_map(cells), folder / f"heatmap-{name}")
-        mine = (
-            samples[(samples["pair"] == pair) & (samples["network"] == network)] if len(samples) else samples
+        here, ours, mine = (
+            f[(f["pair"] == pair) & (f["network"] == network)] if len(f) else f
+            for f in (whole, each, samples)
         )
-        if len(mine):
-            written += save(
-                score_histograms(mine, scorers=representative(cells, 5)), folder / f"scores-{name}"
-            )
-            written += save(roc_curves(mine, scorers=representative(cells, 6)), folder / f"roc-{name}")
-            if mine["scorer"].isin(list(QUANTITY)).any():
-                written += save(known_unknown(mine), folder / f"known-unknown-{name}")
-        here, ours = ((f["pair"] == pair) & (f["network"] == network) for f in (whole, each))
-        for kind, figure in draw(whole[here], each[ours], spent, scorers=representative(cells, 5)).items():
-            written += save(figure, folder / f"{_file_name(kind)}-{name}")
+        figures = {
+            **_of_cells(cells),
+            **(_of_samples(mine, cells) if len(mine) else {}),
+            **draw(here, ours, spent, scorers=representative(cells, 5)),
+        }
+        name = file_name(f"{pair}-{network}" if network else str(pair))
+        for kind, figure in figures.items():
+            written += save(figure, folder / f"{file_name(kind)}-{name}", formats)
     if board.groupby(["pair", "network"]).ngroups > 1 and board["near_auroc"].notna().any():
-        written += save(rank_heat_map(board), folder / "ranks-by-pair")
+        written += save(rank_heat_map(board), folder / "ranks-by-pair", formats)
     return written
+
+
+def _of_cells(cells: pd.DataFrame) -> Mapping[str, Figure]:
+    return {"heatmap": heat_map(cells)} if cells[["near_auroc", "far_auroc"]].notna().any(axis=None) else {}
+
+
+def _of_samples(samples: pd.DataFrame, cells: pd.DataFrame) -> Mapping[str, Figure]:
+    found = {
+        "scores": score_histograms(samples, scorers=representative(cells, 5)),
+        "roc": roc_curves(samples, scorers=representative(cells, 6)),
+    }
+    if samples["scorer"].isin(list(QUANTITY)).any():
+        found["known-unknown"] = known_unknown(samples)
+    return found

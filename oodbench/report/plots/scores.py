@@ -18,11 +18,11 @@ from oodbench.report.distributions import QUANTITY, bin_edges, pooled, quantity_
 from oodbench.report.plots.style import (
     COLOURS,
     KIND,
-    _note,
     first,
     grid,
     headline,
     legend,
+    note,
     one_of_each,
     short,
     square_root,
@@ -82,7 +82,7 @@ def score_histograms(
             axis.set_title(wrapped(scorer) if i == 0 else "")
         axes[i, 0].set_ylabel(wrapped(method, 18))
     legend(figure, axes, columns=3)
-    shown = _note(len(scorers), len(every), "scorers") + _note(len(methods), len(all_methods), "methods")
+    shown = note(len(scorers), len(every), "scorers") + note(len(methods), len(all_methods), "methods")
     headline(figure, f"OOD scores (higher = more OOD; square-root heights), {where(samples)}, {trial}{shown}")
     return figure
 
@@ -138,7 +138,7 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
                 axis.set_xlabel("ID rejected (FPR)")
         axes[i, 0].set_ylabel(f"{KIND[shift][0]} rejected (TPR)")
     trials = samples[["split", "seed"]].drop_duplicates().shape[0]
-    shown = _note(len(scorers), len(every), "scorers") + _note(len(methods), len(all_methods), "methods")
+    shown = note(len(scorers), len(every), "scorers") + note(len(methods), len(all_methods), "methods")
     headline(figure, f"ROC, {where(samples)}, mean of {trials} trial{'s' * (trials > 1)}{shown}")
     return figure
 
@@ -184,6 +184,6 @@ def known_unknown(samples: pd.DataFrame, *, bins: int = 40) -> Figure:
     headline(
         figure,
         f"Known against unknown, {where(samples)}, all trials; dots:"
-        f" means{_note(len(methods), len(all_methods), 'methods')}",
+        f" means{note(len(methods), len(all_methods), 'methods')}",
     )
     return figure

@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def _shifts(board: pd.DataFrame, metric: str) -> list[str]:
+def shifts_of(board: pd.DataFrame, metric: str) -> list[str]:
+    """Of near and far those that the board has any value of the metric for."""
     return [s for s in ("near", "far") if f"{s}_{metric}" in board and board[f"{s}_{metric}"].notna().any()]
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
+def rgb(colour: str) -> tuple[float, float, float]:
+    """A colour written #rrggbb as three numbers in [0, 1]."""
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return red, green, blue
 
 
-def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
+def plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
     """A logarithmic scale whose ticks are written out (a power of ten would be mathematics, which text here
     never is)."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
@@ -48,7 +50,7 @@ def _plain_log(axis: Axes, at: Sequence[float] | None = None) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _bulk(axis: Axes, values: Sequence[float], lower: bool) -> None:
+def bulk(axis: Axes, values: Sequence[float], lower: bool) -> None:
     """The y axis over the bulk of some values; a few far on the bad side (beyond three interquartile ranges)
     are counted at the edge, so that one broken scorer does not press all others into a line."""
     y = np.asarray(values, dtype=float)
@@ -114,8 +116,13 @@ def grid(rows: int, columns: int, *, width: float, height: float, **share: Any) 
     return figure, figure.subplots(rows, columns, squeeze=False, **share)
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write `path`.png and `path`.svg; the same figure gives the same bytes."""
+FORMATS = ("png", "svg")
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+"""No date and no version: the same figure gives the same bytes."""
+
+
+def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write `path`.png, `path`.svg, or both; returns the files. The same figure gives the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -123,13 +130,13 @@ def save(figure: Figure, path: Path) -> list[Path]:
     written = []
     with matplotlib.rc_context(STYLE):
         engine = figure.get_layout_engine()
-        if engine is not None:  # laid out here, once: each of the two formats would do it again
+        if engine is not None:  # laid out here, once: each format would do it again
             FigureCanvasAgg(figure)
             engine.execute(figure)
             figure.set_layout_engine(None)
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": None})):
-            file = path.with_name(path.name + suffix)
-            figure.savefig(file, metadata=metadata)
+        for one in formats:
+            file = path.with_name(f"{path.name}.{one}")
+            figure.savefig(file, metadata=_METADATA[one])
             written.append(file)
     return written
 
@@ -185,7 +192,8 @@ def one_of_each(names: Iterable[str], most: int) -> list[str]:
     return [n for n in every if n in chosen]
 
 
-def _note(shown: int, of: int, what: str) -> str:
+def note(shown: int, of: int, what: str) -> str:
+    """What to add to a headline where not all are shown."""
     return "" if shown == of else f" · {shown} of {of} {what} shown"
 
 
@@ -224,5 +232,6 @@ def table_of_numbers(
     axis.spines[:].set_visible(False)
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
+    """The text with a dash for whatever a file name should not hold."""
     return "".join(ch if ch.isalnum() or ch in "-_.=," else "-" for ch in text).strip("-.") or "plot"

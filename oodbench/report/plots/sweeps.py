@@ -13,12 +13,12 @@ from oodbench.evaluation.metrics.columns import NO_PERCENT, label
 from oodbench.report.plots.style import (
     COLOURS,
     MARKERS,
-    _plain_log,
-    _shifts,
     first,
     grid,
     headline,
     legend,
+    plain_log,
+    shifts_of,
     styled,
     where,
 )
@@ -74,7 +74,7 @@ def sweep_curves(
     other = "scorer" if of == "method" else "method"
     lines = first(board[other] if scorers is None else scorers, 5)
     values = [
-        *(f"{s}_{metric}" for s in _shifts(board, metric)),
+        *(f"{s}_{metric}" for s in shifts_of(board, metric)),
         *(["id_accuracy"] if of == "method" else []),
     ]
     figure, axes = grid(1, len(values), width=2.7, height=2.4)
@@ -101,7 +101,7 @@ def sweep_curves(
                 )
         positive = x[x > 0]
         if len(positive) and x.max() / positive.min() >= 10:
-            _plain_log(axis, x.tolist())
+            plain_log(axis, x.tolist())
         axis.set(xlabel=parameter, title=label(value))
     axes[0, 0].set_ylabel("percent")
     legend(figure, axes, 5)
@@ -137,7 +137,7 @@ def severity_curves(
     levels = {c: at[1] for c, at in named.items() if at} | {"clean": 0}
     board = board[board["condition"].isin(list(levels))].assign(_level=board["condition"].map(levels))
     lines = first(board["scorer"] if scorers is None else scorers, 5)
-    values = [*(f"{s}_{metric}" for s in _shifts(board, metric)), "id_accuracy"]
+    values = [*(f"{s}_{metric}" for s in shifts_of(board, metric)), "id_accuracy"]
     figure, axes = grid(1, len(values), width=2.7, height=2.4, sharex=True)
     for axis, value in zip(axes[0], values, strict=True):
         for i, line in enumerate(lines if value != "id_accuracy" else lines[:1]):

@@ -12,14 +12,14 @@ from oodbench.report.plots.style import (
     COLOURS,
     KIND,
     MARKERS,
-    _bulk,
-    _plain_log,
-    _rgb,
-    _shifts,
+    bulk,
     first,
     grid,
     headline,
     legend,
+    plain_log,
+    rgb,
+    shifts_of,
     short,
     styled,
     where,
@@ -84,7 +84,7 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
     """ID accuracy against near and far detection: a dot per cell, a colour and marker per method. Bars (std
     over trials) stand at each method's best cell alone: the ID accuracy is the network's, so that those of
     all its scorers would lie on one another."""
-    shifts = _shifts(board, metric) or ["near"]
+    shifts = shifts_of(board, metric) or ["near"]
     figure, axes = grid(1, len(shifts), width=3.4, height=2.8, sharex=True)
     methods = first(board["method"], len(COLOURS))
     for axis, shift in zip(axes[0], shifts, strict=True):
@@ -100,7 +100,7 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
                 "elinewidth": 0.8,
                 "linestyle": "none",
             }
-            style["ecolor"] = (*_rgb(COLOURS[i]), 0.3)
+            style["ecolor"] = (*rgb(COLOURS[i]), 0.3)
             axis.errorbar(100 * mine["id_accuracy"], 100 * mine[value], label=method, **style)
             best = mine.sort_values(value, ascending=lower_is_better(value), kind="stable").head(1)
             bars = {
@@ -109,7 +109,7 @@ def trade_off(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
             }
             axis.errorbar(100 * best["id_accuracy"], 100 * best[value], **bars, **style)
         axis.set(xlabel="ID accuracy, %", ylabel=f"{label(value)}, %", title=KIND[shift][0])
-        _bulk(axis, (100 * board[value]).tolist(), lower_is_better(value))
+        bulk(axis, (100 * board[value]).tolist(), lower_is_better(value))
     legend(figure, axes)
     headline(
         figure,
@@ -186,9 +186,9 @@ def cost_quality(
     words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds",
     "bytes_stored": "bytes stored",
              "passes": "forward passes", "train_seconds": "training seconds"}  # fmt: skip
-    _plain_log(axis)
+    plain_log(axis)
     axis.set(xlabel=words.get(cost, cost), ylabel=f"{label(value)}, %")
-    _bulk(axis, y, lower_is_better(value))
+    bulk(axis, y, lower_is_better(value))
     legend(figure, axes)
     axis.set_title("dashed: what nothing cheaper beats")
     headline(figure, f"Cost against detection, {where(board)}")
