@@ -9,18 +9,22 @@ from typing import Any
 import yaml
 
 from oodbench.core.errors import UserError
+from oodbench.suite import packaged
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.suite import Suite
 
 
 def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
-    """Read, check and resolve a suite file. Raises UserError with one line per mistake: file, key path, what
-    is wrong, what is allowed."""
-    file = Path(file)
+    """Read, check and resolve a suite file, or one of the package's by its name. Raises UserError with one
+    line per mistake: file, key path, what is wrong, what is allowed."""
+    file = packaged.find(file)
     try:
         text = file.read_text()
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); give the path of a suite file") from None
+        raise UserError(
+            f"{file}: cannot be read ({error.strerror}); give the path of a suite file, or a name that"
+            " `oodbench list suites` shows"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not a text file; give the path of a suite file") from None
     try:
