@@ -18,8 +18,16 @@ def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
     """Read, check and resolve a suite file, or one of the package's by its name. Raises UserError with one
     line per mistake: file, key path, what is wrong, what is allowed."""
     file = packaged.find(file)
+    return parse_suite(read_plain(file), file=file, plugins=plugins)
+
+
+def read_plain(file: Path) -> Any:
+    """What a suite's file holds, as plain lists, mappings and values: not checked, not resolved.
+
+    Raises UserError, one line with the place, where the file cannot be read or is not valid YAML, and where a
+    key stands twice."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{file}: cannot be read ({error.strerror}); give the path of a suite file, or a name that"
@@ -27,13 +35,17 @@ def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
         ) from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not a text file; give the path of a suite file") from None
+    return plain(text, str(file))
+
+
+def plain(text: str, where: str) -> Any:
+    """The same of the text itself; `where` stands before the message."""
     try:
-        raw = yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    return parse_suite(raw, file=file, plugins=plugins)
+        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        raise UserError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
 
 
 class _Loader(yaml.SafeLoader):
