@@ -206,9 +206,8 @@ def claims(results: Path, plugins: tuple[Path, ...]) -> None:
     """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
     from oodbench.core.files import replace_text
     from oodbench.evaluation import verdicts as judging
-    from oodbench.evaluation.rows import read_rows
+    from oodbench.evaluation.rows import read_rows, results_file, to_csv
     from oodbench.report.text import claims_to_text
-    from oodbench.runs.folder import csv
     from oodbench.suite.load import load_suite
 
     suite = load_suite(results / "suite.yaml", plugins)
@@ -217,9 +216,9 @@ def claims(results: Path, plugins: tuple[Path, ...]) -> None:
             f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite"
         )
     verdicts = judging.judge(
-        read_rows(results / "results.csv"), suite.claims, {m.label: m.spec.name for m in suite.methods}
+        read_rows(results_file(results)), suite.claims, {m.label: m.spec.name for m in suite.methods}
     )
-    replace_text(results / "claims.csv", csv(verdicts))
+    replace_text(results / "claims.csv", to_csv(verdicts))
     click.echo(claims_to_text(verdicts))
 
 

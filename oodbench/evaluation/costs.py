@@ -14,6 +14,7 @@ import numpy as np
 from oodbench.core import registry
 from oodbench.core.errors import UserError
 from oodbench.core.spec import spec_of
+from oodbench.evaluation.rows import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,10 +89,10 @@ def join(board: pd.DataFrame, rows: pd.DataFrame, folders: Iterable[Path]) -> pd
     none."""
     import pandas as pd
 
-    files = [f / "timing.csv" if f.is_dir() else f.with_name("timing.csv") for f in folders]
-    there = [pd.read_csv(f, keep_default_na=False) for f in files if f.is_file()]
+    places = [f if f.is_dir() else f.parent for f in folders]
+    there = [pd.read_csv(f, keep_default_na=False) for p in places if (f := table(p, "timing")) is not None]
     if not there:
-        raise UserError(f"{files[0]}: no such file; costs are read from the timing.csv that a run writes")
+        raise UserError(f"{places[0]}: holds no timing.csv, which a run writes and costs are read from")
     return board.merge(of_rows(rows, pd.concat(there, ignore_index=True)), on=list(KEYS), how="left")
 
 

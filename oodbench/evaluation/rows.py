@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def read_rows(path: Path) -> pd.DataFrame:
         )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `oodbench run` writes it") from None
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a results.csv ({str(error).strip()})") from None
     missing = [name for name in (*ROW_KEYS, *METRICS) if name not in rows]
     if missing:
@@ -50,11 +51,18 @@ IDENTITY = tuple(key for key in ROW_KEYS if key not in ("status", "reason", "cho
 """What makes two rows the same row."""
 
 
+def table(folder: Path, name: str) -> Path | None:
+    """The file of one table of a results folder, plain or compressed: ``results.csv``, ``results.csv.gz``."""
+    return next((f for f in (folder / f"{name}.csv", folder / f"{name}.csv.gz") if f.is_file()), None)
+
+
 def results_file(path: Path) -> Path:
-    """The results.csv meant by a suite's results folder or by the file itself."""
-    file = path / "results.csv" if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
-        inside = sorted(p.parent.name for p in path.glob("*/results.csv"))
+    """The results.csv (or results.csv.gz) meant by a suite's results folder or by the file itself."""
+    if not path.is_dir():
+        return path
+    file = table(path, "results")
+    if file is None:
+        inside = sorted({p.parent.name for p in path.glob("*/results.csv*")})
         there = (
             f"; it holds the results of {', '.join(inside)}: name one of these folders"
             if inside
@@ -126,6 +134,7 @@ def where(
     return rows
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """A frame as every results file is written: ten significant digits, empty for missing."""
-    path.write_text(frame.to_csv(index=False, lineterminator="\n", float_format="%.10g"), encoding="utf-8")
+def to_csv(frame: pd.DataFrame) -> str:
+    """A frame as every results file holds it: ten significant digits, empty for missing, one line end on
+    every machine."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
