@@ -1,4 +1,5 @@
-"""Commands on components: list them, the schema of a suite, the contract of a user's own."""
+"""Commands on components: list them (and the suites of the package), the schema of a suite, the contract of a
+user's own."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from typing import Any
 
 import click
 
+from oodbench.cli import suites
 from oodbench.cli.options import plugin_option
 from oodbench.core.errors import UserError
 
 
 def describe(kind: str) -> list[dict[str, Any]]:
-    """Every component of a kind: name, parameters, one line, source, and for scorers what they need and their
-    search space."""
+    """Every component of a kind: name, parameters, one line, source; for scorers what they need and their
+    search space, for pairs what their author wants known."""
     from oodbench.core import registry
     from oodbench.core.scorer import Scorer
 
@@ -33,6 +35,8 @@ def describe(kind: str) -> list[dict[str, Any]]:
             needs = c.target.needs
             entry["needs"] = sorted(needs) if isinstance(needs, frozenset) else "depends on its parameters"
             entry["search"] = {k: list(v) for k, v in c.target.search.items()}
+        if kind == "pair" and all(p["default"] != "required" for p in entry["parameters"]):
+            entry["note"] = registry.build("pair", name).note
         found.append(entry)
     return found
 
@@ -47,6 +51,10 @@ def to_lines(kind: str, components: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         lines.append(f"  {c['name']}" + (f"  ({parameters})" if parameters else ""))
         lines += textwrap.wrap(c["summary"], 110, initial_indent="      ", subsequent_indent="      ")
+        if c.get("note"):
+            lines += textwrap.wrap(
+                f"note: {c['note']}", 110, initial_indent="      ", subsequent_indent="      "
+            )
         if c.get("needs"):
             needs = c["needs"] if isinstance(c["needs"], str) else ", ".join(c["needs"])
             lines.append(f"      needs: {needs}")
@@ -59,7 +67,7 @@ def to_lines(kind: str, components: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-LISTED = ("datasets", "pairs", "networks", "methods", "scorers", "views", "augmentations")
+LISTED = ("datasets", "pairs", "networks", "methods", "scorers", "views", "augmentations", "suites")
 
 
 @click.command("list")
@@ -67,17 +75,22 @@ LISTED = ("datasets", "pairs", "networks", "methods", "scorers", "views", "augme
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_components(kinds: tuple[str, ...], plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List components: name, parameters with types and defaults, what it is, what was read for it."""
+    """List components: name, parameters with types and defaults, what it is, what was read for it; and the
+    suites of the package: what they ask, which data they need."""
     from oodbench.core import registry
 
     for path in plugins:
         registry.load_plugin(path)
-    found = {kind: describe(kind.removesuffix("s")) for kind in kinds or LISTED}
+    found = {
+        k: suites.describe() if k == "suites" else describe(k.removesuffix("s")) for k in kinds or LISTED
+    }
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
-    for kind, components in found.items():
-        click.echo("\n".join(to_lines(kind, components)))
+    for kind in found:
+        click.echo(
+            "\n".join(suites.to_lines(found[kind]) if kind == "suites" else to_lines(kind, found[kind]))
+        )
 
 
 @click.command()
@@ -93,7 +106,7 @@ def schema() -> None:
 def check(plugin: Path) -> None:
     """Run the contract tests on the components that a file registers."""
     from oodbench.core import registry
-    from oodbench.scoring.contract import check as check_component
+    from oodbench.scoring import contract
 
     before = {kind: set(registry.of_kind(kind)) for kind in registry.KINDS}
     registry.load_plugin(plugin)
@@ -107,7 +120,7 @@ def check(plugin: Path) -> None:
         )
     complaints = 0
     for kind, name in new:
-        found = check_component(kind, name)
+        found = contract.check(kind, name)
         complaints += len(found)
         click.echo(f"{kind} {name}: " + ("keeps the contract" if not found else "breaks the contract"))
         for line in found:

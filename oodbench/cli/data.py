@@ -1,11 +1,11 @@
 """``oodbench data``: is it here, get it, is it what it was, do sets share images. Parse, call, print; the
-work is done in `data.py`."""
+room `data` does the work."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,34 +13,37 @@ import click
 
 from oodbench.cli.options import data_options
 from oodbench.core.errors import UserError
+from oodbench.core.files import replacing
 
 if TYPE_CHECKING:
     from oodbench.core.dataset import Pair
+    from oodbench.data.duplicates import Twin
     from oodbench.data.needs import Need
 
 
-@click.group()
-def data() -> None:
+@click.group("data")
+def commands() -> None:
     """Data sets: what is here, how to get the rest, whether they are whole and unchanged, whether they share
-    images."""
+    images.
+
+    NAME is a data set, a pair (pair:NAME) or a suite (its file, its name, or suite:NAME)."""
 
 
 _NAMES = click.argument("names", nargs=-1, metavar="[NAME...]")
 
 
-@data.command()
+@commands.command("status")
 @_NAMES
 @data_options
-def status(names: tuple[str, ...]) -> None:
-    """What is here and what is missing: of data sets, pairs, suite files, or of everything.
+def show_status(names: tuple[str, ...]) -> None:
+    """What is here and what is missing: of data sets, pairs, suites, or of everything.
 
     Exits with status 1 if something named is missing.
     """
-    from oodbench.data.needs import every_set
-    from oodbench.data.status import status_lines, status_of
+    from oodbench.data import needs, status
 
-    found = status_of(_needs(names) if names else every_set())
-    for line in status_lines(found):
+    found = status.status_of(_needs(names) if names else needs.every_set())
+    for line in status.status_lines(found):
         click.echo(line)
     short = [s for s in found if s.state != "here"]
     if short and all(s.need.role == "outliers" for s in short):
@@ -49,43 +52,41 @@ def status(names: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@data.command()
+@commands.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @data_options
 def download(names: tuple[str, ...]) -> None:
-    """Download what data sets, pairs or suite files lack and what can be downloaded; an interrupted download
-    is gone on with."""
+    """Download what data sets, pairs or suites lack and what can be downloaded; an interrupted download is
+    gone on with."""
+    from oodbench.data import status
     from oodbench.data.sources.download import watcher
-    from oodbench.data.status import download as fetch
 
     watcher.set(_progress())
-    left = fetch(_needs(names), click.echo)
+    left = status.download(_needs(names), click.echo)
     if left:
         raise UserError("\n".join(left))
     click.echo("everything is here")
 
 
-@data.command()
+@commands.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--accept", is_flag=True, help="Record changed content in the lock file instead of refusing it."
 )
 @data_options
 def verify(names: tuple[str, ...], accept: bool) -> None:
-    """Read and decode every image of data sets, pairs or suite files; compare with what the lock file
-    recorded."""
-    from oodbench.data.checks import count_table
-    from oodbench.data.checks import verify as check
+    """Read and decode every image of data sets, pairs or suites; compare with what the lock file recorded."""
+    from oodbench.data import checks
 
-    verdicts = check(_needs(names), accept=accept, progress=_progress())
-    for line in count_table(verdicts):
+    verdicts = checks.verify(_needs(names), accept=accept, progress=_progress())
+    for line in checks.count_table(verdicts):
         click.echo(line)
     faults = [f for v in verdicts for f in v.faults]
     if faults:
         raise UserError("\n".join(faults))
 
 
-@data.command()
+@commands.command()
 @click.argument("name", metavar="PAIR")
 @click.option("--out", type=click.Path(path_type=Path), help="Write every finding to a CSV file.")
 @click.option(
@@ -97,31 +98,35 @@ def verify(names: tuple[str, ...], accept: bool) -> None:
 @data_options
 def audit(name: str, out: Path | None, limit: float) -> None:
     """Images that stand in two sets of a pair, exactly or nearly: ID train, ID test, OOD."""
-    from oodbench.data.duplicates import Twin
-    from oodbench.data.duplicates import audit as compare
+    from oodbench.data import duplicates
 
-    for label, pair in _pairs(name.removeprefix("pair:")):
-        twins, skipped = compare(pair, limit=limit, progress=_progress())
+    for label, pair in _pairs(name):
+        twins, skipped = duplicates.audit(pair, limit=limit, progress=_progress())
         for line in skipped:
             click.echo(f"skipped {line}", err=True)
-        counts: dict[tuple[str, str], list[int]] = {}
-        for t in twins:
-            counts.setdefault((t.set_a, t.set_b), [0, 0])[not t.exact] += 1
-        for (a, b), (exact, near) in counts.items():
-            click.echo(f"{label}: {a} and {b} share {exact} images exactly and {near} nearly")
-        for t in twins[: 0 if out else 20]:
-            kind = "exact" if t.exact else f"near {t.difference:.4f}"
-            click.echo(f"  {kind}  {t.set_a}: {t.image_a}  {t.set_b}: {t.image_b}")
-        if not out and len(twins) > 20:
-            click.echo(f"  and {len(twins) - 20} more; --out FILE.csv lists them all")
-        if not twins:
-            click.echo(f"{label}: no image stands in two sets")
+        _print_twins(label, twins, 0 if out else 20)
         if out:
-            with open(out, "w", newline="", encoding="utf-8") as f:
+            with replacing(out) as draft, open(draft, "w", newline="", encoding="utf-8") as f:
                 writer = csv.writer(f)
-                writer.writerow(Twin._fields)
+                writer.writerow(duplicates.Twin._fields)
                 writer.writerows(twins)
             click.echo(f"{out}: {len(twins)} findings")
+
+
+def _print_twins(label: str, twins: Sequence[Twin], most: int) -> None:
+    """How many images two sets share, and the first of them."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for t in twins:
+        counts.setdefault((t.set_a, t.set_b), [0, 0])[not t.exact] += 1
+    for (a, b), (exact, near) in counts.items():
+        click.echo(f"{label}: {a} and {b} share {exact} images exactly and {near} nearly")
+    for t in twins[:most]:
+        kind = "exact" if t.exact else f"near {t.difference:.4f}"
+        click.echo(f"  {kind}  {t.set_a}: {t.image_a}  {t.set_b}: {t.image_b}")
+    if 0 < most < len(twins):
+        click.echo(f"  and {len(twins) - most} more; --out FILE.csv lists them all")
+    if not twins:
+        click.echo(f"{label}: no image stands in two sets")
 
 
 def _progress() -> Callable[[str, int, int], None] | None:
@@ -141,40 +146,45 @@ def _progress() -> Callable[[str, int, int], None] | None:
 
 
 def _needs(names: tuple[str, ...]) -> list[Need]:
-    """What data sets, pairs and suite files need; of a name that is both, the data set's (``pair:NAME`` is
-    the pair)."""
+    """What data sets, pairs and suites need. A name that means several things is the data set's, else the
+    pair's."""
     from oodbench.core import registry
-    from oodbench.core.errors import meant
-    from oodbench.data.needs import needs_of_set, of_pair
+    from oodbench.data import needs
+    from oodbench.suite import packaged
 
     found: list[Need] = []
     for name in names:
         if name in registry.datasets:
-            found += needs_of_set(name)
-            if name in registry.pairs:
-                click.echo(f"{name}: the data set; the pair of that name is pair:{name}", err=True)
-        elif name.endswith((".yaml", ".yml")) or name.removeprefix("pair:") in registry.pairs:
-            for _, pair in _pairs(name.removeprefix("pair:")):
-                found += of_pair(pair)
+            found += needs.needs_of_set(name)
+            kinds = {"pair": registry.pairs, "suite": packaged.names()}
+            others = [f"{kind}:{name}" for kind, known in kinds.items() if name in known]
+            if others:
+                click.echo(f"{name}: the data set; of the same name are {', '.join(others)}", err=True)
         else:
-            raise UserError(
-                f"{name!r} is no data set, pair or suite"
-                f" file{meant(name, [*registry.datasets, *registry.pairs])}"
-            )
+            pairs = _pairs(name, also=list(registry.datasets))
+            found += [need for _, pair in pairs for need in needs.of_pair(pair)]
     return found
 
 
-def _pairs(name: str) -> list[tuple[str, Pair]]:
+def _pairs(name: str, also: Sequence[str] = ()) -> list[tuple[str, Pair]]:
+    """A pair, or those of a suite, each with what it is called; `also` names what else was allowed."""
     from oodbench.core import registry
     from oodbench.core.errors import meant
+    from oodbench.suite import load, packaged
 
-    if name.endswith((".yaml", ".yml")):
-        from oodbench.suite.load import load_suite
+    bare = name.removeprefix("pair:")
+    if bare in registry.pairs:
+        return [(bare, registry.build("pair", bare))]
+    try:
+        file = packaged.find(name.removeprefix("suite:"))
+    except UserError:
+        allowed = [*also, *registry.pairs, *packaged.names()]
+        kinds = "data set, pair or suite" if also else "pair or suite"
+        raise UserError(f"{name!r} is no {kinds}{meant(name, allowed)}") from None
+    return [
+        (p.label if p.split is None else f"{p.label} split {p.split}", p.pair)
+        for p in load.load_suite(file).pairs
+    ]
 
-        return [
-            (p.label if p.split is None else f"{p.label} split {p.split}", p.pair)
-            for p in load_suite(Path(name)).pairs
-        ]
-    if name not in registry.pairs:
-        raise UserError(f"{name!r} is no pair or suite file{meant(name, list(registry.pairs))}")
-    return [(name, registry.build("pair", name))]
+
+COMMANDS: tuple[click.Command, ...] = (commands,)

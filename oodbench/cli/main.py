@@ -42,7 +42,7 @@ def cli() -> None:
     warnings.showwarning = show
 
 
-for _command in (run.run, *results.COMMANDS, data.data, *components.COMMANDS):
+for _command in (*run.COMMANDS, *results.COMMANDS, *data.COMMANDS, *components.COMMANDS):
     cli.add_command(_command)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from oodbench.cli.options import data_options, plugin_option
 from oodbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from oodbench.core.progress import Reporter
+    from oodbench.runs.runner import Results
+    from oodbench.suite.suite import Suite
 
 
 class _Integers(click.ParamType):
@@ -30,18 +36,15 @@ class _Integers(click.ParamType):
         return numbers
 
 
-@click.command()
-@click.argument("suites", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SUITE...")
-@click.option(
-    "--results",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for result files.",
-)
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("run")
+@click.argument("suites", nargs=-1, required=True, type=_PATH, metavar="SUITE...")
+@click.option("--results", default="runs", show_default=True, type=_PATH, help="Folder for result files.")
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="Folder of stored artefacts (may be shared).  [default: <results>/.store]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -56,84 +59,83 @@ class _Integers(click.ParamType):
 )
 @click.option("--quiet", is_flag=True, help="No progress, no table.")
 @data_options
-def run(
-    suites: tuple[Path, ...],
-    results: Path,
-    store: Path | None,
-    device: str,
-    seeds: tuple[int, ...] | None,
-    splits: tuple[int, ...] | None,
-    plugins: tuple[Path, ...],
-    skip_missing: bool,
-    dry_run: bool,
-    quiet: bool,
-) -> None:
-    """Run suites: train, extract and score what is missing; write tables, plots and the page."""
+def run_suites(
+    suites: tuple[Path, ...], results: Path, store: Path | None, device: str, seeds: tuple[int, ...] | None,
+    splits: tuple[int, ...] | None, plugins: tuple[Path, ...], skip_missing: bool, dry_run: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Run suites: train, extract and score what is missing; write tables, plots and the page.
+
+    SUITE is a file, or the name of a suite of the package (`oodbench list suites`)."""
     from oodbench.core.progress import Reporter
-    from oodbench.runs.machine import pick_device
-    from oodbench.runs.runner import assist
-    from oodbench.runs.runner import run as run_suite
-    from oodbench.runs.store import Store
-    from oodbench.suite.load import load_suite
-    from oodbench.suite.plan import artefacts, make_plan
-    from oodbench.training.processes import assisting
+    from oodbench.runs import machine, runner
+    from oodbench.training import processes
 
     reporter = Reporter(quiet)
-    pick_device(device)
-    loaded = [load_suite(file, plugins).restricted(seeds, splits) for file in suites]
-    names = [s.name for s in loaded]
-    if len(set(names)) < len(names):
-        raise UserError(
-            f"two suites have the name {next(n for n in names if names.count(n) > 1)!r}; their results would"
-            " overwrite each other"
-        )
-    if dry_run:
-        for suite in loaded:
-            here = Store(store or results / ".store", reporter.warn)
-            plan = make_plan(suite, skip_missing=skip_missing)
-            found = [(here.has(kind, key), kind, key, title) for kind, key, title in artefacts(plan)]
-            for there, kind, key, title in found:
-                click.echo(f"{'stored ' if there else 'missing'}  {kind:<8} {key[:16]}  {title}")
-            for line in plan.skipped:
-                click.echo(f"skipped  {line}")
-            click.echo(
-                f"{suite.name}: {len(plan.runs)} runs, {sum(f[0] for f in found)} of {len(found)} artefacts"
-                " stored"
-            )
-        return
-    if assisting():
-        for suite in loaded:
-            assist(suite, results=results, store=store, device=device, skip_missing=skip_missing)
-        return
+    machine.pick_device(device)
+    loaded = _load(suites, plugins, seeds, splits)
+    store = store or results / ".store"
     failed = 0
-    for suite in loaded:
-        done = run_suite(
-            suite,
-            results=results,
-            store=store,
-            device=device,
-            skip_missing=skip_missing,
-            reporter=reporter,
-            command=shlex.join(["oodbench", *sys.argv[1:]]),
-        )
-        failed += done.failed
-        if not quiet:
-            _summary(done)
+    with processes.together():
+        for suite in loaded:
+            if dry_run:
+                _print_plan(suite, store, skip_missing, reporter)
+            elif processes.assisting():
+                runner.assist(suite, results=results, store=store, device=device, skip_missing=skip_missing)
+            else:
+                done = runner.run(
+                    suite, results=results, store=store, device=device, skip_missing=skip_missing,
+                    reporter=reporter, command=shlex.join(["oodbench", *sys.argv[1:]]),
+                )  # fmt: skip
+                failed += done.failed
+                if not quiet:
+                    _print_summary(done)
     if failed:
-        click.echo(f"{failed} rows failed; results.csv gives each one's reason", err=True)
+        click.echo(f"{failed} rows failed; the column `reason` of the results says why", err=True)
         sys.exit(3)
 
 
-def _summary(done: Any) -> None:
-    from oodbench.report.text import to_text
+def _load(
+    files: Sequence[Path],
+    plugins: Sequence[Path],
+    seeds: Sequence[int] | None,
+    splits: Sequence[int] | None,
+) -> list[Suite]:
+    """The suites, each with a results folder of its own."""
+    from oodbench.suite import load
 
-    click.echo(to_text(done.leaderboard))
+    loaded = [load.load_suite(file, plugins).restricted(seeds, splits) for file in files]
+    names = [s.name for s in loaded]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise UserError(f"two suites have the name {twice!r}; their results would overwrite each other")
+    return loaded
+
+
+def _print_plan(suite: Suite, store: Path, skip_missing: bool, reporter: Reporter) -> None:
+    """What a run would make and what is stored."""
+    from oodbench.runs.store import Store
+    from oodbench.suite import plan
+
+    here = Store(store, reporter.warn)
+    planned = plan.make_plan(suite, skip_missing=skip_missing)
+    found = [(here.has(kind, key), kind, key, title) for kind, key, title in plan.artefacts(planned)]
+    for there, kind, key, title in found:
+        click.echo(f"{'stored ' if there else 'missing'}  {kind:<8} {key[:16]}  {title}")
+    for line in planned.skipped:
+        click.echo(f"skipped  {line}")
+    stored = sum(there for there, *_ in found)
+    click.echo(f"{suite.name}: {len(planned.runs)} runs, {stored} of {len(found)} artefacts stored")
+
+
+def _print_summary(done: Results) -> None:
+    from oodbench.report import text
+
+    click.echo(text.to_text(done.leaderboard))
     if len(done.claims):
-        from oodbench.report.text import claims_to_text
-
-        click.echo(claims_to_text(done.claims))
+        click.echo(text.claims_to_text(done.claims))
     made = ", ".join(f"{n} {kind}" for kind, n in done.made.items())
-    click.echo(
-        f"made: {made}\nfiles: {done.folder}/ (leaderboard.csv, results.csv, timing.csv, history.csv,"
-        " suite.yaml, report.html, plots/)"
-    )
+    files = sorted(f"{f.name}/" if f.is_dir() else f.name for f in done.folder.iterdir())
+    click.echo(f"made: {made}\nfiles: {done.folder}/ ({', '.join(files)})")
+
+
+COMMANDS: tuple[click.Command, ...] = (run_suites,)

@@ -18,7 +18,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from oodbench.cli.data import data
+from oodbench.cli.data import commands
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry, Pair
 from oodbench.core.errors import UserError
@@ -29,6 +29,7 @@ from oodbench.data.needs import Need
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def call(*args: object) -> Result:
     """The command, with a user's mistake as the command line prints it."""
-    result = CliRunner().invoke(data, [str(a) for a in args])
+    result = CliRunner().invoke(commands, [str(a) for a in args])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         assert isinstance(result.exception, UserError), result.exception
     return result
@@ -122,10 +123,13 @@ def test_status_of_a_broken_set_is_not_missing(tmp_path: Path) -> None:
     assert "is cut short" in result.output
 
 
-def test_outliers_alone_are_not_a_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = Pair("digits", far={"noise": "noise"}, outliers="cifar100")
-    monkeypatch.setattr("oodbench.cli.data._pairs", lambda name: [("p", pair)])
-    result = call("status", "x.yaml")
+def test_outliers_alone_are_not_a_lack() -> None:
+    @registry.pair("with-outliers", source="test")
+    def pair() -> Pair:
+        """A pair whose outliers are not here."""
+        return Pair("digits", far={"noise": "noise"}, outliers="cifar100")
+
+    result = call("status", "with-outliers")
     assert result.exit_code == 0
     assert "only methods that train with outliers need those" in result.output
 
@@ -133,6 +137,16 @@ def test_outliers_alone_are_not_a_lack(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_name_suggests_one() -> None:
     assert "did you mean 'cifar100'" in problem(call("status", "cifar-100"))
     assert "is no pair or suite file" in problem(call("audit", "digitz"))
+
+
+def test_a_suite_by_its_name(tmp_path: Path) -> None:
+    result = call("status", "openood/cifar10")
+    assert result.exit_code == 1
+    assert "missing  openood(benchmark=cifar10, name=tin)" in result.output
+    assert call("status", "suite:digits").output == call("status", ROOT / "suites" / "digits.yaml").output
+    assert "suite:digits" in call("status", "digits").stderr
+    assert "did you mean 'ssb/aircraft'" in problem(call("status", "ssb/aircrafts"))
+    assert "did you mean 'ssb/aircraft'" in problem(call("audit", "ssb/aircrafts"))
 
 
 def test_data_root_and_offline_are_for_the_command(tmp_path: Path) -> None:
