@@ -4,56 +4,19 @@ named."""
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from oodbench.core.errors import UserError
 from oodbench.evaluation.claims import Claim, Side
-from oodbench.evaluation.metrics.columns import METRICS
-from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.evaluation.verdicts import COLUMNS, judge, needed, power, t_test
-from oodbench.report.text import claims_to_text
 from oodbench.runs.runner import run
 from oodbench.suite.load import load_suite
-from oodbench.suite.parse import parse_suite
-
-FAMILIES = {"a": "a", "b": "b"}
-
-
-def _claim(expect: str = "lower", scorers: tuple[str, ...] = ("s0",), **more: Any) -> Claim:
-    return Claim(
-        id="c",
-        says="A differs from B.",
-        compare=(Side(method="a"), Side(method="b")),
-        expect=expect,
-        scorers=scorers,
-        **more,
-    )  # type: ignore[arg-type]
-
-
-def _rows(differences: np.ndarray, noise: np.ndarray | None = None, **keys: Any) -> pd.DataFrame:
-    """Rows in which method a's AUROC is above b's by `differences` (split, seed, scorer); `noise` is common
-    to both."""
-    found = []
-    common = dict.fromkeys(ROW_KEYS, "") | {
-        "suite": "s", "pair": "p", "pair_params": "{}", "network": "n", "method_params": "{}",
-        "scorer_params": "{}", "tune": "none",
-        "condition": "clean", "id_set": "id", "shift": "near", "ood": "o", "status": "ok",
-    } | keys  # fmt: skip
-    for (split, seed, scorer), d in np.ndenumerate(differences):
-        level = 0.7 + (0.0 if noise is None else noise[split, seed, scorer])
-        for method, value in (("a", level + d), ("b", level)):
-            trial = {"split": str(split), "seed": str(seed), "scorer": f"s{scorer}", "method": method}
-            found.append(common | trial | {"auroc": value})
-            found.append(
-                common | trial | {"ood": "", "shift": "none", "id_accuracy": value, "val_accuracy": value}
-            )
-    return pd.DataFrame(found, columns=[*ROW_KEYS, *METRICS])
+from tests.evaluation.stated import FAMILIES, SUITE, claim_of, rows_of
 
 
 @pytest.mark.parametrize("expect", ["lower", "higher", "not-lower", "not-higher", "equal-within"])
@@ -108,12 +71,12 @@ def test_no_true_difference_wrong_verdicts_at_most_at_the_stated_rate(expect: st
 def test_the_whole_judgement_keeps_the_rate_and_has_the_power_it_states() -> None:
     """Through judge() itself: seeds averaged, splits as units, Holm over scorers."""
     rng = np.random.default_rng(3)
-    claim, true, spread = _claim("lower"), -0.02, 0.01
+    claim, true, spread = claim_of("lower"), -0.02, 0.01
     outcomes = {"null": [0, 0, 0], "effect": [0, 0, 0]}
     for kind, mean in (("null", 0.0), ("effect", true)):
         for _ in range(60):
             d = mean + rng.normal(0, spread, (5, 1, 1)) + np.zeros((5, 2, 1))
-            verdict = judge(_rows(d), [claim], FAMILIES).iloc[-1]["verdict"]
+            verdict = judge(rows_of(d), [claim], FAMILIES).iloc[-1]["verdict"]
             outcomes[kind][["undecided", "supported", "contradicted"].index(verdict)] += 1
     assert sum(outcomes["null"][1:]) <= 8  # 3 expected; more than 8 has a chance below 0.5 %
     stated = power(abs(true), spread, 5, 0.05)
@@ -134,11 +97,11 @@ def test_power_against_statsmodels_worked_value_and_needed_is_the_smallest() -> 
 
 def test_seeds_are_averaged_and_splits_are_units() -> None:
     d = np.array([[[-0.02], [0.0]], [[-0.01], [-0.03]], [[-0.03], [-0.01]]])
-    cell = judge(_rows(d), [_claim()], FAMILIES).iloc[0]
+    cell = judge(rows_of(d), [claim_of()], FAMILIES).iloc[0]
     assert (cell["n"], cell["unit"]) == (3, "split")
     assert cell["difference"] == pytest.approx(-0.05 / 3)
     assert cell["p"] == pytest.approx(scipy_stats.ttest_1samp([-0.01, -0.02, -0.02], 0).pvalue)
-    alone = judge(_rows(d[:1]), [_claim()], FAMILIES).iloc[0]
+    alone = judge(rows_of(d[:1]), [claim_of()], FAMILIES).iloc[0]
     assert (alone["n"], alone["unit"]) == (2, "seed")
     assert "the verdict is for that split" in alone["note"]
 
@@ -146,33 +109,31 @@ def test_seeds_are_averaged_and_splits_are_units() -> None:
 def test_verdicts_holm_and_overall() -> None:
     rng = np.random.default_rng(5)
     d = np.stack([rng.normal(-0.05, 0.004, (5, 1)), rng.normal(0.0, 0.01, (5, 1))], axis=2)
-    verdicts = judge(_rows(d), [_claim(scorers=("s0", "s1"))], FAMILIES)
+    verdicts = judge(rows_of(d), [claim_of(scorers=("s0", "s1"))], FAMILIES)
     assert list(verdicts.columns) == list(COLUMNS)
     assert verdicts["level"].tolist() == ["cell", "cell", "overall"]
     assert verdicts["verdict"].tolist() == ["supported", "undecided", "supported"]
-    first, second = verdicts.iloc[0], verdicts.iloc[1]
+    first = verdicts.iloc[0]
     assert first["p_adjusted"] == pytest.approx(min(1, 2 * first["p"]))
-    assert second["needed"] > 5
     assert verdicts.iloc[2]["note"].startswith(
         "1 of 2 cells supported, 0 contradicted, 1 undecided; A is above B in 0 of 1 pairs, below in 1"
     )
-    assert judge(_rows(-d), [_claim(scorers=("s0", "s1"))], FAMILIES)["verdict"].tolist()[::2] == [
+    assert judge(rows_of(-d), [claim_of(scorers=("s0", "s1"))], FAMILIES)["verdict"].tolist()[::2] == [
         "contradicted",
         "contradicted",
     ]
-    assert "SUPPORTED" in claims_to_text(verdicts)
 
 
 def test_a_missing_side_or_trial_is_undecided_and_says_so() -> None:
     d = np.full((1, 1, 1), -0.1)
-    one = judge(_rows(d), [_claim()], FAMILIES).iloc[0]
+    one = judge(rows_of(d), [claim_of()], FAMILIES).iloc[0]
     assert (one["verdict"], one["n"], one["note"]) == ("undecided", 1, "one unit has no spread")
-    none = judge(_rows(d).assign(method="b"), [_claim()], FAMILIES).iloc[0]
+    none = judge(rows_of(d).assign(method="b"), [claim_of()], FAMILIES).iloc[0]
     assert (none["verdict"], none["n"], none["note"]) == ("undecided", 0, "no trial has both sides")
 
 
 def test_a_variant_is_selected_per_split_on_validation_alone() -> None:
-    base = _rows(np.zeros((3, 2, 1)))
+    base = rows_of(np.zeros((3, 2, 1)))
     better = {
         "weak": [0.9, 0.1, 0.5],
         "strong": [0.1, 0.9, 0.5],
@@ -201,10 +162,10 @@ def test_a_variant_is_selected_per_split_on_validation_alone() -> None:
 
 def test_under_a_condition_the_variant_is_selected_on_clean_validation(tmp_path: Path) -> None:
     """Rows under attack carry no validation accuracy of their own."""
-    clean = _rows(np.full((3, 1, 1), 0.1))
+    clean = rows_of(np.full((3, 1, 1), 0.1))
     attacked = clean.assign(condition="pgd on ID", val_accuracy=np.nan, auroc=clean["auroc"] - 0.3)
     sides = (Side(method="a", select="val_accuracy"), Side(method="b"))
-    claim = _claim("higher", condition="pgd on ID").model_copy(update={"compare": sides})
+    claim = claim_of("higher", condition="pgd on ID").model_copy(update={"compare": sides})
     cell = judge(pd.concat([clean, attacked]), [claim], FAMILIES).iloc[0]
     assert (cell["n"], cell["verdict"]) == (3, "supported")
     assert cell["mean_a"] == pytest.approx(0.5)
@@ -213,41 +174,24 @@ def test_under_a_condition_the_variant_is_selected_on_clean_validation(tmp_path:
 def test_a_pair_without_far_sets_has_no_far_cell() -> None:
     """An empty cell would be counted in the family and ask for more trials than are needed."""
     d = np.random.default_rng(0).normal(0.05, 0.02, (4, 1, 1))
-    near, far = _rows(d), _rows(d, pair="q", shift="far")
-    verdicts = judge(pd.concat([near, far]), [_claim("higher", shift="any")], FAMILIES)
+    near, far = rows_of(d), rows_of(d, pair="q", shift="far")
+    verdicts = judge(pd.concat([near, far]), [claim_of("higher", shift="any")], FAMILIES)
     assert verdicts[["pair", "shift"]].to_numpy().tolist()[:2] == [["p", "near"], ["q", "far"]]
     assert verdicts["level"].tolist() == ["cell", "cell", "overall"]
     assert verdicts.iloc[0]["p_adjusted"] == pytest.approx(2 * verdicts.iloc[0]["p"])
-    assert judge(near, [_claim("higher", shift="far")], FAMILIES).iloc[0]["note"] == "no trial has both sides"
+    assert (
+        judge(near, [claim_of("higher", shift="far")], FAMILIES).iloc[0]["note"] == "no trial has both sides"
+    )
 
 
 def test_id_metrics_have_one_cell_for_each_pair() -> None:
     d = np.random.default_rng(0).normal(0.05, 0.001, (4, 1, 2))
     verdicts = judge(
-        _rows(d), [_claim("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES
+        rows_of(d), [claim_of("higher", scorers=("s0", "s1"), metric="id_accuracy", shift="any")], FAMILIES
     )
     assert verdicts["level"].tolist() == ["cell", "overall"]
     assert verdicts.iloc[0]["verdict"] == "supported"
     assert (verdicts.iloc[0]["scorer"], verdicts.iloc[0]["shift"]) == ("", "")
-
-
-SUITE = """\
-name: stated
-pairs: [{digits: {split: {grid: [0, 1]}}}]
-networks: [{mlp: {hidden: [8]}}]
-methods: [cross-entropy, {label-smoothing: {epsilon: {grid: [0.1, 0.3]}}}]
-scorers: [msp, mls]
-recipe: {epochs: 1, lr: 0.05}
-claims:
-  - {id: one, says: It is lower., compare: ['label-smoothing(epsilon=0.3)', cross-entropy],
-     metric: max_logit_id, expect: lower}
-  - id: two
-    says: The best label smoothing is near it.
-    basis: inferred
-    compare: [{label-smoothing: {select: val_accuracy}}, {method: cross-entropy, scorer: mls}]
-    shift: any
-    expect: {equal-within: 0.5}
-"""
 
 
 def test_a_run_writes_its_verdicts_and_the_resolved_suite_states_them_again(tmp_path: Path) -> None:
@@ -264,44 +208,27 @@ def test_a_run_writes_its_verdicts_and_the_resolved_suite_states_them_again(tmp_
     pd.testing.assert_frame_equal(again, done.claims)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"compare": ["cross-entropi", "als"]}, "claims[0].compare[0]: no method 'cross-entropi'"),
-        ({"compare": ["als"]}, "claims[0].compare: should be a list of two methods [A, B], got ['als']"),
-        ({"expect": "bigger"}, "claims[0].expect"),
-        ({"metric": "aurocc"}, "claims[0].metric: unknown metric 'aurocc'; did you mean 'auroc'?"),
-        ({"scorers": ["knn"]}, "claims[0].scorers: no scorer 'knn' in this suite"),
-        ({"pairs": ["digit"]}, "claims[0].pairs: no pair 'digit' in this suite; did you mean 'digits'?"),
-        ({"margin": -1}, "claims[0].margin"),
-        ({"surprise": 1}, "claims[0]: unknown parameter 'surprise'"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_named_with_their_place(change: dict[str, Any], message: str) -> None:
-    claim = {"id": "one", "says": "x", "compare": ["als", "cross-entropy"], "expect": "higher"} | change
-    raw = {
-        "name": "s",
-        "pairs": ["digits"],
-        "networks": ["mlp"],
-        "methods": ["cross-entropy", "als"],
-        "scorers": ["msp"],
-        "claims": [claim],
-    }
-    with pytest.raises(UserError) as caught:
-        parse_suite(raw)
-    assert message in str(caught.value)
+def test_a_claim_with_a_supported_and_a_contradicted_cell_is_undecided() -> None:
+    d = np.random.default_rng(5).normal(0, 0.004, (5, 1, 2)) + np.array([-0.05, 0.05])
+    verdicts = judge(rows_of(d), [claim_of(scorers=("s0", "s1"))], FAMILIES)
+    assert verdicts["verdict"].tolist() == ["supported", "contradicted", "undecided"]
+    assert verdicts.iloc[-1]["note"].startswith("1 of 2 cells supported, 1 contradicted, 0 undecided")
 
 
-def test_the_page_shows_verdicts_and_escapes_what_a_suite_says(tmp_path: Path) -> None:
-    file = tmp_path / "stated.yaml"
-    file.write_text(SUITE.replace("It is lower.", "It is <b>lower</b>."))
-    done = run(file, results=tmp_path, device="cpu")
-    page = (done.folder / "report.html").read_text()
-    assert '<section id="claims"' in page
-    assert "It is &lt;b&gt;lower&lt;/b&gt;." in page
-    assert page.count('<details class="claim">') == 2
-    file.write_text(SUITE.split("claims:")[0])
-    assert (
-        '<section id="claims"'
-        not in (run(file, results=tmp_path, device="cpu").folder / "report.html").read_text()
-    )
+def test_the_units_needed_count_with_the_familys_alpha() -> None:
+    """With four cells a decision needs p < alpha / 4 in the first step of Holm, and more units than alone."""
+    d = np.random.default_rng(2).normal(-0.02, 0.02, (5, 1, 4))
+    cells = judge(rows_of(d), [claim_of(scorers=("s0", "s1", "s2", "s3"))], FAMILIES).iloc[:4]
+    assert (cells["verdict"] == "undecided").all()
+
+    def smallest(x: np.ndarray, alpha: float) -> int:
+        effect = abs(x.mean()) / x.std(ddof=1)
+        for n in range(2, 1001):
+            limit = scipy_stats.t.ppf(1 - alpha / 2, n - 1)
+            if scipy_stats.nct.sf(limit, n - 1, effect * math.sqrt(n)) >= 0.8:
+                return n
+        raise AssertionError("the example should need fewer than 1,000 units")
+
+    samples = d[:, 0].T
+    assert cells["needed"].tolist() == [smallest(x, 0.05 / 4) for x in samples]
+    assert all(smallest(x, 0.05 / 4) > smallest(x, 0.05) for x in samples)

@@ -19,7 +19,9 @@ from oodbench.report.formats import signed
 from oodbench.report.page import cells as pagedata
 from oodbench.report.page import page as report
 from oodbench.report.page.numbers import shortened
+from oodbench.runs.runner import run
 from tests.evaluation.frames import make_rows, make_samples
+from tests.evaluation.stated import SUITE
 
 EVIL = "<script>document.title='owned'</script>"
 
@@ -63,9 +65,6 @@ def text(rows: pd.DataFrame) -> str:
     return make_page(
         rows, samples, suite_text=f"name: {EVIL}", environment=environment, timing=timing, pictures=pictures
     )
-
-
-# ---------------------------------------------------------------- the file
 
 
 def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd.DataFrame) -> None:
@@ -153,9 +152,6 @@ def test_degenerate_results_make_a_page(case: str) -> None:
         assert data["ranks"] == []
     if case == "all failed":
         assert all(c["r"] is None for c in data["cells"])
-
-
-# ---------------------------------------------------------------- in a browser
 
 
 @pytest.fixture(scope="module")
@@ -350,3 +346,18 @@ def test_browser_themes_and_narrow_screens(
     page.click("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     assert tab.quiet()
+
+
+def test_the_page_shows_verdicts_and_escapes_what_a_suite_says(tmp_path: Path) -> None:
+    file = tmp_path / "stated.yaml"
+    file.write_text(SUITE.replace("It is lower.", "It is <b>lower</b>."))
+    done = run(file, results=tmp_path, device="cpu")
+    page = (done.folder / "report.html").read_text()
+    assert '<section id="claims"' in page
+    assert "It is &lt;b&gt;lower&lt;/b&gt;." in page
+    assert page.count('<details class="claim">') == 2
+    file.write_text(SUITE.split("claims:")[0])
+    assert (
+        '<section id="claims"'
+        not in (run(file, results=tmp_path, device="cpu").folder / "report.html").read_text()
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from oodbench.evaluation.leaderboard import over_trials
 from oodbench.report import plots
 from tests.evaluation.frames import make_rows
-from tests.evaluation.statistics.test_trials import DEMSAR
+from tests.evaluation.statistics.published import DEMSAR
 from tests.report.plots.figures import texts
 
 

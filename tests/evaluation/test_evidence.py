@@ -1,0 +1,52 @@
+"""What the samples say of a comparison, on a real run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oodbench.evaluation import comparison, evidence
+from oodbench.report.comparison import lines
+from tests.cli.test_results import copied, made, ok
+
+__all__ = ["copied", "made"]
+
+
+def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
+    text = ok(
+        "compare",
+        made,
+        "--where",
+        "scorer=knn*",
+        "--where-b",
+        "scorer=msp",
+        "--tests",
+        "--values",
+        "near_auroc",
+    )
+    assert text.count("  DeLong, unknown-digits, split ") == 4
+    assert "On samples, near AUROC: " in text
+    a, b = comparison.sides(
+        made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"]
+    )
+    from oodbench.runs import reopen
+
+    whole = reopen.with_samples(a, made), reopen.with_samples(b, made)
+    (match,) = comparison.between(*whole, ["near_auroc"], by=())
+    found = evidence.on_samples(*whole, match, replicates=200)
+    assert match.differences["near_auroc"].value == pytest.approx(found.intervals["near"].value, abs=1e-9)
+    near = [t.test.difference for t in found.tests if t.shift == "near"]
+    assert match.differences["near_auroc"].value == pytest.approx(float(np.mean(near)), abs=1e-9)
+    assert all(t.p_holm >= t.test.p for t in found.tests)
+    assert found.intervals["near"].low < found.intervals["near"].value < found.intervals["near"].high
+    assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in lines(match, ["near_auroc"], found)
+
+
+def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied: Path) -> None:
+    shutil.rmtree(copied.parent / ".store")
+    text = ok("compare", copied, "--where", "scorer=knn*", "--where-b", "scorer=msp", "--tests")
+    assert "On samples: cannot be said here: the store of " in text
+    assert "paired over 2 splits" in text

@@ -1,0 +1,30 @@
+"""The table of rows: read, joined, chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from oodbench.core.errors import UserError
+from oodbench.evaluation import leaderboard
+from oodbench.evaluation.rows import read_rows
+from tests.evaluation.frames import make_rows
+
+
+def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path: Path) -> None:
+    rows = make_rows()
+    rows.loc[0, "reason"] = 'NA, "quoted", nan'
+    rows.to_csv(tmp_path / "results.csv", index=False)
+    again = read_rows(tmp_path / "results.csv")
+    assert list(again["reason"]) == list(rows["reason"])
+    pd.testing.assert_frame_equal(leaderboard.over_trials(again), leaderboard.over_trials(rows))
+    with pytest.raises(UserError, match="no such file"):
+        read_rows(tmp_path / "none.csv")
+    rows.drop(columns="auroc").to_csv(tmp_path / "old.csv", index=False)
+    with pytest.raises(UserError, match=r"lacks the column 'auroc'"):
+        read_rows(tmp_path / "old.csv")
+    (tmp_path / "text.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"not a results\.csv"):
+        read_rows(tmp_path / "text.csv")
