@@ -3,8 +3,9 @@ this does nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -109,6 +110,24 @@ def join(device: str) -> tuple[Team, str]:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if own.startswith("cuda") else "gloo", timeout=_PATIENCE)
     return here(), own
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """All work of a process that may `join` others. At the end of the block it leaves them, if it joined them
+    inside: a process that ends without having left its group can abort at its very end.
+
+    The processes wait for each other before they leave, so that none takes away the store or a connection
+    that another still needs. After an error nobody waits: the others may hang in another exchange."""
+    joined_before = here().size > 1
+    try:
+        yield
+        if here().size > 1 and not joined_before:
+            with contextlib.suppress(RuntimeError):  # another one failed meanwhile, and says so itself
+                dist.barrier()
+    finally:
+        if here().size > 1 and not joined_before:
+            dist.destroy_process_group()
 
 
 def wanted(size: int) -> Team:

@@ -18,7 +18,7 @@ from torch import nn
 from oodbench.core.errors import UserError
 from oodbench.runs.runner import run as oodbench_run
 from oodbench.suite.load import load_suite
-from oodbench.training.processes import ALONE, Team, wanted
+from oodbench.training.processes import ALONE, Team, join, together, wanted
 from oodbench.training.recipe import Recipe
 from tests.conftest import ROOT
 from tests.training.test_loop import fresh, make_samples, recipe_of, run, same, tanh_network
@@ -32,9 +32,14 @@ SAME_AS_ALONE: dict[str, dict[str, Any]] = {
 
 
 def work(folder: Path) -> None:
-    """What each of the processes does: trainings, a resumed one, gradients; saved for the test to look at."""
-    from oodbench.training.processes import join
+    """What each of the processes does between joining and leaving; saved for the test to look at."""
+    with together():
+        torch.save(exchanged(), folder / f"{os.environ['RANK']}.pt")
+    assert not torch.distributed.is_initialized()
 
+
+def exchanged() -> dict[str, Any]:
+    """Trainings, a resumed one, and gradients, with two processes."""
     team, _ = join("cpu")
     torch.set_num_threads(1)
     assert team.size == 2
@@ -68,44 +73,54 @@ def work(folder: Path) -> None:
     whole, _ = run(noisy, fresh(), save=keep)
     resumed, _ = run(noisy, fresh(seed=5 + team.rank), resume=states[1])
     found["noisy"], found["resumed"] = whole.state_dict(), resumed.state_dict()
-    torch.save(found, folder / f"{team.rank}.pt")
+    return found
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What two processes found, started with the environment that torchrun gives them."""
-    folder = tmp_path_factory.mktemp("team")
+def failing() -> None:
+    """The second process fails after it joined; the first has done its work."""
+    with together():
+        team, _ = join("cpu")
+        if team.rank:
+            raise UserError("the disk is full")
+
+
+def two_processes(call: str) -> list[tuple[int, str]]:
+    """Exit status and error output of two processes that call a function of this module, started with the
+    environment that torchrun gives them."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    code = (
-        "from pathlib import Path; from tests.training.test_processes import work;"
-        f" work(Path({str(folder)!r}))"
-    )
     common = os.environ | {
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
     }
-    root = ROOT
-    ranks = [{"RANK": str(i), "LOCAL_RANK": str(i)} for i in range(2)]
+    code = f"from tests.training import test_processes; test_processes.{call}"
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", code], env=common | r, cwd=root, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code], env=common | {"RANK": str(i), "LOCAL_RANK": str(i)}, cwd=ROOT,
+            stderr=subprocess.PIPE, text=True,
         )
-        for r in ranks
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+        for i in range(2)
+    ]  # fmt: skip
+    errors = [process.communicate(timeout=240)[1] for process in started]
+    return [(process.returncode, told) for process, told in zip(started, errors, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes found."""
+    folder = tmp_path_factory.mktemp("team")
+    for status, errors in two_processes(f"work(test_processes.Path({str(folder)!r}))"):
+        assert status == 0, errors
     return [torch.load(folder / f"{i}.pt") for i in range(2)]
 
 
 @pytest.mark.parametrize("name", SAME_AS_ALONE)
-def test_two_processes_train_what_one_would(name: str, together: list[dict[str, Any]]) -> None:
+def test_two_processes_train_what_one_would(name: str, both: list[dict[str, Any]]) -> None:
     alone, history = run(recipe_of(**SAME_AS_ALONE[name]), tanh_network())
-    (first, first_history), (second, second_history) = (found[name] for found in together)
+    (first, first_history), (second, second_history) = (found[name] for found in both)
     for key, value in alone.state_dict().items():
         assert torch.equal(first[key], second[key]), "both hold the same weights, bit for bit"
         torch.testing.assert_close(first[key], value, rtol=0, atol=2e-6)
@@ -113,8 +128,8 @@ def test_two_processes_train_what_one_would(name: str, together: list[dict[str, 
     assert [r["loss"] for r in first_history] == pytest.approx([r["loss"] for r in history], abs=1e-5)
 
 
-def test_gradients_are_added_and_weights_follow_the_first(together: list[dict[str, Any]]) -> None:
-    for weight, gradient, lacked, agreed in (found["by hand"] for found in together):
+def test_gradients_are_added_and_weights_follow_the_first(both: list[dict[str, Any]]) -> None:
+    for weight, gradient, lacked, agreed in (found["by hand"] for found in both):
         assert torch.equal(weight, torch.zeros(2, 3))
         assert torch.equal(gradient, torch.full((2, 3), 3.0))
         assert torch.equal(lacked, torch.ones(2))
@@ -122,13 +137,21 @@ def test_gradients_are_added_and_weights_follow_the_first(together: list[dict[st
 
 
 def test_batch_norm_dropout_and_augmentation_stay_in_step_and_resume_bit_for_bit(
-    together: list[dict[str, Any]],
+    both: list[dict[str, Any]],
 ) -> None:
-    first, second = together
+    first, second = both
     for key, value in first["noisy"].items():
         assert torch.equal(value, second["noisy"][key])
         assert torch.equal(value, first["resumed"][key])
         assert torch.equal(value, second["resumed"][key])
+
+
+def test_after_an_error_both_leave_and_only_the_one_that_failed_says_so() -> None:
+    (first, quiet), (second, errors) = two_processes("failing()")
+    assert first == 0, quiet
+    assert second == 1
+    assert "UserError: the disk is full" in errors
+    assert "terminate" not in errors
 
 
 def test_shares_are_a_partition() -> None:
