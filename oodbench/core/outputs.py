@@ -102,11 +102,6 @@ class Outputs:
         return self._memo[key]
 
     @property
-    def log_probabilities(self) -> Tensor:
-        """log softmax of the logits, (N, C)."""
-        return self.memo("log_probabilities", lambda: torch.log_softmax(self.logits, dim=1))
-
-    @property
     def probabilities(self) -> Tensor:
         """softmax of the logits, (N, C)."""
         return self.memo("probabilities", lambda: torch.softmax(self.logits, dim=1))
@@ -115,8 +110,3 @@ class Outputs:
     def predictions(self) -> Tensor:
         """Predicted class, (N,)."""
         return self.memo("predictions", lambda: self.logits.argmax(dim=1))
-
-    @property
-    def unit_features(self) -> Tensor:
-        """Features divided by their L2 norm, (N, D); an all-zero row stays zero."""
-        return self.memo("unit_features", lambda: torch.nn.functional.normalize(self.features, dim=1))

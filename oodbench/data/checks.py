@@ -4,14 +4,13 @@ remembers them."""
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import UserError
+from oodbench.core.files import replace
 from oodbench.core.identity import fingerprint
 from oodbench.core.spec import plain_value
 from oodbench.data.needs import Need
@@ -148,10 +147,7 @@ def _read_lock(file: Path) -> dict[str, Any]:
 def _write_lock(file: Path, entries: dict[str, Any]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".lock")
-        with os.fdopen(handle, "w") as f:
-            json.dump(dict(sorted(entries.items(), key=lambda e: e[1]["set"])), f, indent=1)
-        os.replace(draft, file)
+        replace(file, json.dumps(dict(sorted(entries.items(), key=lambda e: e[1]["set"])), indent=1))
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror}); use a data root that can") from None
 

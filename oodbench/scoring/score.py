@@ -4,7 +4,7 @@ never ending the others."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -46,7 +46,6 @@ def score_sets(
     *,
     device: str | torch.device = "cpu",
     chunk: int | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Scores]:
     """Fit every scorer once and score every set. A scorer that raises or hands over nonsense has its reason
     and no scores."""
@@ -60,8 +59,6 @@ def score_sets(
         except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
             reasons[label] = f"scorer {label!r} could not be fitted: {_one_line(error)}"
         fitted[label] = time.perf_counter() - start
-        if progress is not None:
-            progress(label)
     if torch.device(device).type == "mps":
         device = "cpu"  # scorers count in float64, which MPS does not have
     size = chunk or chunk_size(0 if train is None else len(train))

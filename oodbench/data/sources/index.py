@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 
 from oodbench.core.errors import UserError
+from oodbench.core.files import replacing
 from oodbench.core.identity import file_sha256, fingerprint
 from oodbench.data.sources.roots import cache_folder, note
 
@@ -108,12 +109,6 @@ def index_of(
     return found
 
 
-def forget(folder: Path | None = None) -> None:
-    """Delete every kept index, so that the next start reads all content anew."""
-    for file in ((folder or cache_folder()) / "index").glob("*.safetensors"):
-        file.unlink(missing_ok=True)
-
-
 def _cached(place: Path, root: Path) -> Index | None:
     from safetensors import SafetensorError, safe_open
 
@@ -192,9 +187,8 @@ def _made(
     about = {"about": json.dumps({"digest": found.digest, "skipped": skipped})}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_suffix(f".{os.getpid()}.part")
-        save_file(data, draft, about)
-        os.replace(draft, place)
+        with replacing(place) as draft:
+            save_file(data, draft, about)
     except OSError:
         pass  # an index that cannot be kept is made again
     return found

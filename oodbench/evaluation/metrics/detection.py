@@ -20,10 +20,9 @@ _Out = TypeVar("_Out")
 
 
 class Counts(NamedTuple):
-    """Cumulative counts at the distinct scores, ascending: how many ID and OOD samples score at most
-    `thresholds[i]`."""
+    """Cumulative counts at the distinct scores, ascending: how many ID and OOD samples score at most so
+    much."""
 
-    thresholds: Array
     id: Array
     ood: Array
 
@@ -41,7 +40,7 @@ def counts(id_scores: Array, ood_scores: Array) -> Counts:
         np.flatnonzero(merged[1:] != merged[:-1]), len(merged) - 1
     )  # the last of each run of ties
     ood = np.cumsum(is_ood)[last]
-    return Counts(merged[last], last + 1 - ood, ood)
+    return Counts(last + 1 - ood, ood)
 
 
 def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, float]:
