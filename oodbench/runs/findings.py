@@ -25,21 +25,25 @@ def to_lines(findings: Iterable[Finding]) -> list[str]:
     return [f"{f.state}: {f.what}: {f.why}" for f in findings]
 
 
-def _told(what: str, wrong: Sequence[str], fine: str) -> Finding:
+def told(what: str, wrong: Sequence[str], fine: str) -> Finding:
     """Contradicted with the first thing that is wrong and how many there are, or holds."""
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return Finding(CONTRADICTED, what, wrong[0] + more) if wrong else Finding(HOLDS, what, fine)
 
 
-def _name(row: Mapping[Any, Any]) -> str:
+def name_of(row: Mapping[Any, Any]) -> str:
+    """A row for people: what it is of."""
     parts = [str(row[k]) for k in ("pair", "network", "method", "scorer", "ood") if str(row.get(k, ""))]
+    if row.get("condition", "clean") != "clean":
+        parts.append(str(row["condition"]))
     split, seed = row.get("split", ""), row.get("seed", "")
     return " / ".join(
         [*parts, *([f"split {split}"] if str(split) else []), *([f"seed {seed}"] if str(seed) else [])]
     )
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value for people, as results files write it."""
     return (
         "empty"
         if value is None or value != value
@@ -49,5 +53,6 @@ def _text(value: Any) -> str:
     )
 
 
-def _float(value: Any) -> float:
+def number(value: Any) -> float:
+    """A cell as a number; an empty one is NaN."""
     return float("nan") if value is None or value == "" or value != value else float(value)

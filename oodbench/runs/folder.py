@@ -1,40 +1,34 @@
-"""What a run leaves under ``<results>/<suite>/``: CSVs, the resolved suite, plots and the page."""
+"""A results folder: which files lie in it, which are made always and which on demand, and from what.
+
+`oodbench run`, `merge` and `report` write through it, `verify` reads the same names."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
-from oodbench.core.files import replace_text
-from oodbench.runs.engine import Engine
-from oodbench.runs.machine import provenance
-from oodbench.runs.measure import columns
-from oodbench.runs.per_sample import pictures_of
-from oodbench.suite.plan import Plan
+from oodbench.core.files import replace
+from oodbench.evaluation.rows import read_rows, results_file, table, to_csv
 from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from oodbench.report.page.per_sample import Pictures
+
+SUITE, BOARD, CLAIMS = "suite.yaml", "leaderboard.csv", "claims.csv"
+ENVIRONMENT, PAGE, PLOTS = "environment.json", "report.html", "plots"
+
 TIMING = (
-    "run_key",
-    "pair",
-    "split",
-    "network",
-    "method",
-    "seed",
-    "scorer",
-    "ood",
-    "stage",
-    "n",
-    "seconds",
-    "bytes",
-)
+    "run_key", "pair", "split", "network", "method", "seed", "scorer", "ood", "stage", "n",
+    "seconds", "bytes",
+)  # fmt: skip
 """The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to
 run."""
 
@@ -43,88 +37,168 @@ HISTORY = ("run_key", "pair", "split", "network", "method", "seed", "epoch", "lo
 
 
 @dataclass
-class Results:
-    """What a run leaves behind: the folder with the files, the frames, and how many rows failed."""
+class Contents:
+    """Everything that the files of a results folder are made from."""
 
-    folder: Path
     rows: pd.DataFrame
-    timing: pd.DataFrame
+    suite: Suite | None = None
+    timing: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    samples: pd.DataFrame | None = None
+    """Per-sample scores, for the pictures and the page; None: they are not at hand."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Pictures | None = None
+    """Reads images of the pairs' sets, for the page."""
+    formats: Sequence[str] = ()
+    """In which formats pictures are drawn, of ``png`` and ``svg``; none: no pictures."""
+    compressed: bool = False
+    """Tables that programs read as .csv.gz; the leaderboard and the claims stay plain."""
+
+
+@dataclass
+class Written:
+    """What was made on the way: the leaderboard, the verdicts on the suite's claims (empty where it states
+    none)."""
+
     leaderboard: pd.DataFrame
     claims: pd.DataFrame
-    """The verdicts on the suite's claims, empty where it states none."""
-    failed: int
-    made: dict[str, int] = field(default_factory=dict)
-    """How many artefacts of each kind were made, not found."""
 
 
-def writable_folder(results: Path, name: str) -> Path:
-    """The suite's results folder, made and probed before any work."""
-    folder = results / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"results folder {folder}: cannot be written ({error.strerror or error}); choose another with"
-            " --results"
-        ) from None
-    return folder
+@dataclass(frozen=True)
+class ResultsFolder:
+    """One suite's results on disk."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> ResultsFolder:
+        """The folder that holds the results meant by `path`. UserError where it holds none."""
+        return cls(results_file(path).parent)
+
+    @classmethod
+    def writable(cls, results: Path, name: str) -> ResultsFolder:
+        """The suite's results folder, made and probed before any work."""
+        folder = results / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe-{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"results folder {folder}: cannot be written ({error.strerror or error}); choose another with"
+                " --results"
+            ) from None
+        return cls(folder)
+
+    # -------------------------------------------------- reading
+
+    def rows(self) -> pd.DataFrame:
+        """The rows of results.csv."""
+        return read_rows(results_file(self.path))
+
+    def frame(self, name: str) -> pd.DataFrame | None:
+        """The table ``timing`` or ``history``; None where there is none."""
+        import pandas as pd
+
+        file = table(self.path, name)
+        return None if file is None else pd.read_csv(file, keep_default_na=False)
+
+    def environment(self) -> dict[str, Any]:
+        """What environment.json says, empty where there is none. UserError where it cannot be read."""
+        file = self.path / ENVIRONMENT
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file}: cannot be read ({error})") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{file}: should hold a mapping, got {type(found).__name__}")
+        return found
+
+    # -------------------------------------------------- writing
+
+    def write(self, contents: Contents) -> Written:
+        """Write every file, each so that a reader sees the old one or the new one."""
+        import pandas as pd
+
+        from oodbench.evaluation.leaderboard import over_trials
+        from oodbench.report.plots import draw_all
+
+        c = contents
+        made = Written(over_trials(c.rows), verdicts_of(c.rows, c.suite))
+        if c.suite is not None:
+            replace(self.path / SUITE, c.suite.dump())
+        for name, frame in (("results", c.rows), ("timing", c.timing), ("history", c.history)):
+            if frame is not None:
+                self._table(name, frame, c.compressed)
+        replace(self.path / BOARD, to_csv(made.leaderboard))
+        if len(made.claims):
+            replace(self.path / CLAIMS, to_csv(made.claims))
+        replace(self.path / ENVIRONMENT, json.dumps(dict(c.environment), indent=1, sort_keys=True) + "\n")
+        if c.formats:
+            samples = pd.DataFrame() if c.samples is None else c.samples
+            draw_all(c.rows, samples, self.path / PLOTS, c.timing, formats=c.formats)
+        replace(self.path / PAGE, page_of([c], made))
+        return made
+
+    def _table(self, name: str, frame: pd.DataFrame, compressed: bool) -> None:
+        plain, packed = self.path / f"{name}.csv", self.path / f"{name}.csv.gz"
+        if compressed:
+            # without a time stamp: the same rows give the same bytes
+            replace(packed, gzip.compress(to_csv(frame).encode(), 9, mtime=0))
+        else:
+            replace(plain, to_csv(frame))
+        (plain if compressed else packed).unlink(missing_ok=True)  # two forms could disagree
 
 
-def write(
-    folder: Path,
-    suite: Suite,
-    plan: Plan,
-    rows: Sequence[Mapping[str, Any]],
-    timing: Sequence[Mapping[str, Any]],
-    samples: Sequence[Mapping[str, Any]],
-    engine: Engine,
-    command: str,
-) -> Results:
-    """Write every file of a run, each atomically."""
+def verdicts_of(rows: pd.DataFrame, suite: Suite | None) -> pd.DataFrame:
+    """The verdicts on a suite's claims, empty where it states none."""
+    from oodbench.evaluation.verdicts import judge
+
+    claims = suite.claims if suite is not None else ()
+    methods = {m.label: m.spec.name for m in suite.methods} if suite is not None else {}
+    return judge(rows, claims, methods)
+
+
+def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
+    """The page of one or several folders' contents, claims included; `made` spares making it again."""
     import pandas as pd
 
-    from oodbench.evaluation import leaderboard
-    from oodbench.evaluation import verdicts as claims
-    from oodbench.report import plots
-    from oodbench.report.page import page as report
+    from oodbench.evaluation.leaderboard import over_trials
+    from oodbench.evaluation.rows import combine
+    from oodbench.report.page import page
 
-    frame = columns(rows)
-    board = leaderboard.over_trials(frame)
-    times = pd.DataFrame(list(timing), columns=list(TIMING))
-    replace_text(folder / "suite.yaml", suite.dump())
-    replace_text(folder / "results.csv", csv(frame))
-    replace_text(folder / "timing.csv", csv(times))
-    history = [record for run in plan.runs for record in engine.history(run)]
-    replace_text(folder / "history.csv", csv(pd.DataFrame(history, columns=list(HISTORY)).drop_duplicates()))
-    replace_text(folder / "leaderboard.csv", csv(board))
-    verdicts = claims.judge(frame, suite.claims, {m.label: m.spec.name for m in suite.methods})
-    if suite.claims:
-        replace_text(folder / "claims.csv", csv(verdicts))
-    environment = provenance(engine.device) | {"command": command}
-    replace_text(folder / "environment.json", json.dumps(environment, indent=1, sort_keys=True) + "\n")
-    per_sample = pd.DataFrame(list(samples))
-    with engine.reporter.stage("plots and page", 2) as advance:
-        plots.draw_all(frame, per_sample, folder / "plots", times)
-        advance(1)
-        page = report.render(
-            frame,
-            board,
-            per_sample,
-            suite_text=suite.dump(),
-            environment=environment,
-            timing=times,
-            pictures=pictures_of(plan),
-            claims=verdicts,
-        )
-        replace_text(folder / "report.html", page)
-        advance(1)
-    failed = int((frame["status"] == "failed").sum())
-    return Results(folder, frame, times, board, verdicts, failed, dict(engine.made))
+    frames = [c.rows for c in folders]
+    rows = frames[0] if len(frames) == 1 else combine(frames, [_named(c) for c in folders])
+    environment: dict[str, Any] = {}
+    for c in folders:
+        found = dict(c.environment)
+        environment |= found if len(folders) == 1 else {f"{_named(c)}: {k}": v for k, v in found.items()}
+    pictures = [c.pictures for c in folders if c.pictures is not None]
+
+    def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> Sequence[Any]:
+        return next((images for p in pictures if len(images := p(pair, split, ood, indices))), [])
+
+    verdicts = [made.claims] if made else [verdicts_of(c.rows, c.suite) for c in folders]
+    return page.render(
+        rows,
+        made.leaderboard if made else over_trials(rows),
+        joined(c.samples for c in folders if c.samples is not None and len(c.samples)),
+        suite_text="\n---\n".join(c.suite.dump() for c in folders if c.suite is not None),
+        environment=environment,
+        timing=joined(c.timing for c in folders),
+        pictures=read,
+        claims=pd.concat(verdicts, ignore_index=True),
+    )
 
 
-def csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV text: full precision, empty for missing, one line end on every machine."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+def joined(frames: Iterable[pd.DataFrame | None]) -> pd.DataFrame | None:
+    """Tables one below the other; None where there is none."""
+    import pandas as pd
+
+    there = [f for f in frames if f is not None]
+    return pd.concat(there, ignore_index=True) if there else None
+
+
+def _named(contents: Contents) -> str:
+    return contents.suite.name if contents.suite is not None else str(contents.rows["suite"].iloc[0])

@@ -1,25 +1,26 @@
-"""What the store holds of a run: outputs, scores, history. It reads and never makes."""
+"""What a store holds of a run: outputs, scores, choices, history, timing. It reads and never makes."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from oodbench.core.errors import UserError
 from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec
-from oodbench.runs.store import Store
-from oodbench.suite.run import Run
-
-if TYPE_CHECKING:
-    from oodbench.runs.engine import Engine
+from oodbench.runs.store import Artefact, Store
+from oodbench.suite.run import Run, ScorerPlan
 
 
-class Stored(NamedTuple):
+class OnDisk(NamedTuple):
     """One scorer's stored result on one set: OOD scores (N,), predictions of the edited network or None, and
     what it cost."""
 
@@ -29,12 +30,24 @@ class Stored(NamedTuple):
     seconds: float
 
 
+Scores = Mapping[str, Mapping[str, OnDisk]]
+"""{label of the scorer: {set: what is stored}}."""
+
+
+def artefact(store: Store, kind: str, key: str) -> Artefact:
+    """A stored artefact that must be there."""
+    found = store.get(kind, key)
+    if found is None:
+        raise UserError(f"{kind} {key[:12]} is not in the store, or damaged; run again to make it anew")
+    return found
+
+
 class LazyOutputs:
     """Outputs of one run's sets, opened from the store when first asked for (or taken from the user's
     arrays), with a view's extras."""
 
-    def __init__(self, engine: Engine, run: Run) -> None:
-        self._engine, self._run = engine, run
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store, self._run = store, run
         self._open: dict[tuple[str, str], Outputs] = {}
 
     def of(self, name: str, view: Spec | None = None) -> Outputs:
@@ -44,21 +57,22 @@ class LazyOutputs:
             plain = self._open.get((name, "")) or self.stored(name)
             self._open[name, ""] = plain
             if view is not None:
-                artefact = self._engine.store.get("outputs", self._run.outputs_key(name, view))
-                extras = artefact.tensors("outputs") if artefact else {}
+                found = self._store.get("outputs", self._run.outputs_key(name, view))
+                extras = found.tensors("outputs") if found else {}
                 self._open[place] = Outputs(
                     plain.logits, plain.features, plain.labels, plain.head, {**plain.extras, **extras}
                 )
         return self._open[place]
 
     def stored(self, name: str) -> Outputs:
+        """The plain outputs of a set, opened anew."""
         run = self._run
         if run.data is None:
             return run.built_method.outputs(name)
         if run.members:
-            return ensemble_outputs([LazyOutputs(self._engine, m).stored(name) for m in run.members])
-        tensors = self._engine._stored("outputs", run.outputs_key(name)).tensors("outputs")
-        head = self._engine._stored("weights", run.key).tensors("head")
+            return ensemble_outputs([LazyOutputs(self._store, m).stored(name) for m in run.members])
+        tensors = artefact(self._store, "outputs", run.outputs_key(name)).tensors("outputs")
+        head = artefact(self._store, "weights", run.key).tensors("head")
         extras = {k.removeprefix("extras."): t for k, t in tensors.items() if k.startswith("extras.")}
         return Outputs(
             tensors["logits"], tensors["features"], tensors["labels"], Head(**head) if head else None, extras
@@ -73,18 +87,100 @@ def ensemble_outputs(members: Sequence[Outputs]) -> Outputs:
     return Outputs(mean, None, members[0].labels, None, {"members.logits": logits})
 
 
-class Held(NamedTuple):
-    """What the store holds of one run: its outputs, the scores of every scorer that has all of them, and why
-    others have not."""
-
-    run: Run
-    outputs: LazyOutputs
-    scores: Mapping[str, Mapping[str, Stored]]
-    absent: Mapping[str, str]
+def choice(store: Store, run: Run, scorer: ScorerPlan) -> ScorerPlan:
+    """The plan that a stored choice among a scorer's candidates took."""
+    found = artefact(store, "choices", run.choice_key(scorer)).json("choice")
+    return scorer.candidates[found.pop("place")]._replace(
+        tune=scorer.tune, chosen=json.dumps(found, sort_keys=True)
+    )
 
 
-def _scores(store: Store, key: str) -> Stored:
-    artefact = store.get("scores", key)
-    assert artefact is not None
-    tensors, meta = artefact.tensors("scores"), artefact.json("meta")
-    return Stored(tensors["scores"], tensors.get("predictions"), meta["fit_seconds"], meta["seconds"])
+def tuned(store: Store, run: Run) -> Run:
+    """The run with every scorer that is to be tuned replaced by the one that the stored choice took."""
+    chosen = [choice(store, run, s) if s.candidates and not s.reason else s for s in run.scorers]
+    return replace(run, scorers=chosen)
+
+
+class Held:
+    """What a store holds of one run whose scorers are chosen (see `tuned`).
+
+    `failed` holds scorers that gave no scores, with the reason. Raises UserError where weights or outputs
+    that are asked for are not in the store."""
+
+    def __init__(self, store: Store, run: Run, failed: Mapping[str, str] | None = None) -> None:
+        self.store, self.run, self._failed = store, run, dict(failed or {})
+        self.outputs = LazyOutputs(store, run)
+
+    def objection(self) -> str:
+        """Why the run cannot be read at all; empty where its weights and plain outputs are there."""
+        if self.run.data is None:
+            return ""
+        for source in self.run.members or (self.run,):  # an ensemble has no weights of its own
+            if not self.store.get("weights", source.key):
+                return f"the weights {source.key[:12]} are not in the store, or damaged"
+            for name in ("test", *self.run.scored_sets):
+                if not self.store.get("outputs", source.outputs_key(name)):
+                    return f"the outputs of {name} are not in the store, or damaged"
+        return ""
+
+    @cached_property
+    def _read(self) -> tuple[dict[str, dict[str, OnDisk]], dict[str, str]]:
+        scores: dict[str, dict[str, OnDisk]] = {}
+        absent = dict(self._failed)
+        for s in self.run.scorers:
+            if s.reason or s.label in absent:
+                continue
+            keys = {n: self.run.scores_key(s, n) for n in self.run.sets_of(s)}
+            gone = [n for n, key in keys.items() if not self.store.get("scores", key)]
+            if gone:
+                absent[s.label] = f"its scores on {gone[0]} are not in the store, or damaged"
+            else:
+                scores[s.label] = {n: self._scores(key) for n, key in keys.items()}
+        return scores, absent
+
+    @property
+    def scores(self) -> Scores:
+        """Scores of every scorer that has them on all of its sets."""
+        return self._read[0]
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """{label: reason} of the scorers that should have scores and have none."""
+        return self._read[1]
+
+    def _scores(self, key: str) -> OnDisk:
+        found = artefact(self.store, "scores", key)
+        tensors, meta = found.tensors("scores"), found.json("meta")
+        return OnDisk(tensors["scores"], tensors.get("predictions"), meta["fit_seconds"], meta["seconds"])
+
+    def timing(self) -> list[dict[str, Any]]:
+        """Seconds and bytes of every artefact of the run, as recorded when it was made."""
+        run, rows = self.run, []
+        for source in (run.members or (run,)) if run.data is not None else ():
+            made = artefact(self.store, "weights", source.key)
+            rows.append({"stage": "train", "seconds": made.json("run")["seconds"], "bytes": made.bytes})
+        for source, name, view in run.extractions(run.wanted()) if run.data is not None else ():
+            made = artefact(self.store, "outputs", source.outputs_key(name, view))
+            meta, of_view = made.json("meta"), view.label if view else ""
+            what = {"stage": "extract", "ood": name, "scorer": of_view, "n": meta["n"]}
+            rows.append(what | {"seconds": meta["seconds"], "bytes": made.bytes})
+        for label, sets in self.scores.items():
+            rows.append({"stage": "fit", "scorer": label, "seconds": next(iter(sets.values())).fit_seconds})
+            rows += [
+                {"stage": "score", "scorer": label, "ood": name, "seconds": s.seconds, "n": len(s.scores)}
+                for name, s in sets.items()
+            ]
+        return [{"run_key": run.key, **run.place, **row} for row in rows]
+
+
+def history(store: Store, run: Run) -> list[dict[str, Any]]:
+    """What was recorded of each epoch of a run's training, or of its members', with whose it is; empty where
+    nothing is stored."""
+    rows: list[dict[str, Any]] = []
+    for source in run.members or (run,):
+        stored = None if source.data is None else store.get("weights", source.key)
+        rows += [
+            {"run_key": source.key, **source.place, **record, "epoch": int(record["epoch"])}
+            for record in (stored.json("history") if stored else ())
+        ]
+    return rows

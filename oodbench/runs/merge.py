@@ -1,79 +1,77 @@
-"""Results folders read, selected and put together: one suite's rows made on several machines become one
-folder."""
+"""One suite's rows made on several machines become one folder; one folder becomes a light one to publish."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import read, write_csv
+from oodbench.evaluation.rows import read, table
+from oodbench.runs.folder import SUITE, Contents, ResultsFolder, joined
+from oodbench.suite.load import read_plain
+from oodbench.suite.parse import parse_suite
+from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def folders(folders: Sequence[Path], into: Path) -> pd.DataFrame:
+def folders(
+    folders: Sequence[Path], into: Path, plugins: Sequence[Path] = (), *, compressed: bool = True
+) -> pd.DataFrame:
     """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of
-    it: results.csv, timing.csv, history.csv, leaderboard.csv, suite.yaml, heat maps and the page (without
-    per-sample views). Returns the rows."""
-    import pandas as pd
+    it, but for pictures and per-sample views. Returns the rows.
 
-    from oodbench.evaluation.leaderboard import over_trials
-    from oodbench.report import plots
-    from oodbench.report.page import page as report
-
+    `plugins` take the place of those that the suites name."""
     rows = read(folders)
     suites = list(dict.fromkeys(rows["suite"]))
     if len(suites) > 1:
         raise UserError(f"cannot merge results of different suites: {', '.join(suites)}")
-    if (into / "results.csv").exists():
+    if into.is_dir() and table(into, "results") is not None:
         raise UserError(f"{into}: holds a results.csv already; choose an empty folder")
-    suite = _merged_suite(folders)
-    times = [
-        pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()
-    ]
-    timing = pd.concat(times, ignore_index=True).drop_duplicates() if times else None
-    board = over_trials(rows)
-    into.mkdir(parents=True, exist_ok=True)
-    write_csv(rows, into / "results.csv")
-    write_csv(board, into / "leaderboard.csv")
-    if timing is not None:
-        write_csv(timing, into / "timing.csv")
-    histories = [
-        pd.read_csv(f / "history.csv", keep_default_na=False)
-        for f in folders
-        if (f / "history.csv").is_file()
-    ]
-    if histories:
-        write_csv(pd.concat(histories, ignore_index=True).drop_duplicates(), into / "history.csv")
-    if suite:
-        (into / "suite.yaml").write_text(suite, encoding="utf-8")
-    plots.draw_all(rows, pd.DataFrame(), into / "plots", timing)
-    page = report.render(
+    parts = [ResultsFolder.of(path) for path in folders]
+    contents = Contents(
         rows,
-        board,
-        suite_text=suite,
-        timing=timing,
-        environment={"merged from": ", ".join(f.name for f in folders)},
+        _merged_suite(parts, plugins),
+        timing=_once(parts, "timing"),
+        history=_once(parts, "history"),
+        environment=_merged_environment({p.path.name: p.environment() for p in parts}),
+        compressed=compressed,
     )
-    (into / "report.html").write_text(page, encoding="utf-8")
+    ResultsFolder.writable(into.parent, into.name).write(contents)
     return rows
 
 
-def _merged_suite(folders: Sequence[Path]) -> str:
-    """The suites of all folders as one, where they differ in nothing but seeds and pairs (splits)."""
-    import yaml
+def _once(parts: Sequence[ResultsFolder], name: str) -> pd.DataFrame | None:
+    """A table of all folders, no row twice."""
+    found = joined(p.frame(name) for p in parts)
+    return None if found is None else found.drop_duplicates()
 
+
+def _merged_environment(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What all folders' environments say, and of the rest what each says."""
+    if len(each) == 1:
+        return dict(next(iter(each.values())))
+    found: dict[str, Any] = {"merged from": ", ".join(each)}
+    for key in sorted({k for e in each.values() for k in e}):
+        values = [e.get(key) for e in each.values()]
+        same = all(v == values[0] for v in values)
+        found |= {key: values[0]} if same else {f"{key} ({name})": e.get(key) for name, e in each.items()}
+    return found
+
+
+def _merged_suite(parts: Sequence[ResultsFolder], plugins: Sequence[Path]) -> Suite | None:
+    """The suites of all folders as one, where they differ in nothing but seeds and pairs (splits)."""
     merged: dict[str, Any] = {}
-    for folder in folders:
-        file = folder / "suite.yaml"
+    first: Path | None = None
+    for part in parts:
+        file = part.path / SUITE
         if not file.is_file():
             continue
-        suite = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if not merged:
-            merged = dict(suite)
+        suite = read_plain(file)
+        if first is None:
+            merged, first = dict(suite), file
             continue
         differ = [k for k in sorted({*merged, *suite} - {"seeds", "pairs"}) if merged.get(k) != suite.get(k)]
         if differ:
@@ -82,10 +80,9 @@ def _merged_suite(folders: Sequence[Path]) -> str:
             )
         for key in ("seeds", "pairs"):
             merged[key] = [*merged[key], *(v for v in suite[key] if v not in merged[key])]
-    if merged:
-        merged["seeds"] = sorted(merged["seeds"])
-    return (
-        yaml.safe_dump(merged, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-        if merged
-        else ""
-    )
+    if first is None:
+        return None
+    merged["seeds"] = sorted(merged["seeds"])
+    if plugins:
+        merged["plugins"] = []
+    return parse_suite(merged, file=first, plugins=plugins)

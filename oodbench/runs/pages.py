@@ -1,74 +1,65 @@
-"""A page from a results folder that lies there already."""
+"""The page and the pictures of results folders that lie there already."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import results_file
+from oodbench.runs.folder import PLOTS, Contents, ResultsFolder, page_of
 from oodbench.runs.per_sample import pictures_of
-from oodbench.runs.reopen import Opened, reopened
+from oodbench.runs.reopen import reopened, suite_of
 
-if TYPE_CHECKING:
-    pass
+
+def contents_of(
+    path: Path, store: Path | None = None, plugins: Sequence[Path] = ()
+) -> tuple[Contents, list[str]]:
+    """What a results folder and its store hold, and what they lack, a line each."""
+    folder = ResultsFolder.of(path)
+    contents = Contents(folder.rows(), timing=folder.frame("timing"), history=folder.frame("history"))
+    contents.environment = folder.environment()
+    missing: list[str] = []
+    try:
+        contents.suite = suite_of(folder.path, plugins)
+    except UserError as error:
+        missing.append(f"{folder.path}: no claims, no figures of its suite: {_first(error)}")
+    try:
+        opened = reopened(path, store, plugins)
+    except UserError as error:
+        missing.append(f"{folder.path}: no per-sample views: {_first(error)}")
+        return contents, missing
+    contents.pictures = pictures_of(opened.plan)
+    if opened.store is None:
+        missing.append(f"{folder.path}: no per-sample views: its store is not here; name it with --store")
+        return contents, missing
+    contents.samples = opened.samples()
+    if contents.samples.empty:
+        missing.append(f"{folder.path}: no per-sample views: the store holds no run of it")
+    return contents, missing
 
 
 def report(
-    paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = ()
+    paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = (), *, plots: bool = False
 ) -> tuple[str, list[str]]:
-    """The page of results folders, and what it had to leave out, a line each. With the store at hand it holds
-    per-sample views."""
-    import json
+    """The page of results folders, and what it had to leave out, a line each.
 
+    With the store at hand it holds per-sample views. With `plots` every picture is drawn too, as PNG and
+    SVG, under ``plots/`` of each folder."""
     import pandas as pd
 
-    from oodbench.evaluation.leaderboard import over_trials
-    from oodbench.evaluation.rows import read
-    from oodbench.report.page import page
+    from oodbench.report.plots import draw_all
 
-    rows = read(paths)
-    folders = [results_file(path).parent for path in paths]
-    opened: list[Opened] = []
-    missing: list[str] = []
-    for folder in folders:
-        try:
-            one = reopened(folder, store, plugins)
-        except UserError as error:
-            missing.append(f"{folder}: no per-sample views: {str(error).splitlines()[0]}")
-            continue
-        if one.store is None:
-            missing.append(f"{folder}: no per-sample views: its store is not here; name it with --store")
-        opened.append(one)
-    samples = [o.samples() for o in opened]
-    missing += [
-        f"{o.folder}: no per-sample views: the store holds no run of it"
-        for o, found in zip(opened, samples, strict=True)
-        if o.store and found.empty
-    ]
-    samples = [s for s in samples if len(s)]
-    timing = [
-        pd.read_csv(f / "timing.csv", keep_default_na=False) for f in folders if (f / "timing.csv").is_file()
-    ]
-    environment: dict[str, Any] = {}
-    for folder in folders:
-        file = folder / "environment.json"
-        found = json.loads(file.read_text()) if file.is_file() else {}
-        environment |= found if len(folders) == 1 else {f"{folder.name}: {k}": v for k, v in found.items()}
-    suites = [(f / "suite.yaml").read_text(encoding="utf-8") for f in folders if (f / "suite.yaml").is_file()]
-    pictures = [pictures_of(o.plan) for o in opened]
+    found, missing = [], []
+    for path in paths:
+        contents, lacks = contents_of(path, store, plugins)
+        found.append(contents)
+        missing += lacks
+        if plots:
+            samples = pd.DataFrame() if contents.samples is None else contents.samples
+            folder = ResultsFolder.of(path).path / PLOTS
+            draw_all(contents.rows, samples, folder, contents.timing, formats=("png", "svg"))
+    return page_of(found), missing
 
-    def read_pictures(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
-        return next((images for p in pictures if (images := p(pair, split, ood, indices))), [])
 
-    text = page.render(
-        rows,
-        over_trials(rows),
-        pd.concat(samples, ignore_index=True) if samples else None,
-        suite_text="\n---\n".join(suites),
-        environment=environment,
-        timing=pd.concat(timing, ignore_index=True) if timing else None,
-        pictures=read_pictures,
-    )
-    return text, missing
+def _first(error: UserError) -> str:
+    return str(error).splitlines()[0]

@@ -1,32 +1,26 @@
-"""The per-sample files of a results folder: scores of each sample, small pictures."""
+"""What pictures and pages show of single samples: their scores, and small pictures of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from oodbench.runs.held import LazyOutputs, Stored
+from oodbench.runs.held import Held
 from oodbench.suite.plan import Plan
-from oodbench.suite.run import Run
 from oodbench.suite.sets import OOD_SHIFTS
 
+DRAWN = 2_000
+"""Pictures and pages draw at most so many evenly spaced samples of each set; metrics always use all."""
 
-def samples_of(
-    run: Run, outputs: LazyOutputs, scores: Mapping[str, Mapping[str, Stored]], most: int
-) -> list[dict[str, Any]]:
+
+def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
     """Per-sample values for pictures: each scorer's scores, and maximal probability and logit, of ID test and
     OOD sets."""
+    run, outputs, scores = held.run, held.outputs, held.scores
     found: list[dict[str, Any]] = []
-    common = {
-        "pair": run.pair.label,
-        "split": "" if run.pair.split is None else run.pair.split,
-        "network": run.network.label if run.network else "",
-        "method": run.method.label,
-        "seed": run.seed,
-    }
     for s in run.sets.values():
         if s.shift not in ("test", *OOD_SHIFTS):
             continue
@@ -38,7 +32,7 @@ def samples_of(
         values["max_logit"] = logits[keep].amax(dim=1)
         place = {"ood": "" if s.shift == "test" else s.name, "shift": "id" if s.shift == "test" else s.shift}
         found += [
-            common | place | {"scorer": label, "value": v.double().numpy(), "index": keep.numpy()}
+            run.place | place | {"scorer": label, "value": v.double().numpy(), "index": keep.numpy()}
             for label, v in values.items()
         ]
     return found
@@ -47,11 +41,7 @@ def samples_of(
 def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any]]:
     """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C)
     uint8."""
-    runs = {
-        (r.pair.label, "" if r.pair.split is None else str(r.pair.split)): r
-        for r in plan.runs
-        if r.data is not None
-    }
+    runs = {(str(r.place["pair"]), str(r.place["split"])): r for r in plan.runs if r.data is not None}
 
     def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
         run = runs.get((pair, split))

@@ -7,31 +7,50 @@ and pictures are made again each time, so they are never stale."""
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
-from oodbench.runs import folder as writing
 from oodbench.runs.engine import Engine
-from oodbench.runs.folder import Results
-from oodbench.runs.machine import pick_device
-from oodbench.runs.measure import failed_rows, rows_of
-from oodbench.runs.per_sample import samples_of
+from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder
+from oodbench.runs.held import history
+from oodbench.runs.machine import pick_device, provenance
+from oodbench.runs.measure import columns, failed_rows, rows_of
+from oodbench.runs.per_sample import DRAWN, pictures_of, samples_of
 from oodbench.runs.store import Store
 from oodbench.suite.load import load_suite
-from oodbench.suite.plan import make_plan
+from oodbench.suite.plan import Plan, make_plan
 from oodbench.suite.suite import Suite
 from oodbench.training.processes import join
 
-_SAMPLES_PER_SET = 2_000
-"""Plots and pages draw at most so many evenly spaced samples of each set; metrics always use all."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULTS = "runs"
+"""Where results go unless told otherwise."""
+
+
+@dataclass
+class Results:
+    """What a run leaves behind: the folder with the files, the frames, and how many rows failed."""
+
+    folder: Path
+    rows: pd.DataFrame
+    timing: pd.DataFrame
+    leaderboard: pd.DataFrame
+    claims: pd.DataFrame
+    """The verdicts on the suite's claims, empty where it states none."""
+    failed: int
+    made: dict[str, int] = field(default_factory=dict)
+    """How many artefacts of each kind were made, not found."""
 
 
 def run(
-    suite: Suite | str | Path, *, results: str | Path = "results", store: str | Path | None = None,
-    device: str = "auto",
-    skip_missing: bool = False, reporter: Reporter | None = None, command: str = "",
+    suite: Suite | str | Path, *, results: str | Path = RESULTS, store: str | Path | None = None,
+    device: str = "auto", skip_missing: bool = False, plots: bool = True, reporter: Reporter | None = None,
+    command: str = "",
 ) -> Results:  # fmt: skip
     """Run a suite: train what is missing, extract, score, and write tables, plots and the page under
     ``<results>/<suite name>/``.
@@ -40,36 +59,58 @@ def run(
     its reason."""
     reporter = reporter or Reporter(quiet=True)
     suite = suite if isinstance(suite, Suite) else load_suite(suite)
-    folder = writing.writable_folder(Path(results), suite.name)
+    folder = ResultsFolder.writable(Path(results), suite.name)
     team, device = join(pick_device(device))
     engine = Engine(_store(results, store, reporter), device, reporter, team)
     plan = make_plan(suite, skip_missing=skip_missing)
     for line in plan.skipped:
         reporter.warn(f"skipped: {line}")
+    contents = _work(plan, engine, reporter)
+    contents.environment = provenance(device) | {"command": command}
+    contents.formats = ("png",) if plots else ()
+    with reporter.stage("plots and page" if plots else "page", 1) as advance:
+        written = folder.write(contents)
+        advance(1)
+    assert contents.timing is not None
+    failed = int((contents.rows["status"] == "failed").sum())
+    return Results(
+        folder.path, contents.rows, contents.timing, written.leaderboard, written.claims, failed, engine.made
+    )
+
+
+def _work(plan: Plan, engine: Engine, reporter: Reporter) -> Contents:
+    """Every run of a plan made and measured; one that fails becomes failed rows."""
+    import pandas as pd
 
     rows: list[dict[str, Any]] = []
     timing: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
-    with reporter.stage(f"suite {suite.name}", len(plan.runs)) as advance:
+    with reporter.stage(f"suite {plan.suite.name}", len(plan.runs)) as advance:
         for one in plan.runs:
             try:
-                engine.weights(one)
-                one = engine.tuned(one)
-                outputs = engine.outputs(one)
-                scores, reasons = engine.scores(one, outputs)
+                held = engine.work(one)
+                found = rows_of(held), held.timing(), samples_of(held, DRAWN)
             except UserError as error:
                 reporter.warn(f"{one.title}: {error}")
                 rows += failed_rows(one, str(error))
             else:
-                rows += rows_of(one, outputs, scores, reasons)
-                timing += engine.timing(one, scores)
-                samples += samples_of(one, outputs, scores, _SAMPLES_PER_SET)
+                rows += found[0]
+                timing += found[1]
+                samples += found[2]
             advance(1, one.title)
-    return writing.write(folder, suite, plan, rows, timing, samples, engine, command)
+    epochs = [record for one in plan.runs for record in history(engine.bench.store, one)]
+    return Contents(
+        columns(rows),
+        plan.suite,
+        timing=pd.DataFrame(timing, columns=list(TIMING)),
+        history=pd.DataFrame(epochs, columns=list(HISTORY)).drop_duplicates(),
+        samples=pd.DataFrame(samples),
+        pictures=pictures_of(plan),
+    )
 
 
 def assist(
-    suite: Suite, *, results: str | Path = "results", store: str | Path | None = None, device: str = "auto",
+    suite: Suite, *, results: str | Path = RESULTS, store: str | Path | None = None, device: str = "auto",
     skip_missing: bool = False,
 ) -> None:  # fmt: skip
     """What every process but the first does where torchrun started several: take part in the trainings whose
@@ -79,7 +120,7 @@ def assist(
     engine = Engine(_store(results, store, reporter), device, reporter, team)
     for one in make_plan(suite, skip_missing=skip_missing).runs:
         with contextlib.suppress(UserError):  # the first process says it, in the run's row
-            engine.weights(one)
+            engine.weights.make(one)
 
 
 def _store(results: str | Path, store: str | Path | None, reporter: Reporter) -> Store:

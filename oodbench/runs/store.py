@@ -79,8 +79,7 @@ class Store:
     one line each."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
-        self.root = root
-        self.report = report
+        self.root, self.report, self._read_only = root, report, False
         self._verified: set[Path] = set()
         try:
             for folder in ("tmp", "locks", "state"):
@@ -93,6 +92,20 @@ class Store:
                 f"store {root}: cannot be written ({error.strerror or error}); choose another folder with"
                 " --store or --results"
             ) from None
+
+    @classmethod
+    def opened(cls, root: Path) -> Store:
+        """A store that is only looked at: it must be there, no folder is made, nothing damaged is removed."""
+        if not any((root / kind).is_dir() for kind in ("weights", "outputs", "scores")):
+            raise UserError(f"store {root}: holds no artefacts")
+        store = cls.__new__(cls)
+        store.root, store.report, store._read_only = root, lambda message: None, True
+        store._verified = set()
+        return store
+
+    def damage(self, kind: str, key: str) -> str:
+        """What is wrong with an artefact's files, in one line; empty where they are whole (or not there)."""
+        return damage(self._folder(kind, key)) if self.has(kind, key) else ""
 
     def _folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
@@ -183,6 +196,8 @@ class Store:
             path.unlink(missing_ok=True)
 
     def _remove(self, folder: Path) -> None:
+        if self._read_only:
+            return
         aside = self.root / "tmp" / f"damaged-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(OSError):
             os.rename(folder, aside)

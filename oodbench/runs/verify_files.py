@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation import verdicts
+from oodbench.core.errors import UserError
 from oodbench.evaluation.leaderboard import CELL, values_of
 from oodbench.evaluation.metrics.columns import FRACTIONS, METRICS
-from oodbench.evaluation.rows import IDENTITY
+from oodbench.evaluation.rows import IDENTITY, to_csv
 from oodbench.report.page import cells
 from oodbench.runs.findings import (
     CONTRADICTED,
@@ -20,29 +19,30 @@ from oodbench.runs.findings import (
     TOLERANCE,
     UNCHECKED,
     Finding,
-    _float,
-    _name,
-    _text,
-    _told,
+    name_of,
+    number,
+    text,
+    told,
 )
+from oodbench.runs.folder import BOARD, CLAIMS, ENVIRONMENT, PAGE, ResultsFolder, verdicts_of
 from oodbench.runs.machine import provenance
-from oodbench.runs.reopen import Opened
+from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def _rows(rows: pd.DataFrame) -> Finding:
+def check_rows(rows: pd.DataFrame) -> Finding:
     """No row twice, states that exist, numbers where the row is ok and in their range, one set of ID numbers
     per run and scorer."""
     wrong = []
     for row in rows[rows.duplicated(list(IDENTITY))].to_dict("records"):
-        wrong.append(f"{_name(row)}: stands twice")
+        wrong.append(f"{name_of(row)}: stands twice")
     for row in rows[~rows["status"].isin(("ok", "failed", "skipped"))].to_dict("records"):
-        wrong.append(f"{_name(row)}: status {row['status']!r}")
+        wrong.append(f"{name_of(row)}: status {row['status']!r}")
     ok = rows[rows["status"] == "ok"]
     for row in ok[(ok["ood"] != "") & ok["auroc"].isna()].to_dict("records"):
-        wrong.append(f"{_name(row)}: is ok and has no auroc")
+        wrong.append(f"{name_of(row)}: is ok and has no auroc")
     for metric in METRICS:
         values = ok[metric].astype(float)
         bad = ok[
@@ -50,42 +50,40 @@ def _rows(rows: pd.DataFrame) -> Finding:
         ]
         bad = bad if metric not in FRACTIONS else ok[(values < 0) | (values > 1)]
         for row in bad.to_dict("records"):
-            wrong.append(f"{_name(row)}: {metric} is {row[metric]:g}, which it cannot be")
+            wrong.append(f"{name_of(row)}: {metric} is {row[metric]:g}, which it cannot be")
     # the network's accuracy on one ID set is one number, whichever scorer and OOD set stand beside it
     one = ok[ok["id_accuracy"].notna()].astype({"id_accuracy": float})
     spread = one.groupby(["run_key", "condition", "id_set"], sort=False)["id_accuracy"].transform(
         lambda x: float(x.max() - x.min())
     )
     for row in one[spread > TOLERANCE].drop_duplicates("run_key").to_dict("records"):
-        wrong.append(f"{_name(row)}: rows of one run give different ID accuracies")
-    return _told("results.csv", wrong, f"{len(rows)} rows, none twice, every number in its range")
+        wrong.append(f"{name_of(row)}: rows of one run give different ID accuracies")
+    return told("results.csv", wrong, f"{len(rows)} rows, none twice, every number in its range")
 
 
-def _leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
+def check_leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
     """leaderboard.csv is what the rows of results.csv give."""
     import pandas as pd
 
-    file = folder / "leaderboard.csv"
+    file = folder / BOARD
     try:
         empty = {column: [""] for column in _numbers(file)}
         written = pd.read_csv(file, dtype=dict.fromkeys(CELL, str), keep_default_na=False, na_values=empty)
     except FileNotFoundError:
-        return Finding(UNCHECKED, "leaderboard.csv", "there is none")
+        return Finding(UNCHECKED, BOARD, "there is none")
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        return Finding(CONTRADICTED, "leaderboard.csv", f"is not a leaderboard ({error})")
+        return Finding(CONTRADICTED, BOARD, f"is not a leaderboard ({error})")
     wrong: list[str] = []
     if list(written.columns) != list(made.columns):
         other = sorted(set(written.columns) ^ set(made.columns)) or ["their order"]
-        return Finding(
-            CONTRADICTED, "leaderboard.csv", f"its columns are not those of this version: {other[0]}"
-        )
+        return Finding(CONTRADICTED, BOARD, f"its columns are not those of this version: {other[0]}")
     cell = list(CELL)
     if set(map(tuple, written[cell].to_numpy())) != set(map(tuple, made[cell].astype(str).to_numpy())) or len(
         written
     ) != len(made):
         return Finding(
             CONTRADICTED,
-            "leaderboard.csv",
+            BOARD,
             f"its {len(written)} cells are not the {len(made)} that results.csv gives",
         )
     both = written.merge(made.astype(dict.fromkeys(CELL, str)), on=cell, suffixes=("", " made"), sort=False)
@@ -94,10 +92,10 @@ def _leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
         differ = a.astype(str) != b.astype(str) if column == "unit" else _differ(a, b)
         for row in both[differ].to_dict("records") if differ.any() else ():
             wrong.append(
-                f"{column} of {_name(row)} is {_text(row[column])}, the rows give"
-                f" {_text(row[f'{column} made'])}"
+                f"{column} of {name_of(row)} is {text(row[column])}, the rows give"
+                f" {text(row[f'{column} made'])}"
             )
-    return _told("leaderboard.csv", wrong, f"its {len(made)} cells follow from results.csv")
+    return told(BOARD, wrong, f"its {len(made)} cells follow from results.csv")
 
 
 def _numbers(file: Path) -> list[str]:
@@ -110,19 +108,17 @@ def _differ(a: pd.Series[Any], b: pd.Series[Any]) -> Any:
     return ~np.isclose(x, y, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
-def _page(folder: Path, board: pd.DataFrame) -> Finding:
+def check_page(folder: Path, board: pd.DataFrame) -> Finding:
     """The numbers that report.html draws are those of the leaderboard."""
-    file = folder / "report.html"
+    file = folder / PAGE
     if not file.is_file():
-        return Finding(UNCHECKED, "report.html", "there is none")
+        return Finding(UNCHECKED, PAGE, "there is none")
     try:
         drawn = cells.cells_of(file.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, IndexError):
-        return Finding(CONTRADICTED, "report.html", "its data cannot be read")
+        return Finding(CONTRADICTED, PAGE, "its data cannot be read")
     if len(drawn) != len(board):
-        return Finding(
-            CONTRADICTED, "report.html", f"it draws {len(drawn)} cells, results.csv gives {len(board)}"
-        )
+        return Finding(CONTRADICTED, PAGE, f"it draws {len(drawn)} cells, results.csv gives {len(board)}")
     wrong = []
     for cell, row in zip(drawn, board.to_dict("records"), strict=True):
         place = " / ".join(
@@ -135,48 +131,46 @@ def _page(folder: Path, board: pd.DataFrame) -> Finding:
             for shown, suffix in zip(
                 cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False
             ):
-                made = _float(row[column + suffix])
+                made = number(row[column + suffix])
                 # a page may round to five digits, and ten were written to results.csv: a value on the edge
                 # may round either way
-                if not np.isclose(_float(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
+                if not np.isclose(number(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
                     wrong.append(
-                        f"{column}{suffix} of {place} is {_text(_float(shown))}, results.csv gives"
-                        f" {_text(made)}"
+                        f"{column}{suffix} of {place} is {text(number(shown))}, results.csv gives"
+                        f" {text(made)}"
                     )
-    return _told("report.html", wrong, f"draws the {len(board)} cells of the leaderboard")
+    return told(PAGE, wrong, f"draws the {len(board)} cells of the leaderboard")
 
 
-def _claims(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
+def check_claims(folder: Path, suite: Suite, rows: pd.DataFrame) -> list[Finding]:
     """claims.csv says of every claim what the rows say of it."""
     import pandas as pd
 
-    file = opened.folder / "claims.csv"
-    if not opened.suite.claims and not file.is_file():
+    file = folder / CLAIMS
+    if not suite.claims and not file.is_file():
         return []
-    made = verdicts.judge(rows, opened.suite.claims, {m.label: m.spec.name for m in opened.suite.methods})
+    made = verdicts_of(rows, suite)
     try:
         written = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         return [
             Finding(
                 UNCHECKED,
-                "claims.csv",
-                f"there is none, and the suite states {len(opened.suite.claims)} claims",
+                CLAIMS,
+                f"there is none, and the suite states {len(suite.claims)} claims",
             )
         ]
     if list(written.columns) != list(made.columns) or len(written) != len(made):
         return [
             Finding(
                 CONTRADICTED,
-                "claims.csv",
+                CLAIMS,
                 f"its {len(written)} rows are not the {len(made)} that suite and rows give",
             )
         ]
     wrong = []
     # as it would be written, so that both sides are text; numbers are compared as numbers
-    again = pd.read_csv(
-        io.StringIO(made.to_csv(index=False, float_format="%.10g")), dtype=str, keep_default_na=False
-    )
+    again = pd.read_csv(io.StringIO(to_csv(made)), dtype=str, keep_default_na=False)
     for column in made.columns:
         for i, (a, b) in enumerate(zip(written[column], again[column], strict=True)):
             if a != b and not _close(a, b):
@@ -185,7 +179,7 @@ def _claims(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
                     f"{column} of {row['claim']} ({row['level']} {row['scorer']}) is {a or 'empty'}, the rows"
                     f" give {b or 'empty'}"
                 )
-    return [_told("claims.csv", wrong, f"{len(opened.suite.claims)} claims judged as the rows judge them")]
+    return [told(CLAIMS, wrong, f"{len(suite.claims)} claims judged as the rows judge them")]
 
 
 def _close(a: str, b: str) -> bool:
@@ -195,19 +189,18 @@ def _close(a: str, b: str) -> bool:
         return False
 
 
-def _versions(folder: Path) -> list[Finding]:
+def check_versions(folder: ResultsFolder) -> Finding:
     """Versions that the results were made with, against those here. Another version contradicts nothing: it
     says what was not tried."""
-    file = folder / "environment.json"
-    if not file.is_file():
-        return [Finding(UNCHECKED, "versions", "there is no environment.json")]
     try:
-        then = json.loads(file.read_text())
-    except ValueError:
-        return [Finding(CONTRADICTED, "versions", "environment.json cannot be read")]
+        then = folder.environment()
+    except UserError:
+        return Finding(CONTRADICTED, "versions", f"{ENVIRONMENT} cannot be read")
+    if not then:
+        return Finding(UNCHECKED, "versions", f"there is no {ENVIRONMENT}")
     now = provenance("cpu")
     names = ("oodbench", "python", "torch", "torchvision", "numpy", "machine", "commit")
     other = [f"{n} {str(then.get(n))[:12]} (here {str(now[n])[:12]})" for n in names if then.get(n) != now[n]]
     if other:
-        return [Finding(UNCHECKED, "versions", f"made with {', '.join(other)}")]
-    return [Finding(HOLDS, "versions", ", ".join(f"{n} {str(now[n])[:12]}" for n in names))]
+        return Finding(UNCHECKED, "versions", f"made with {', '.join(other)}")
+    return Finding(HOLDS, "versions", ", ".join(f"{n} {str(now[n])[:12]}" for n in names))
