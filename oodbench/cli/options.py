@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from oodbench.data.sources.roots import settings
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _data_root(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> None:
     if value:
-        os.environ["OODBENCH_DATA"] = os.pathsep.join(map(str, value))
+        ctx.with_resource(settings(data_roots=value))
 
 
 def _offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        os.environ["OODBENCH_OFFLINE"] = "1"
+        ctx.with_resource(settings(offline=True))
 
 
 def data_options(command: F) -> F:

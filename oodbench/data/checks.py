@@ -13,11 +13,10 @@ from oodbench.core.errors import UserError
 from oodbench.core.files import replace
 from oodbench.core.identity import fingerprint
 from oodbench.core.spec import plain_value
-from oodbench.data.needs import Need
+from oodbench.data.needs import Need, key_of, opened
 from oodbench.data.sources.files import FileSamples
-from oodbench.data.sources.index import trust
-from oodbench.data.sources.roots import cache_folder, data_roots, places
-from oodbench.data.status import Progress, _dataset, _set
+from oodbench.data.sources.roots import cache_folder, data_roots, settings
+from oodbench.data.status import Progress
 
 LOCK = "oodbench.lock.json"
 
@@ -59,17 +58,17 @@ def _verify(
     progress: Progress | None,
 ) -> Verdict:
     name = f"{need.spec.label} {need.split}"
-    seen = places_of.setdefault(fingerprint(plain_value(need.spec.plain)), [])
-    with _set(trust, "nothing"), _set(places, seen):
+    seen = places_of.setdefault(key_of(need.spec), [])
+    with settings(trust="nothing", found=seen):
         try:
-            samples = _dataset(need.spec, cache)[need.split]
+            samples = opened(need.spec, cache)[need.split]
         except UserError as error:
             return Verdict(need, 0, {}, {}, "", (str(error),), False)
     shapes, faults = _decode(samples, name, progress)
     classes = dict(enumerate(samples.labels[samples.labels >= 0].bincount().tolist()))
     if bool((samples.labels < 0).any()):
         classes[-1] = int((samples.labels < 0).sum())
-    known = len(cache[fingerprint(plain_value(need.spec.plain))].classes)
+    known = len(cache[key_of(need.spec)].classes)
     faults += [
         f"{name}: class {c} is empty"
         for c in range(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import UserError
 from oodbench.data import needs
 from oodbench.data.images import fit, to_float
-from oodbench.data.status import Progress, _dataset
+from oodbench.data.status import Progress
 
 _SIDE = 16
 
@@ -30,9 +30,7 @@ class Looks(NamedTuple):
     small: Tensor
 
 
-def looks(
-    samples: Samples, geometry: Geometry, name: str, progress: Callable[[str, int, int], None] | None = None
-) -> Looks:
+def looks(samples: Samples, geometry: Geometry, name: str, progress: Progress | None = None) -> Looks:
     """The looks of a set at the size that the network sees.
 
     Signs: the 8x8 lowest frequencies of the cosine transform of a 32x32 grey copy, above or below their
@@ -105,9 +103,6 @@ def audit(
     outliers with every OOD test set. Candidates have perceptual hashes (64 bits of a cosine transform) that
     differ in at most `bits`; of a near twin, the 16x16 grey copies then correlate by 1 - `limit` or more.
     Exact twins are equal in every pixel at the network's size."""
-    from oodbench.core.dataset import Geometry
-    from oodbench.data.duplicates import looks, twins
-
     known: dict[str, Looks] = {}
     skipped = []
     cache: dict[str, Dataset] = {}
@@ -115,7 +110,7 @@ def audit(
     for need in needs.of_pair(pair):
         name = need.role.partition(": ")[2] or need.role
         try:
-            samples = _dataset(need.spec, cache)[need.split]
+            samples = needs.opened(need.spec, cache)[need.split]
         except UserError as error:
             skipped.append(f"{name}: {error}")
             continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from oodbench.core import registry
-from oodbench.core.dataset import Pair
+from oodbench.core.dataset import Dataset, Pair
 from oodbench.core.identity import fingerprint
 from oodbench.core.spec import Spec, SpecLike, plain_value
 
@@ -18,6 +18,19 @@ class Need(NamedTuple):
     role: str
     spec: Spec
     split: str
+
+
+def key_of(spec: Spec) -> str:
+    """A data set as one string: the same for the same parameters, whatever lies on the disk."""
+    return fingerprint(plain_value(spec.plain))
+
+
+def opened(spec: Spec, cache: dict[str, Dataset]) -> Dataset:
+    """The data set, built once for all who share `cache`."""
+    key = key_of(spec)
+    if key not in cache:
+        cache[key] = registry.build("dataset", spec)
+    return cache[key]
 
 
 def of_pair(pair: Pair) -> list[Need]:
@@ -52,7 +65,7 @@ def leaves(spec: Spec) -> list[Spec]:
 def of_leaves(wanted: Sequence[Need]) -> list[Need]:
     """The same needs of the sets that lie on disk, each set, split and role once."""
     found = [Need(n.role, leaf, n.split) for n in wanted for leaf in leaves(n.spec)]
-    return list({(fingerprint(plain_value(n.spec.plain)), n.split, n.role): n for n in found}.values())
+    return list({(key_of(n.spec), n.split, n.role): n for n in found}.values())
 
 
 def _specs(value: Any) -> list[Spec]:

@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from oodbench.core import registry
 from oodbench.core.dataset import Dataset
 from oodbench.core.errors import MissingData, UserError
-from oodbench.core.identity import fingerprint
-from oodbench.core.spec import Spec, plain_value
-from oodbench.data.needs import Need, of_leaves
+from oodbench.data.needs import Need, of_leaves, opened
 from oodbench.data.sources.download import downloads
-from oodbench.data.sources.index import Present, trust
-from oodbench.data.sources.roots import data_roots, offline, places
+from oodbench.data.sources.index import NotIndexed
+from oodbench.data.sources.roots import data_roots, offline, settings
 
 Progress = Callable[[str, int, int], None]
 """Called with a set's name, images done and images in all."""
@@ -61,32 +56,16 @@ def status_lines(found: Sequence[Status]) -> list[str]:
 
 def _status(need: Need, cache: dict[str, Dataset]) -> Status:
     seen: list[Path] = []
-    with _set(trust, "presence"), _set(places, seen):
+    with settings(trust="presence", found=seen):
         try:
-            count = len(_dataset(need.spec, cache)[need.split])
-        except Present:
+            count = len(opened(need.spec, cache)[need.split])
+        except NotIndexed:
             count = -1
         except MissingData as error:
             return Status(need, "missing", -1, str(error))
         except UserError as error:
             return Status(need, "broken", -1, str(error))
         return Status(need, "here", count, ", ".join(dict.fromkeys(map(str, seen))))
-
-
-def _dataset(spec: Spec, cache: dict[str, Dataset]) -> Dataset:
-    key = fingerprint(plain_value(spec.plain))
-    if key not in cache:
-        cache[key] = registry.build("dataset", spec)
-    return cache[key]
-
-
-@contextmanager
-def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
 
 
 def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:

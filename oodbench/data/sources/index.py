@@ -9,29 +9,25 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from oodbench.core.errors import UserError
 from oodbench.core.files import replacing
 from oodbench.core.identity import file_sha256, fingerprint
-from oodbench.data.sources.roots import cache_folder, note
-
-trust: ContextVar[Literal["cache", "nothing", "presence"]] = ContextVar("trust", default="cache")
-"""``nothing``: every byte is read again. ``presence``: no file is looked at; `Present` is raised where the
-list or folder is found."""
+from oodbench.data.sources.roots import cache_folder, note, trust
 
 _VERSION = 2
 _ALL_CHECKED = 100_000
 _SOME_CHECKED = 2_000
 
 
-class Present(Exception):
-    """A set is here; its files were not looked at."""
+class NotIndexed(UserError):
+    """A folder is here, but no index of it was kept, and none may be made now."""
 
 
 class Item(NamedTuple):
@@ -55,6 +51,11 @@ class Lines(Sequence[str]):
         coded = [t.encode() for t in texts]
         ends = np.cumsum([len(c) for c in coded], dtype=np.int64) if coded else np.zeros(0, np.int64)
         return cls(np.frombuffer(b"".join(coded), np.uint8), ends)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The bytes of all texts and where each one ends, as the constructor takes them."""
+        return {"block": self._block, "ends": self._ends}
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -97,10 +98,11 @@ def index_of(
         / "index"
         / f"{fingerprint([_VERSION, str(root.resolve()), name, stamp, skip])[:32]}.safetensors"
     )
-    cached = _cached(place, root) if trust.get() != "nothing" else None
-    if cached is None and trust.get() == "presence":
-        raise Present
-    found = cached or _made(name, root, items, skip, check, place)
+    found = _cached(place, root) if trust() != "nothing" else None
+    if found is None:
+        if trust() == "presence":
+            raise NotIndexed(f"{root}: has not been read yet")
+        found = _made(root, items, skip, check, place)
     if found.skipped:  # said at every start, not only at the one that found out
         warnings.warn(
             f"data set {name!r}: {len(found.skipped)} samples skipped, the first: {found.skipped[0]}",
@@ -136,59 +138,73 @@ def _cached(place: Path, root: Path) -> Index | None:
     return found
 
 
+class _Read(NamedTuple):
+    """What is seen of one file: sha256 of its content, size and time; or why it is no sample."""
+
+    sha256: str = ""
+    size: int = 0
+    time: int = 0
+    reason: str = ""
+
+
+def _read(root: Path, item: Item, check: Callable[[Path], str] | None) -> _Read:
+    if item.problem:
+        return _Read(reason=item.problem)
+    file = root / item.path
+    try:
+        stat = os.stat(file)
+        content = file_sha256(file)
+    except FileNotFoundError:
+        return _Read(reason=f"no such file: {file}")
+    except OSError as error:
+        return _Read(reason=str(error))
+    return _Read(content, stat.st_size, stat.st_mtime_ns, check(file) if check else "")
+
+
 def _made(
-    name: str,
     root: Path,
     items: Callable[[], Iterator[Item]],
     skip: bool,
     check: Callable[[Path], str] | None,
     place: Path,
 ) -> Index:
-    from safetensors.numpy import save_file
-
+    """The index, by reading every file, and kept at `place` for the next start."""
     paths, labels, sizes, times, skipped = [], [], [], [], []
     sha = hashlib.sha256()
-
-    def read(item: Item) -> tuple[Item, str, os.stat_result | None, str]:
-        if item.problem:
-            return item, "", None, item.problem
-        file = root / item.path
-        try:
-            stat = os.stat(file)
-            content = file_sha256(file)
-        except OSError as error:
-            return (
-                item,
-                "",
-                None,
-                f"no such file: {file}" if isinstance(error, FileNotFoundError) else str(error),
-            )
-        return item, content, stat, check(file) if skip and check else ""
-
     listed = iter(items())
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        while block := list(
-            islice(listed, 4096)
-        ):  # in blocks, so that a million lines never wait in the pool's queue
-            for item, content, stat, reason in pool.map(read, block):
-                if reason or stat is None:
+        # In blocks, so that a million lines never wait in the pool's queue.
+        while block := list(islice(listed, 4096)):
+            reads = pool.map(partial(_read, root, check=check if skip else None), block)
+            for item, read in zip(block, reads, strict=True):
+                if read.reason:
                     if not skip:
-                        raise UserError(f"{item.where}: {reason}")
-                    skipped.append(f"{item.where}: {reason}")
+                        raise UserError(f"{item.where}: {read.reason}")
+                    skipped.append(f"{item.where}: {read.reason}")
                     continue
                 paths.append(item.path)
                 labels.append(item.label)
-                sizes.append(stat.st_size)
-                times.append(stat.st_mtime_ns)
-                sha.update(f"{item.path}\0{item.label}\0{content}\n".encode())
+                sizes.append(read.size)
+                times.append(read.time)
+                sha.update(f"{item.path}\0{item.label}\0{read.sha256}\n".encode())
     found = Index(Lines.of(paths), np.asarray(labels, np.int64), sha.hexdigest(), tuple(skipped))
-    data = {"block": found.paths._block, "ends": found.paths._ends, "labels": found.labels,
-            "sizes": np.asarray(sizes, np.int64), "times": np.asarray(times, np.int64)}  # fmt: skip
-    about = {"about": json.dumps({"digest": found.digest, "skipped": skipped})}
+    _keep(found, place, sizes, times)
+    return found
+
+
+def _keep(found: Index, place: Path, sizes: Sequence[int], times: Sequence[int]) -> None:
+    from safetensors.numpy import save_file
+
+    data = {
+        **found.paths.arrays,
+        "labels": found.labels,
+        "sizes": np.asarray(sizes, np.int64),
+        "times": np.asarray(times, np.int64),
+    }
+    about = {"about": json.dumps({"digest": found.digest, "skipped": found.skipped})}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place) as draft:
             save_file(data, draft, about)
     except OSError:
         pass  # an index that cannot be kept is made again
-    return found

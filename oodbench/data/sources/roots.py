@@ -3,33 +3,72 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 from oodbench.core.errors import MissingData
 
 DATA_ROOT = "OODBENCH_DATA"
 OFFLINE = "OODBENCH_OFFLINE"
 
-places: ContextVar[list[Path] | None] = ContextVar("places", default=None)
-"""Where data were found, for those who want to say so."""
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every data set that this process opens, see `settings`.
+
+    Args:
+        data_roots: folders that are searched for data, before the variable and the default.
+        offline: the network must not be touched.
+        trust: what is believed of a large folder that was read before. ``cache``: the index that was kept, if
+            sizes and times are as they were. ``nothing``: every byte is read again. ``presence``: nothing is
+            read, and a folder without an index is `NotIndexed`.
+        found: a list that is told where data lie, for those who want to say so.
+    """
+
+    data_roots: tuple[Path, ...] = ()
+    offline: bool = False
+    trust: Literal["cache", "nothing", "presence"] = "cache"
+    found: list[Path] | None = None
+
+
+_settings = Settings()
+
+
+@contextmanager
+def settings(**changes: Any) -> Iterator[None]:
+    """Inside, the fields of `Settings` that are named have other values, in every thread.
+
+    They stand here and are not handed on as parameters: a data set is built by its name, often inside another
+    one, and what its signature takes is part of its identity, which must not depend on where data lie."""
+    global _settings
+    before, _settings = _settings, replace(_settings, **changes)
+    try:
+        yield
+    finally:
+        _settings = before
+
+
+def trust() -> str:
+    """What is believed of a large folder that was read before: ``cache``, ``nothing`` or ``presence``."""
+    return _settings.trust
 
 
 def data_roots() -> list[Path]:
-    """Folders that are searched for data, in order: those of OODBENCH_DATA (or ``--data-root``), else
+    """Folders that are searched for data, in order: those of ``--data-root``, else of OODBENCH_DATA, else
     ``data`` here.
 
     Several are separated as in PATH; downloads go into the first.
     """
-    given = [Path(p).expanduser() for p in os.environ.get(DATA_ROOT, "").split(os.pathsep) if p.strip()]
-    return given or [Path("data")]
+    given = _settings.data_roots or [p for p in os.environ.get(DATA_ROOT, "").split(os.pathsep) if p.strip()]
+    return [Path(p).expanduser() for p in given or ["data"]]
 
 
 def offline() -> bool:
     """Whether the network must not be touched: ``--offline`` or OODBENCH_OFFLINE=1."""
-    return os.environ.get(OFFLINE, "") not in ("", "0")
+    return _settings.offline or os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 def cache_folder() -> Path:
@@ -63,10 +102,10 @@ def find(
 
 
 def note(place: Path) -> None:
-    """Remember in `places` that data lie there, unless a folder above it is remembered already."""
-    noted = places.get()
-    if noted is not None and not any(place.is_relative_to(p) for p in noted):
-        noted.append(place)
+    """Tell the settings' `found` that data lie there, unless a folder above it is in it already."""
+    found = _settings.found
+    if found is not None and not any(place.is_relative_to(p) for p in found):
+        found.append(place)
 
 
 def missing(name: str, looked: Sequence[Path], get: str) -> NoReturn:
