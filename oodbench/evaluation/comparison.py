@@ -20,7 +20,7 @@ from oodbench.core.errors import UserError
 from oodbench.evaluation import statistics
 from oodbench.evaluation.leaderboard import CELL, over_trials, trials
 from oodbench.evaluation.metrics.arrays import Array
-from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES, lower_is_better
+from oodbench.evaluation.metrics.columns import VALUES, lower_is_better, of_network
 from oodbench.evaluation.rows import read, where
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def once(matches: Sequence[Match], value: str) -> list[list[Match]]:
                 for k in ("pair", "pair_params", "network", "method", "method_params")
             )
             groups.setdefault(
-                (networks, float(m.a[value]), float(m.b[value])) if value in OF_NETWORK else i, []
+                (networks, float(m.a[value]), float(m.b[value])) if of_network(value) else i, []
             ).append(m)
     return list(groups.values())
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.metrics.columns import EVERY, ID_ONLY, lower_is_better
+from oodbench.evaluation.metrics.columns import EVERY, ID_ONLY, lower_is_better, values_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,17 +35,13 @@ def _of_scorers(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["scorer"] != ""].copy()
 
 
-def _metrics_of(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    return [m for m in names if m not in ID_ONLY], [m for m in names if m in ID_ONLY]
-
-
 def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
     """One row per cell and trial: CELL, split, seed, then ``near_<metric>`` and ``far_<metric>``, the mean
     over the OOD sets of that shift, and the ID-only metrics. A mean that lacks one of its sets is NaN; which
     sets belong to a pair is what any of its rows names."""
     import pandas as pd
 
-    per_shift, per_trial = _metrics_of(metrics)
+    per_shift, per_trial = ([m for m in metrics if (m in ID_ONLY) == alone] for alone in (False, True))
     rows = _of_scorers(rows)
     rows["cell"] = rows.groupby(list(CELL), sort=False, dropna=False).ngroup()
     rows["board"] = rows.groupby(list(BOARD), sort=False, dropna=False).ngroup()
@@ -60,9 +56,7 @@ def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
         wanted = expected.reindex(keys.loc[means.index.get_level_values("cell"), "board"]).to_numpy()
         frames.append(means.where(present.to_numpy() == wanted[:, None]).add_prefix(f"{shift}_"))
     table = pd.concat(frames, axis=1).reset_index()
-    table = table.reindex(
-        columns=[*trial, *(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial]
-    )
+    table = table.reindex(columns=[*trial, *values_for(metrics)])
     return (
         keys.drop(columns="board")
         .merge(table, left_index=True, right_on="cell")
@@ -84,8 +78,7 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
 
     rows = _of_scorers(rows)
     per_trial = trials(rows, metrics)
-    per_shift, per_id = _metrics_of(metrics)
-    values = [f"{shift}_{m}" for m in per_shift for shift in ("near", "far")] + per_id
+    values = list(values_for(metrics))
     cell = list(CELL)
     order = rows[cell].drop_duplicates()
     index = pd.MultiIndex.from_frame(order)

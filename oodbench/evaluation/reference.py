@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.evaluation import comparison
 from oodbench.evaluation.comparison import Side
-from oodbench.evaluation.metrics.columns import OF_NETWORK, VALUES
+from oodbench.evaluation.metrics.columns import VALUES, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
         values = [v for v in VALUES if v in figure]
         if not values:
             problems.append((f"[{i}]", f"holds no figure; allowed: {', '.join(VALUES)}"))
-        elif "scorer" not in figure and (of := [v for v in values if v not in OF_NETWORK]):
+        elif "scorer" not in figure and (of := [v for v in values if not of_network(v)]):
             problems.append((f"[{i}]", f"{of[0]} is a scorer's; name the scorer"))
     if problems:
         raise SpecError(problems)

@@ -19,7 +19,7 @@ import numpy as np
 from oodbench.evaluation import leaderboard, statistics
 from oodbench.evaluation.claims import Claim, Side
 from oodbench.evaluation.metrics.arrays import Array
-from oodbench.evaluation.metrics.columns import ID_ONLY, LOWER_IS_BETTER
+from oodbench.evaluation.metrics.columns import ID_ONLY, lower_is_better
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ def _side(
         if quality.isna().all():
             continue
         best = str(
-            quality.idxmin() if side.select in LOWER_IS_BETTER else quality.idxmax()
+            quality.idxmin() if lower_is_better(side.select) else quality.idxmax()
         )  # a tie keeps the variant written first
         chosen[f"{side.method} split {split!s}" if split else side.method] = best
         parts.append(mine[(mine["split"] == split) & (mine["method"] == best)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation.leaderboard import CELL, values_of
-from oodbench.evaluation.metrics.columns import NO_PERCENT, label
+from oodbench.evaluation.metrics.columns import in_percent, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def _shown(row: Mapping[Any, Any], column: str) -> str:
         return value
     if f"{column}_std" not in row:
         return formats.digits(float(value))
-    if column.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
+    if in_percent(column):
         return formats.percent(value, row[f"{column}_std"])
     spread = row[f"{column}_std"]
     return "" if value != value else f"{value:.3f}" + ("" if spread != spread else f" ± {spread:.3f}")

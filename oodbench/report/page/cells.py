@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from oodbench.evaluation import costs, statistics
 from oodbench.evaluation.leaderboard import BOARD, CELL, trials
 from oodbench.evaluation.metrics.columns import (
-    LABELS,
-    LOWER_IS_BETTER,
+    COLUMNS,
+    EVERY,
+    ID_ONLY,
     MORE_PER_SHIFT,
     MORE_PER_TRIAL,
-    NO_PERCENT,
-    PER_SHIFT,
-    PER_TRIAL,
+    VALUES,
+    in_percent,
+    label,
+    lower_is_better,
+    values_for,
 )
 from oodbench.report.formats import signed
 from oodbench.report.page import per_sample
@@ -31,6 +34,7 @@ from oodbench.report.page.per_sample import Pictures
 if TYPE_CHECKING:
     import pandas as pd
 
+MORE_VALUES = values_for((*MORE_PER_SHIFT, *MORE_PER_TRIAL))
 KEYS = ("pair", "network", "method", "scorer", "tune", "condition", "id_set")
 MOST_BYTES = 4_300_000
 """Of the page's data: beyond it the drill-down of the lowest-ranked cells is left out, so that the file stays
@@ -53,17 +57,11 @@ def text(
     found = per_sample.by_cell(samples) if samples is not None else {}
     rest: dict[str, Any] = {
         "names": names.list,
-        "main": _columns(board, PER_SHIFT, PER_TRIAL),
-        "more": _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL),
-        "metrics": [
-            [m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)]
-            for m in _present(board, True)
-        ],
-        "id_metrics": [
-            [m, LABELS.get(m, m), int(m not in LOWER_IS_BETTER), int(m not in NO_PERCENT)]
-            for m in _present(board, False)
-        ],
-        "lower": sorted(LOWER_IS_BETTER),
+        "main": _present(board, VALUES),
+        "more": _present(board, MORE_VALUES),
+        "metrics": [_metric(m) for m in EVERY if m not in ID_ONLY and _present(board, values_for([m]))],
+        "id_metrics": [_metric(m) for m in _present(board, [m for m in EVERY if m in ID_ONLY])],
+        "lower": sorted(c.name for c in COLUMNS if c.lower_is_better),
         "ranks": _ranks(per_trial),
         "rates": per_sample.RATES,
         "ranks_note": (
@@ -93,8 +91,8 @@ def text(
         if budget < 0:  # best ranks come first, as the board is sorted
             break
         pair, network, method, scorer, tune, condition, id_set = map(str, record)
-        label = scorer if tune == "none" else f"{scorer} [{tune}]"
-        mine = found.get((pair, network, method, label)) if (condition, id_set) == ("clean", "id") else None
+        named = scorer if tune == "none" else f"{scorer} [{tune}]"
+        mine = found.get((pair, network, method, named)) if (condition, id_set) == ("clean", "id") else None
         more = detail | {"cost": seconds.get((network, method, scorer, tune))}
         more |= per_sample.drill_down(mine) if mine is not None else {}
         piece = _dumps({k: v for k, v in more.items() if v not in (None, [], {})})
@@ -141,25 +139,21 @@ class _Numbered:
         return self._place[name]
 
 
-def _columns(board: pd.DataFrame, per_shift: Sequence[str], per_trial: Sequence[str]) -> list[str]:
-    """The value columns of a leaderboard that hold anything."""
-    every = [*(f"{s}_{m}" for m in per_shift for s in ("near", "far")), *per_trial]
-    return [c for c in every if c in board and bool(board[c].notna().any())]
+def _present(board: pd.DataFrame, values: Iterable[str]) -> list[str]:
+    """Those of some value columns of a leaderboard that hold anything."""
+    return [c for c in values if c in board and bool(board[c].notna().any())]
 
 
-def _present(board: pd.DataFrame, of_shift: bool) -> list[str]:
-    if not of_shift:
-        return _columns(board, (), (*PER_TRIAL, *MORE_PER_TRIAL))
-    return list(
-        dict.fromkeys(c.partition("_")[2] for c in _columns(board, (*PER_SHIFT, *MORE_PER_SHIFT), ()))
-    )
+def _metric(name: str) -> list[Any]:
+    """What the page's script knows of a metric: name, label, is more better, is it in percent."""
+    return [name, label(name), int(not lower_is_better(name)), int(in_percent(name))]
 
 
 def _cells(
     rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered
 ) -> list[dict[str, Any]]:
     """What every cell has: keys, rank, counts, and its values (those of `main` with std and interval)."""
-    main, more = _columns(board, PER_SHIFT, PER_TRIAL), _columns(board, MORE_PER_SHIFT, MORE_PER_TRIAL)
+    main, more = _present(board, VALUES), _present(board, MORE_VALUES)
     wide = shortened(board[[m + suffix for m in main for suffix in ("", "_std", "_low", "_high")]])
     means = shortened(board[more])
     counted = board[["n_trials", "n_splits", "n_failed", "n_skipped"]].to_numpy(dtype=int).tolist()
@@ -246,7 +240,7 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
             continue
         paired = (table - table.loc[reference]).T.groupby(level=unit, sort=False).mean().T
         result = statistics.against(paired, reference)
-        label = f"{best.iloc[0]['method']} + {best.iloc[0]['scorer']}"
+        rival = f"{best.iloc[0]['method']} + {best.iloc[0]['scorer']}"
         numbers = result[["difference", "low", "high", "p_holm", "n"]].to_numpy(dtype=float).tolist()
         for i, (d, low, high, p, n) in zip(result.index, numbers, strict=True):
             if i != reference and n:
@@ -256,5 +250,5 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
                         f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g},"
                         " Holm)"
                     )
-                found[names[i]] = [label, line]
+                found[names[i]] = [rival, line]
     return found

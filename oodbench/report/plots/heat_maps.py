@@ -73,6 +73,5 @@ def heat_map(board: pd.DataFrame, *, metric: str = "auroc") -> Figure:
             axis, values, list(order), list(across), vmin=low, vmax=max(high, low + 1e-9), cmap="cividis"
         )
         axis.set_title(KIND[shift][0])
-    name = {"auroc": "AUROC"}.get(metric, metric)
-    headline(figure, f"{name} in percent, {where(board)}")
+    headline(figure, f"{label(metric)} in percent, {where(board)}")
     return figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oodbench.evaluation.metrics.columns import NO_PERCENT, label
+from oodbench.evaluation.metrics.columns import in_percent, label
 from oodbench.report.plots.style import (
     COLOURS,
     MARKERS,
@@ -89,7 +89,7 @@ def sweep_curves(
             )
             text = str(line) if value != "id_accuracy" else None
             axis.plot(x, y, marker=MARKERS[i], markersize=4, color=COLOURS[i], label=text)
-            if value.removeprefix("near_").removeprefix("far_") not in NO_PERCENT:
+            if in_percent(value):
                 low, high = low.clip(0), high.clip(None, 100)  # a t interval knows of no bounds
             axis.fill_between(x, low, high, color=COLOURS[i], alpha=0.13, linewidth=0)
             if without is not None and of == "method" and without in mine.index:
