@@ -135,22 +135,22 @@ def compare(
     from oodbench.report.comparison import lines
     from oodbench.runs import reopen
 
-    sides = (
-        comparing.sides(a, b, conditions, conditions_b)
+    groups = (
+        comparing.groups(a, b, conditions, conditions_b)
         if b or conditions_b
-        else reference.sides(a, conditions)
+        else reference.groups(a, conditions)
     )
     matches = comparing.between(
-        *sides, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs
+        *groups, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs
     )
     if tests:
         whole = (
-            reopen.with_samples(sides[0], a, store, plugins),
-            reopen.with_samples(sides[1], b or a, store_b or store, plugins),
+            reopen.with_samples(groups[0], a, store, plugins),
+            reopen.with_samples(groups[1], b or a, store_b or store, plugins),
         )
         for m in matches:
             click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
-    click.echo(comparison.document(*sides, matches, values, style))
+    click.echo(comparison.document(*groups, matches, values, style))
 
 
 @click.command()
@@ -173,11 +173,11 @@ def merge(folders: tuple[Path, ...], into: Path) -> None:
 @plugin_option
 def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
     """Write the page: one HTML file that needs no network."""
-    from oodbench.core.files import replace_text
+    from oodbench.core.files import replace
     from oodbench.runs import pages
 
     text, missing = pages.report(results, store, plugins)
-    replace_text(output, text)
+    replace(output, text)
     for line in missing:
         click.echo(line, err=True)
     click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
@@ -204,7 +204,7 @@ def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None
 @plugin_option
 def claims(results: Path, plugins: tuple[Path, ...]) -> None:
     """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
-    from oodbench.core.files import replace_text
+    from oodbench.core.files import replace
     from oodbench.evaluation import verdicts as judging
     from oodbench.evaluation.rows import read_rows, results_file, to_csv
     from oodbench.report.text import claims_to_text
@@ -218,7 +218,7 @@ def claims(results: Path, plugins: tuple[Path, ...]) -> None:
     verdicts = judging.judge(
         read_rows(results_file(results)), suite.claims, {m.label: m.spec.name for m in suite.methods}
     )
-    replace_text(results / "claims.csv", to_csv(verdicts))
+    replace(results / "claims.csv", to_csv(verdicts))
     click.echo(claims_to_text(verdicts))
 
 

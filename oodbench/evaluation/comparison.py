@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MATCHED = ("method", "scorer")
-"""What rows are matched by, besides pair, network and tuning regime where both sides name them alike."""
+"""What rows are matched by, besides pair, network and tuning regime where both groups name them alike."""
 _SHARED = ("pair", "pair_params", "network", "tune")
 _NAMES = {"benchmark": "pair", "training": "method", "postprocessor": "scorer", "arch": "network"}
 _SYNONYMS = {
@@ -53,7 +53,7 @@ def plain_key(key: str, name: str) -> str:
     return plain(str(name).lower().removeprefix("openood-").removesuffix("_ood") if key == "pair" else name)
 
 
-class Scored(NamedTuple):
+class Measured(NamedTuple):
     """One set's OOD scores (N,) in one trial: which samples (their digest), which shift (id, near, far), and
     the scores."""
 
@@ -62,19 +62,19 @@ class Scored(NamedTuple):
     values: Array
 
 
-Samples = Callable[[Mapping[str, Any]], Mapping[tuple[str, str], Mapping[str, Scored]]]
-"""Per-sample scores of one row of a leaderboard: {(split, seed): {OOD set, "" for ID test: Scored}}; empty
+PerSample = Callable[[Mapping[str, Any]], Mapping[tuple[str, str], Mapping[str, Measured]]]
+"""Per-sample scores of one row of a leaderboard: {(split, seed): {OOD set, "" for ID test: Measured}}; empty
 where the store has none."""
 
 
-class Side(NamedTuple):
-    """One side of a comparison: a leaderboard-like table, its trials where there are any, what to call it,
+class Group(NamedTuple):
+    """One group of a comparison: a leaderboard-like table, its trials where there are any, what to call it,
     and its per-sample scores (or why there are none)."""
 
     name: str
     board: pd.DataFrame
     trials: pd.DataFrame | None
-    samples: Samples | None = None
+    samples: PerSample | None = None
     why: str = ""
 
     @property
@@ -87,7 +87,7 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() or path.name == "results.csv"
 
 
-def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Side:
+def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Group:
     """A results folder (or its results.csv), or a published table, and of it the rows that meet the
     conditions."""
     import pandas as pd
@@ -95,7 +95,7 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     if is_folder(path):
         rows = where(read([path]), conditions, option=option)
         rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
-        return Side(path.name if path.is_dir() else path.parent.name, over_trials(rows), trials(rows))
+        return Group(path.name if path.is_dir() else path.parent.name, over_trials(rows), trials(rows))
     try:
         table = pd.read_csv(path, keep_default_na=True)
     except FileNotFoundError:
@@ -113,8 +113,8 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     return published(path.stem, table)
 
 
-def published(name: str, table: pd.DataFrame) -> Side:
-    """A table of published values as a side: columns method, scorer, maybe pair and network, and values with
+def published(name: str, table: pd.DataFrame) -> Group:
+    """A table of published values as a group: columns method, scorer, maybe pair and network, and values with
     or without their std."""
     import pandas as pd
 
@@ -129,7 +129,7 @@ def published(name: str, table: pd.DataFrame) -> Side:
         c: table[c].fillna("").astype(str) if c in table else ""
         for c in ("pair", "network", "method", "scorer")
     }
-    return Side(name, table.assign(**keys).reset_index(drop=True), None)
+    return Group(name, table.assign(**keys).reset_index(drop=True), None)
 
 
 class Difference(NamedTuple):
@@ -163,14 +163,14 @@ class Match(NamedTuple):
 
 
 def between(
-    a: Side, b: Side, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3
+    a: Group, b: Group, values: Sequence[str], *, by: Sequence[str] = MATCHED, runs: int = 3
 ) -> list[Match]:
-    """Match rows that agree in `by` (and in pair, network and tuning where both sides name the same) and
+    """Match rows that agree in `by` (and in pair, network and tuning where both groups name the same) and
     compare their values.
 
     Our own rows are compared paired, over the splits (or, with one split, the seeds) that both have; a
-    published table by Welch's interval from its std, taken over `runs` runs. Where a side has one trial there
-    is a difference and no interval."""
+    published table by Welch's interval from its std, taken over `runs` runs. One trial gives a difference and
+    no interval."""
     shared = [k for k in _SHARED if k in b.board and _plain_set(a, k) & _plain_set(b, k) - {""}]
     keys = [*shared, *(k for k in by if k not in shared)]
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -223,12 +223,12 @@ def once(matches: Sequence[Match], value: str) -> list[list[Match]]:
     return list(groups.values())
 
 
-def _plain_set(side: Side, key: str) -> set[str]:
-    return {plain_key(key, name) for name in side.board[key]}
+def _plain_set(group: Group, key: str) -> set[str]:
+    return {plain_key(key, name) for name in group.board[key]}
 
 
 def _difference(
-    a: Side, b: Side, mine: dict[str, Any], other: dict[str, Any], value: str, runs: int
+    a: Group, b: Group, mine: dict[str, Any], other: dict[str, Any], value: str, runs: int
 ) -> Difference:
     lower = lower_is_better(value)
     if a.trials is not None and b.trials is not None:
@@ -277,10 +277,10 @@ def known(values: Sequence[str]) -> Sequence[str]:
     return values
 
 
-def sides(
+def groups(
     a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]
-) -> tuple[Side, Side]:
-    """The two sides that a command line names: B is another folder, a published table, or a group of A's
+) -> tuple[Group, Group]:
+    """The two groups that a command line names: B is another folder, a published table, or a group of A's
     rows."""
     return load(a, conditions), load(b or a, conditions_b, "--where-b")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from oodbench.evaluation import statistics
-from oodbench.evaluation.comparison import Match, Side
+from oodbench.evaluation.comparison import Group, Match
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.detection import detection_metrics
 
@@ -35,7 +35,7 @@ class Evidence(NamedTuple):
     why: str
 
 
-def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evidence:
+def on_samples(a: Group, b: Group, match: Match, *, replicates: int = 1000) -> Evidence:
     """Compare the AUROCs of one match on the samples themselves; `why` says why nothing could be, where that
     is so."""
     if a.samples is None or b.samples is None:
@@ -58,7 +58,7 @@ def on_samples(a: Side, b: Side, match: Match, *, replicates: int = 1000) -> Evi
     adjusted = statistics.holm([t.test.p for t in tests])
     tests = [t._replace(p_holm=float(p)) for t, p in zip(tests, adjusted, strict=True)]
     if not tests:
-        return Evidence([], {}, "the two sides did not score the same samples")
+        return Evidence([], {}, "the two groups did not score the same samples")
     intervals = {}
     for shift in ("near", "far"):
         sides = []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.evaluation import comparison
-from oodbench.evaluation.comparison import Side
+from oodbench.evaluation.comparison import Group
 from oodbench.evaluation.metrics.columns import VALUES, of_network
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
     return tuple(dict(f) for f in raw)
 
 
-def side(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Side:
-    """The figures as one side of a comparison with a leaderboard: a row for each of its rows that some figure
-    speaks of."""
+def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group:
+    """The figures as a group to compare a leaderboard with: a row for each of its rows that some figure speaks
+    of."""
     import pandas as pd
 
     made = []
@@ -84,7 +84,7 @@ def figures_of(path: Path) -> list[Mapping[str, Any]]:
     return list(found) if isinstance(found, list) else []
 
 
-def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
+def groups(path: Path, conditions: Sequence[str] = ()) -> tuple[Group, Group]:
     """A results folder and its suite's figures."""
     figures = figures_of(path)
     if not figures:
@@ -93,4 +93,4 @@ def sides(path: Path, conditions: Sequence[str] = ()) -> tuple[Side, Side]:
             " --where-b"
         )
     ours = comparison.load(path, conditions)
-    return ours, side(figures, ours.board)
+    return ours, group_of(figures, ours.board)

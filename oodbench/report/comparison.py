@@ -10,10 +10,10 @@ import numpy as np
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import comparison, statistics
-from oodbench.evaluation.comparison import Difference, Match, Side, once, plain_key
+from oodbench.evaluation.comparison import Difference, Group, Match, once, plain_key
 from oodbench.evaluation.evidence import Evidence
 from oodbench.evaluation.metrics.columns import VALUES, label, lower_is_better
-from oodbench.evaluation.reference import side
+from oodbench.evaluation.reference import group_of
 from oodbench.report import formats
 from oodbench.report.formats import p_text, signed
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _YES = {True: "yes", False: "no", None: ""}
 
 
-def to_text(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
+def to_text(a: Group, b: Group, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
     """The comparison as a table in one of `tables.FORMATS`: both values and A - B with its 95 % interval, in
     percent; against a published table whether A lies within its std, else p, Holm-adjusted over the rows.
     CSV: fractions, one line per row and value, every test."""
@@ -80,14 +80,14 @@ def _names(matches: Sequence[Match]) -> list[str]:
     return varied or ["method", "scorer"]
 
 
-def _same(matches: Sequence[Match], side: int) -> str:
-    """What every row of a side has in common, in words."""
+def _same(matches: Sequence[Match], at: int) -> str:
+    """What every row of a group has in common, in words."""
     named = [
         k
         for k in ("pair", "network", "tune", "method", "scorer")
         if k in _keys(matches) and k not in _names(matches)
     ]
-    common = {k: str(matches[0][side][k]) for k in named} if matches else {}
+    common = {k: str(matches[0][at][k]) for k in named} if matches else {}
     return "".join(f", {k} {v}" for k, v in common.items() if v and (k, v) != ("tune", "none"))
 
 
@@ -136,10 +136,10 @@ def _plain_number(value: Any) -> str:
     return value if isinstance(value, str) else "" if value != value else f"{value:.6g}"
 
 
-def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -> list[str]:
+def summary(a: Group, b: Group, matches: Sequence[Match], values: Sequence[str]) -> list[str]:
     """What the table adds up to, a line each: how many rows match, agree, differ, and are ordered alike."""
     lines = [
-        f"{letter}: {side.name}{_same(matches, i)}" for i, (letter, side) in enumerate((("A", a), ("B", b)))
+        f"{letter}: {group.name}{_same(matches, i)}" for i, (letter, group) in enumerate((("A", a), ("B", b)))
     ]
     rows = "1 row" if len(matches) == 1 else f"{len(matches)} rows"
     lines.append(f"{rows} matched, of {len(a.board)} of A and {len(b.board)} of B")
@@ -160,7 +160,7 @@ def summary(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str]) -
     return lines
 
 
-def _alone(b: Side, value: str, m: Match, d: Difference) -> str:
+def _alone(b: Group, value: str, m: Match, d: Difference) -> str:
     """One comparison in words, where it stands for all rows."""
     a, other = (formats.percent(float(r[value]), float(r.get(f"{value}_std", np.nan))) for r in (m.a, m.b))
     interval = "" if d.low != d.low else f" [95 % {formats.signed(d.low)} to {formats.signed(d.high)}]"
@@ -173,7 +173,7 @@ def _alone(b: Side, value: str, m: Match, d: Difference) -> str:
     )
 
 
-def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> Iterable[str]:
+def _summed(b: Group, value: str, found: Sequence[tuple[Match, Difference]]) -> Iterable[str]:
     yield f"mean difference {formats.signed(float(np.mean([d.value for _, d in found])))}"
     if b.published:
         known = [w for m, _ in found if (w := _within(m, value)) is not None]
@@ -202,14 +202,15 @@ def _summed(b: Side, value: str, found: Sequence[tuple[Match, Difference]]) -> I
         from scipy.stats import spearmanr
 
         x, y = (
-            [float(side[value]) for side in pair]
-            for pair in zip(*((m.a, m.b) for m, _ in found), strict=True)
+            [float(row[value]) for row in pair] for pair in zip(*((m.a, m.b) for m, _ in found), strict=True)
         )
         if len(set(x)) > 1 and len(set(y)) > 1:
             yield f"Spearman's rank correlation {float(spearmanr(x, y).statistic):.2f}"
 
 
-def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
+def document(
+    a: Group, b: Group, matches: Sequence[Match], values: Sequence[str], style: str = "table"
+) -> str:
     """The table with what it adds up to: below it as text, as a list in Markdown and HTML, in comments in
     LaTeX; CSV is the table. What is one comparison for all rows (the accuracy of one network) is a line and
     no column."""
@@ -229,8 +230,8 @@ def document(a: Side, b: Side, matches: Sequence[Match], values: Sequence[str], 
     return "\n".join([text, "", *lines])
 
 
-def _some(side: Side) -> str:
-    names = list(dict.fromkeys(map(str, side.board["method"])))
+def _some(group: Group) -> str:
+    names = list(dict.fromkeys(map(str, group.board["method"])))
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
@@ -282,7 +283,7 @@ def _who(row: Mapping[str, Any]) -> str:
 def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str = "table") -> str:
     """Our means beside the figures, with their sources, as text; empty where no row of the board has one."""
     board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
-    ours, theirs = Side("ours", board, None), side(figures, board)
+    ours, theirs = Group("ours", board, None), group_of(figures, board)
     values = [v for v in VALUES if v in theirs.board and v in board]
     matches = comparison.between(ours, theirs, values) if values else []
     if not matches:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.comparison import Scored, Side, is_folder
+from oodbench.evaluation.comparison import Group, Measured, is_folder
 from oodbench.evaluation.rows import results_file
 from oodbench.runs.folder import SUITE
 from oodbench.runs.held import Held, tuned
@@ -60,17 +60,17 @@ class Opened:
                 found += samples_of(held, DRAWN)
         return pd.DataFrame(found)
 
-    def scores_of(self, row: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Scored]]:
+    def scores_of(self, row: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Measured]]:
         """Per-sample scores of one row of a leaderboard, by (split, seed) and set; trials that the store
         lacks are left out."""
-        found: dict[tuple[str, str], dict[str, Scored]] = {}
+        found: dict[tuple[str, str], dict[str, Measured]] = {}
         for held in self._held_where(str(row["pair"]), str(row["network"]), str(row["method"])):
             label = str(row["scorer"]) if row["tune"] == "none" else f"{row['scorer']} [{row['tune']}]"
             sets, place = held.scores.get(label, {}), held.run.place
             for s in held.run.sets.values():
                 if s.name in sets and s.shift in ("test", *OOD_SHIFTS):
                     name, shift = ("", "id") if s.shift == "test" else (s.name, s.shift)
-                    scored = Scored(s.digest, shift, sets[s.name].scores.double().numpy())
+                    scored = Measured(s.digest, shift, sets[s.name].scores.double().numpy())
                     found.setdefault((str(place["split"]), str(place["seed"])), {})[name] = scored
         return found
 
@@ -112,14 +112,14 @@ def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()
     return Opened(folder, suite, make_plan(suite, skip_missing=True), found)
 
 
-def with_samples(side: Side, path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Side:
-    """A side of a comparison with its per-sample scores, or with why they cannot be had."""
+def with_samples(group: Group, path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Group:
+    """A group of a comparison with its per-sample scores, or with why they cannot be had."""
     if not is_folder(path):
-        return side._replace(why=f"{side.name} is a published table")
+        return group._replace(why=f"{group.name} is a published table")
     try:
         opened = reopened(path, store, plugins)
     except UserError as error:
-        return side._replace(why=str(error).splitlines()[0])
+        return group._replace(why=str(error).splitlines()[0])
     if opened.store is None:
-        return side._replace(why=f"the store of {path} is not here; name it with --store")
-    return side._replace(samples=opened.scores_of)
+        return group._replace(why=f"the store of {path} is not here; name it with --store")
+    return group._replace(samples=opened.scores_of)

@@ -60,9 +60,9 @@ def test_what_belongs_to_the_network_is_one_comparison_however_many_scorers(tmp_
     place = ["method", "split", "seed"]
     rows["id_accuracy"] = rows.groupby(place)["id_accuracy"].transform("first")
     at = folder(tmp_path / "one", rows)
-    sides = comparison.sides(at, None, ["method=a"], ["method=b"])
+    groups = comparison.groups(at, None, ["method=a"], ["method=b"])
     matches = comparison.between(
-        *sides, ["near_auroc", "id_accuracy"], by=comparison.matched_by(None, ["method=b"])
+        *groups, ["near_auroc", "id_accuracy"], by=comparison.matched_by(None, ["method=b"])
     )
     assert len(matches) == 3
     assert len(comparison.once(matches, "near_auroc")) == 3

@@ -29,7 +29,7 @@ def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
     )
     assert text.count("  DeLong, unknown-digits, split ") == 4
     assert "On samples, near AUROC: " in text
-    a, b = comparison.sides(
+    a, b = comparison.groups(
         made, None, ["scorer=knn*", "method=cross-entropy"], ["scorer=msp", "method=cross-entropy"]
     )
     from oodbench.runs import reopen
