@@ -30,7 +30,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return tuple(v.strip() for v in value.split(",") if v.strip()) if value else ()
 
 
-@click.command()
+@click.command("leaderboard")
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
 @click.option(
     "--by", help="Rank by this column.  [default: near_auroc, or far_auroc where there is no near set]"
@@ -38,39 +38,36 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--show", callback=_names, help="Columns to print, with commas between.")
 @click.option(
     "--costs",
+    "with_costs",
     is_flag=True,
     help="Cost columns too, from timing.csv: seconds, passes, bytes, and what is read.",
 )
 @_where
 @_format
-def leaderboard(
+def print_leaderboard(
     results: tuple[Path, ...],
     by: str | None,
     show: tuple[str, ...],
-    costs: bool,
+    with_costs: bool,
     conditions: tuple[str, ...],
     style: str,
 ) -> None:
     """Print the ranked table of one or several results folders."""
-    from oodbench.evaluation import costs as spending
-    from oodbench.evaluation import leaderboard as board_of
-    from oodbench.evaluation import reference
-    from oodbench.evaluation.rows import read, where
-    from oodbench.report import comparison
-    from oodbench.report.text import shown_by, to_text
+    from oodbench.evaluation import costs, leaderboard, reference, rows
+    from oodbench.report import comparison, text
 
-    rows = where(read(results), conditions)
-    board, columns = board_of.over_trials(rows, by=by), show or shown_by(by)
-    if costs:
-        board, columns = spending.join(board, rows, results), (*columns, *spending.SPENT)
-    click.echo(to_text(board, style, columns))
+    selected = rows.where(rows.read(results), conditions)
+    board, columns = leaderboard.over_trials(selected, by=by), show or text.shown_by(by)
+    if with_costs:
+        board, columns = costs.join(board, selected, results), (*columns, *costs.SPENT)
+    click.echo(text.to_text(board, style, columns))
     figures = [f for path in results for f in reference.figures_of(path)]
     beside = comparison.beside(board, figures, style) if figures and style != "csv" else ""
     if beside:
         click.echo("\n" + beside)
 
 
-@click.command()
+@click.command("ranks")
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
 @click.option(
     "--of",
@@ -82,15 +79,17 @@ def leaderboard(
 @click.option("--value", default="near_auroc", show_default=True, help="By which column of the leaderboard.")
 @_where
 @_format
-def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str, ...], style: str) -> None:
+def print_ranks(
+    results: tuple[Path, ...], of: str, value: str, conditions: tuple[str, ...], style: str
+) -> None:
     """Average ranks over pairs and splits: Friedman, Nemenyi, Conover-Holm, wins, ties and losses."""
-    from oodbench.evaluation.rows import read, where
-    from oodbench.report import ranks as ranking
+    from oodbench.evaluation import rows
+    from oodbench.report import ranks
 
-    click.echo(ranking.to_text(where(read(results), conditions), of, value, style))
+    click.echo(ranks.to_text(rows.where(rows.read(results), conditions), of, value, style))
 
 
-@click.command()
+@click.command("compare")
 @click.argument("a", type=_PATH, metavar="A")
 @click.argument("b", type=_PATH, metavar="[B]", required=False)
 @_where
@@ -119,7 +118,7 @@ def ranks(results: tuple[Path, ...], of: str, value: str, conditions: tuple[str,
 @click.option("--store-b", type=_PATH, help="The same for B.")
 @plugin_option
 @_format
-def compare(
+def print_comparison(
     a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...],
     match: tuple[str, ...], values: tuple[str, ...],
     runs: int, tests: bool, store: Path | None, store_b: Path | None, plugins: tuple[Path, ...], style: str,
@@ -129,20 +128,17 @@ def compare(
 
     Without B, rows of A that meet --where stand against those that meet --where-b; without that, against the
     suite's reference figures."""
-    from oodbench.evaluation import comparison as comparing
-    from oodbench.evaluation import evidence, reference
-    from oodbench.report import comparison
-    from oodbench.report.comparison import lines
+    from oodbench.evaluation import comparison, evidence, reference
+    from oodbench.report.comparison import document, lines
     from oodbench.runs import reopen
 
     groups = (
-        comparing.groups(a, b, conditions, conditions_b)
+        comparison.groups(a, b, conditions, conditions_b)
         if b or conditions_b
         else reference.groups(a, conditions)
     )
-    matches = comparing.between(
-        *groups, comparing.known(values), by=match or comparing.matched_by(b, conditions_b), runs=runs
-    )
+    by = match or comparison.matched_by(b, conditions_b)
+    matches = comparison.between(*groups, comparison.known(values), by=by, runs=runs)
     if tests:
         whole = (
             reopen.with_samples(groups[0], a, store, plugins),
@@ -150,76 +146,80 @@ def compare(
         )
         for m in matches:
             click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
-    click.echo(comparison.document(*groups, matches, values, style))
+    click.echo(document(*groups, matches, values, style))
 
 
-@click.command()
+@click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=_PATH, metavar="FOLDER...")
 @click.option("-o", "--into", required=True, type=_PATH, help="Folder for the merged results.")
-def merge(folders: tuple[Path, ...], into: Path) -> None:
+def merge_folders(folders: tuple[Path, ...], into: Path) -> None:
     """Put results of one suite, made on several machines, together in one folder."""
-    from oodbench.runs import merge as merging
+    from oodbench.runs import merge
 
-    rows = merging.folders(folders, into)
+    rows = merge.folders(folders, into)
     click.echo(f"{into}: {len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders")
 
 
-@click.command()
+@click.command("report")
 @click.argument("results", nargs=-1, required=True, type=_PATH, metavar="RESULTS...")
 @click.option(
     "-o", "--output", default="report.html", show_default=True, type=_PATH, help="The page to write."
 )
+@click.option(
+    "--plots", is_flag=True, help="Draw every picture too, as PNG and SVG, under plots/ of each folder."
+)
 @_store
 @plugin_option
-def report(results: tuple[Path, ...], output: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
+def write_report(
+    results: tuple[Path, ...], output: Path, plots: bool, store: Path | None, plugins: tuple[Path, ...]
+) -> None:
     """Write the page: one HTML file that needs no network."""
     from oodbench.core.files import replace
     from oodbench.runs import pages
 
-    text, missing = pages.report(results, store, plugins)
+    text, missing = pages.report(results, store, plugins, plots=plots)
     replace(output, text)
     for line in missing:
         click.echo(line, err=True)
     click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
 
 
-@click.command()
+@click.command("verify")
 @click.argument("results", type=_PATH, metavar="RESULTS")
 @_store
 @plugin_option
-def verify(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
+def verify_folder(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
     """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted,
     what cannot be checked."""
-    from oodbench.runs import verify as verifying
-    from oodbench.runs.findings import CONTRADICTED, to_lines
+    from oodbench.runs import findings, verify
 
-    findings = verifying.folder(results, store, plugins)
-    click.echo("\n".join(to_lines(findings)))
-    if any(f.state == CONTRADICTED for f in findings):
+    found = verify.folder(results, store, plugins)
+    click.echo("\n".join(findings.to_lines(found)))
+    if any(f.state == findings.CONTRADICTED for f in found):
         sys.exit(1)
 
 
-@click.command()
+@click.command("claims")
 @click.argument("results", type=click.Path(path_type=Path))
 @plugin_option
-def claims(results: Path, plugins: tuple[Path, ...]) -> None:
+def judge_claims(results: Path, plugins: tuple[Path, ...]) -> None:
     """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
     from oodbench.core.files import replace
-    from oodbench.evaluation import verdicts as judging
-    from oodbench.evaluation.rows import read_rows, results_file, to_csv
-    from oodbench.report.text import claims_to_text
-    from oodbench.suite.load import load_suite
+    from oodbench.evaluation import rows, verdicts
+    from oodbench.report import text
+    from oodbench.suite import load
 
-    suite = load_suite(results / "suite.yaml", plugins)
+    suite = load.load_suite(results / "suite.yaml", plugins)
     if not suite.claims:
         raise UserError(
             f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite"
         )
-    verdicts = judging.judge(
-        read_rows(results_file(results)), suite.claims, {m.label: m.spec.name for m in suite.methods}
-    )
-    replace(results / "claims.csv", to_csv(verdicts))
-    click.echo(claims_to_text(verdicts))
+    methods = {m.label: m.spec.name for m in suite.methods}
+    judged = verdicts.judge(rows.read_rows(rows.results_file(results)), suite.claims, methods)
+    replace(results / "claims.csv", rows.to_csv(judged))
+    click.echo(text.claims_to_text(judged))
 
 
-COMMANDS: tuple[click.Command, ...] = (leaderboard, ranks, compare, claims, merge, verify, report)
+COMMANDS: tuple[click.Command, ...] = (
+    print_leaderboard, print_ranks, print_comparison, judge_claims, merge_folders, verify_folder, write_report
+)  # fmt: skip

@@ -57,11 +57,15 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--dry-run", is_flag=True, help="Print every artefact with its key, stored or missing; do no work."
 )
+@click.option(
+    "--no-plots", is_flag=True, help="Draw no pictures; `oodbench report FOLDER --plots` does later."
+)
 @click.option("--quiet", is_flag=True, help="No progress, no table.")
 @data_options
 def run_suites(
     suites: tuple[Path, ...], results: Path, store: Path | None, device: str, seeds: tuple[int, ...] | None,
-    splits: tuple[int, ...] | None, plugins: tuple[Path, ...], skip_missing: bool, dry_run: bool, quiet: bool,
+    splits: tuple[int, ...] | None, plugins: tuple[Path, ...], skip_missing: bool, dry_run: bool,
+    no_plots: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run suites: train, extract and score what is missing; write tables, plots and the page.
 
@@ -84,7 +88,7 @@ def run_suites(
             else:
                 done = runner.run(
                     suite, results=results, store=store, device=device, skip_missing=skip_missing,
-                    reporter=reporter, command=shlex.join(["oodbench", *sys.argv[1:]]),
+                    plots=not no_plots, reporter=reporter, command=shlex.join(["oodbench", *sys.argv[1:]]),
                 )  # fmt: skip
                 failed += done.failed
                 if not quiet:

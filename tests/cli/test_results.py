@@ -135,3 +135,12 @@ def test_report_with_the_store_has_what_the_run_wrote_and_without_says_what_is_m
     shutil.rmtree(copied.parent / ".store")
     assert "no per-sample views: its store is not here" in ok("report", copied, "-o", tmp_path / "b.html")
     assert '"hard":[]' in (tmp_path / "b.html").read_text()
+
+
+def test_report_draws_the_pictures_on_demand(copied: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copied / "plots", ignore_errors=True)
+    ok("report", copied, "-o", tmp_path / "a.html")
+    assert not (copied / "plots").exists()
+    ok("report", copied, "-o", tmp_path / "a.html", "--plots")
+    drawn = {f.suffix for f in (copied / "plots").iterdir()}
+    assert drawn == {".png", ".svg"}

@@ -96,6 +96,17 @@ def test_without_results_it_writes_to_runs_in_the_working_folder(
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"tiny", ".store"}
 
 
+def test_no_plots_draws_none_and_the_files_are_said(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "r" / "tiny"
+    for more in (["--no-plots"], []):
+        assert call("run", tiny, "--results", tmp_path / "r", "--device", "cpu", *more) == 0
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert all(f.name in said for f in folder.iterdir())
+        assert bool(list(folder.glob("plots/*.png"))) == (not more)
+
+
 def test_a_suite_of_the_package_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
