@@ -144,6 +144,12 @@ def _annotation(hint: Any) -> Any:
         return Annotated[Any, BeforeValidator(Code.of_text), WithJsonSchema({"type": "string"})]
     if hint is Path:
         return Annotated[Path, pydantic.AfterValidator(from_folder)]
+    return _of_parts(hint)
+
+
+def _of_parts(hint: Any) -> Any:
+    """A hint made of others (an optional one, a list, one with bounds), each of them as pydantic should see
+    it."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         # Bounds first, guards last: a bound on a guarded number would vanish from the JSON schema.
@@ -152,8 +158,6 @@ def _annotation(hint: Any) -> Any:
         return Annotated[(kept, *args[1:], *guards)]  # type: ignore[return-value]
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(_annotation(a) for a in args)]  # noqa: UP007
-    if origin is typing.Literal or not args or origin is None:
-        return hint
     if origin in (Mapping, dict):
         return dict.__class_getitem__((args[0], _annotation(args[1])))
     if origin in (Sequence, list):

@@ -14,6 +14,7 @@ from oodbench.core.files import replace
 from oodbench.core.identity import fingerprint
 from oodbench.core.spec import plain_value
 from oodbench.data.needs import Need, key_of, opened
+from oodbench.data.reading import in_parts
 from oodbench.data.sources.files import FileSamples
 from oodbench.data.sources.roots import cache_folder, data_roots, settings
 from oodbench.data.status import Progress
@@ -96,8 +97,7 @@ def _decode(
 ) -> tuple[dict[str, int], list[str]]:
     shapes: dict[str, int] = {}
     faults = []
-    for start in range(0, len(samples), step):
-        places = range(start, min(start + step, len(samples)))
+    for places in in_parts(len(samples), step):
         for found in _shapes(samples, places):
             if found.startswith("!"):
                 faults.append(f"{name}: {found[1:]}")

@@ -37,35 +37,44 @@ def toy_images(
     return TensorSamples(images, labels)
 
 
-def _dataset(spec: Spec) -> Iterator[str]:
+def of_dataset(spec: Spec) -> Iterator[str]:
+    """What is wrong with a data set, one line each."""
     made: Dataset = registry.build("dataset", spec)
     if not made.splits:
         yield "has no split"
     for split in made.splits:
-        samples = made[split]
-        if not isinstance(samples, Samples):
-            yield f"{split}: is no Samples (kind, labels, ids, digest, read)"
-            continue
-        if samples.labels.dtype != torch.int64 or samples.labels.dim() != 1:
-            yield f"{split}: labels are {samples.labels.dtype} {_shape(samples.labels)}; int64 (N,) is due"
-        if not len(samples) == len(samples.labels) == len(samples.ids):
-            yield f"{split}: {len(samples)} samples, {len(samples.labels)} labels, {len(samples.ids)} ids"
-            continue
-        if len(samples.digest) != 64 or registry.build("dataset", spec)[split].digest != samples.digest:
-            yield f"{split}: the digest is no sha256 of the content alone"
-        few = [len(samples) - 1, 0]
-        x = samples.read(few, Geometry((1, 16, 16)))
-        if tuple(x.shape) != (2, 1, 16, 16) or x.dtype not in (torch.uint8, torch.float32):
-            yield f"{split}: read gives {x.dtype} {_shape(x)} for two samples at (1, 16, 16)"
-        elif not torch.equal(samples.read(few[::-1], Geometry((1, 16, 16))).flip(0), x):
-            yield f"{split}: read does not keep the order that it is asked for"
-        if x.is_floating_point() and (float(x.min()) < 0 or float(x.max()) > 1):
-            yield f"{split}: float images leave [0, 1]"
-        if made.classes and split != "train" and int(samples.labels.max()) >= len(made.classes):
-            yield f"{split}: a label is outside 0..{len(made.classes) - 1}"
+        again = registry.build("dataset", spec)[split]
+        for line in _of_samples(made[split], again, len(made.classes) if split != "train" else 0):
+            yield f"{split}: {line}"
 
 
-def _pair(spec: Spec) -> Iterator[str]:
+def _of_samples(samples: Samples, again: Samples, classes: int) -> Iterator[str]:
+    """What is wrong with one split. `again` is the same one, built anew; `classes` bounds its labels, unless
+    it is 0."""
+    if not isinstance(samples, Samples):
+        yield "is no Samples (kind, labels, ids, digest, read)"
+        return
+    if samples.labels.dtype != torch.int64 or samples.labels.dim() != 1:
+        yield f"labels are {samples.labels.dtype} {shape_text(samples.labels)}; int64 (N,) is due"
+    if not len(samples) == len(samples.labels) == len(samples.ids):
+        yield f"{len(samples)} samples, {len(samples.labels)} labels, {len(samples.ids)} ids"
+        return
+    if len(samples.digest) != 64 or again.digest != samples.digest:
+        yield "the digest is no sha256 of the content alone"
+    few = [len(samples) - 1, 0]
+    x = samples.read(few, Geometry((1, 16, 16)))
+    if tuple(x.shape) != (2, 1, 16, 16) or x.dtype not in (torch.uint8, torch.float32):
+        yield f"read gives {x.dtype} {shape_text(x)} for two samples at (1, 16, 16)"
+    elif not torch.equal(samples.read(few[::-1], Geometry((1, 16, 16))).flip(0), x):
+        yield "read does not keep the order that it is asked for"
+    if x.is_floating_point() and (float(x.min()) < 0 or float(x.max()) > 1):
+        yield "float images leave [0, 1]"
+    if classes and int(samples.labels.max()) >= classes:
+        yield f"a label is outside 0..{classes - 1}"
+
+
+def of_pair(spec: Spec) -> Iterator[str]:
+    """What is wrong with a pair, one line each."""
     made: Pair = registry.build("pair", spec)
     names = [*made.near, *made.far, *made.shifted, *(("train", "val", "test") if made.id is not None else ())]
     for one, two in pairwise(sorted(names)):
@@ -85,5 +94,6 @@ def _pair(spec: Spec) -> Iterator[str]:
         yield "has no OOD set"
 
 
-def _shape(value: Any) -> str:
+def shape_text(value: Any) -> str:
+    """The shape of a tensor, or of which class a value is that should have been one."""
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

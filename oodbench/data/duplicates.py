@@ -15,6 +15,7 @@ from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import UserError
 from oodbench.data import needs
 from oodbench.data.images import fit, to_float
+from oodbench.data.reading import in_parts, read_ahead
 from oodbench.data.status import Progress
 
 _SIDE = 16
@@ -36,9 +37,8 @@ def looks(samples: Samples, geometry: Geometry, name: str, progress: Progress | 
     Signs: the 8x8 lowest frequencies of the cosine transform of a 32x32 grey copy, above or below their
     median (without the constant)."""
     pixels, signs, small = [], [], []
-    for start in range(0, len(samples), 512):
-        places = range(start, min(start + 512, len(samples)))
-        images = samples.read(places, geometry)
+    done = 0
+    for images in read_ahead(samples, geometry, in_parts(len(samples), 512)):
         pixels += [hashlib.sha256(x.contiguous().numpy().tobytes()).digest()[:16] for x in images]
         grey = to_float(fit(images, Geometry((1, 32, 32))))
         waves = dctn(grey[:, 0].numpy(), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(images), 64)
@@ -50,8 +50,9 @@ def looks(samples: Samples, geometry: Geometry, name: str, progress: Progress | 
         small.append(
             torch.where(norm > 0.1, copy / norm.clamp(min=1e-9), torch.zeros_like(copy))
         )  # a plain image is like no other
+        done += len(images)
         if progress is not None:
-            progress(name, places.stop, len(samples))
+            progress(name, done, len(samples))
     return Looks(samples.ids, np.array(pixels, dtype="S16"), torch.cat(signs), torch.cat(small))
 
 
@@ -145,7 +146,6 @@ def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
 
 def _contents(samples: Samples, geometry: Geometry) -> set[bytes]:
     found: set[bytes] = set()
-    for start in range(0, len(samples), 1024):
-        images = samples.read(range(start, min(start + 1024, len(samples))), geometry)
+    for images in read_ahead(samples, geometry, in_parts(len(samples), 1024)):
         found |= {(to_float(i) * 255).round().to(torch.uint8).numpy().tobytes() for i in images}
     return found

@@ -21,10 +21,10 @@ from oodbench.core.network import Head, Network
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import Spec
-from oodbench.data.contract import CLASSES, _dataset, _pair, _shape, toy_images
+from oodbench.data.contract import CLASSES, of_dataset, of_pair, shape_text, toy_images
 from oodbench.data.samples import TensorSamples
 from oodbench.scoring.extract import extract_view, outputs_of
-from oodbench.training.contract import SMALL, _augmentation, _method, _network, _task, toy_network
+from oodbench.training.contract import SMALL, of_augmentation, of_method, of_network, toy_network, toy_task
 from oodbench.training.initialise import fresh_weights
 
 
@@ -113,7 +113,7 @@ def _scorer(spec: Spec) -> Iterator[str]:
     made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
     score = made.score(test)
     if not isinstance(score, Tensor) or tuple(score.shape) != (len(test),) or not score.is_floating_point():
-        yield f"score returned {_shape(score)}; a float tensor ({len(test)},) is due"
+        yield f"score returned {shape_text(score)}; a float tensor ({len(test)},) is due"
         return
     if not torch.isfinite(score).all():
         yield "score is not finite on ordinary outputs"
@@ -127,24 +127,28 @@ def _scorer(spec: Spec) -> Iterator[str]:
         yield "scores a sample differently when other samples are with it"
     one = made.score(fresh()[:1])
     if tuple(one.shape) != (1,):
-        yield f"scores a single sample as {_shape(one)}"
+        yield f"scores a single sample as {shape_text(one)}"
     if made.edits and tuple(made.logits(test).shape) != (len(test), test.classes):
-        yield f"logits returned {_shape(made.logits(test))}; ({len(test)}, {test.classes}) is due"
+        yield f"logits returned {shape_text(made.logits(test))}; ({len(test)}, {test.classes}) is due"
     yield from _gradient(made, test)
-    due = (
-        0.9 if made.view() is None else 0.6
-    )  # a view sees a toy network's maps of 2 x 2 positions: its direction is what is checked
-    if made.view() is not None and all(extra.shape == test.logits.shape for extra in test.extras.values()):
-        # What such a view makes of four toy classes has no direction; how the score reads logits has one: the
-        # view changes nothing.
-        names = [*test.extras]
-        unchanged = (
-            Outputs(o.logits, o.features, o.labels, o.head, dict.fromkeys(names, o.logits))
-            for o in _made_sets()
-        )
-        train, val, test, ood = unchanged
-        made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
-        score = made.score(test)
+    yield from _direction(made, test, ood, score)
+
+
+def _direction(made: Scorer, test: Outputs, ood: Outputs, score: Tensor) -> Iterator[str]:
+    """Whether OOD samples score higher than ID ones, where they lie far apart."""
+    due = 0.9
+    if made.view() is not None:
+        due = 0.6  # a view sees a toy network's maps of 2 x 2 positions: its direction is what is checked
+        if all(extra.shape == test.logits.shape for extra in test.extras.values()):
+            # What such a view makes of four toy classes has no direction; how the score reads logits has one:
+            # the view changes nothing.
+            names = [*test.extras]
+            train, val, test, ood = (
+                Outputs(o.logits, o.features, o.labels, o.head, dict.fromkeys(names, o.logits))
+                for o in _made_sets()
+            )
+            made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
+            score = made.score(test)
     auroc = _auroc(score, made.score(ood))
     if auroc <= due:
         yield (
@@ -206,7 +210,7 @@ def _network_with(extras: frozenset[str]) -> Network:
         if spec is None or registry.build("method", spec).provides != "loss":
             continue
         network = fresh_weights(
-            SMALL, registry.build("method", spec), _task((1, 8, 8), toy_images(8)), seed=0
+            SMALL, registry.build("method", spec), toy_task((1, 8, 8), toy_images(8)), seed=0
         )
         if extras <= set(network.heads):
             return toy_network(spec)
@@ -278,6 +282,6 @@ def _view(spec: Spec) -> Iterator[str]:
 
 
 _CHECKS: dict[str, Callable[[Spec], Iterator[str]]] = {
-    "scorer": _scorer, "method": _method, "network": _network, "view": _view, "augmentation": _augmentation,
-    "dataset": _dataset, "pair": _pair,
+    "dataset": of_dataset, "pair": of_pair, "network": of_network, "method": of_method,
+    "augmentation": of_augmentation, "scorer": _scorer, "view": _view,
 }  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from oodbench.core.spec import Spec
 
 
-def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
+def on_device(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
     """What a fitted scorer holds, with every tensor on `device`; what was there already is not copied, and
     what is shared stays shared."""
     if id(value) in moved:
@@ -21,16 +21,16 @@ def _on(value: Any, device: torch.device, moved: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         new = value.to(device)
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        new = type(value)(*(_on(v, device, moved) for v in value))
+        new = type(value)(*(on_device(v, device, moved) for v in value))
     elif isinstance(value, (list, tuple)):
-        new = type(value)(_on(v, device, moved) for v in value)
+        new = type(value)(on_device(v, device, moved) for v in value)
     elif isinstance(value, dict):
-        new = {k: _on(v, device, moved) for k, v in value.items()}
+        new = {k: on_device(v, device, moved) for k, v in value.items()}
     elif callable(getattr(value, "to", None)):
         new = value.to(device)
     elif hasattr(value, "__dict__") and not isinstance(value, (type, ModuleType, FunctionType, Spec)):
         moved[id(value)] = value  # for what refers back to it
-        attributes = {k: _on(v, device, moved) for k, v in vars(value).items()}
+        attributes = {k: on_device(v, device, moved) for k, v in vars(value).items()}
         if any(attributes[k] is not v for k, v in vars(value).items()):
             new = copy.copy(value)
             vars(new).update(attributes)

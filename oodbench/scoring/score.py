@@ -15,7 +15,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.core.spec import SpecLike, label_of
-from oodbench.scoring.devices import _on
+from oodbench.scoring.devices import on_device
 
 _MEMORY = 256 * 2**20
 """Bytes that one chunk's largest temporary (its similarities to the training set) may take."""
@@ -63,7 +63,7 @@ def score_sets(
         device = "cpu"  # scorers count in float64, which MPS does not have
     size = chunk or chunk_size(0 if train is None else len(train))
     moved: dict[int, Any] = {}
-    scorers = {label: _on(s, torch.device(device), moved) for label, s in scorers.items()}
+    scorers = {label: on_device(s, torch.device(device), moved) for label, s in scorers.items()}
     results = {label: Scores({}, fitted[label]) for label in scorers}
     for name, outputs in sets.items():
         live = {label: scorer for label, scorer in scorers.items() if label not in reasons}

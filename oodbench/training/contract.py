@@ -14,7 +14,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
 from oodbench.core.spec import Spec, SpecLike
-from oodbench.data.contract import CLASSES, _shape, toy_images
+from oodbench.data.contract import CLASSES, shape_text, toy_images
 from oodbench.data.samples import TensorSamples
 from oodbench.training.initialise import fresh_weights
 
@@ -36,7 +36,7 @@ def toy_network(method: SpecLike = "cross-entropy", network: SpecLike = SMALL) -
     if place not in _toys:
         built: Method = registry.build("method", specs[0])
         images = toy_images(64)
-        toy = fresh_weights(specs[1], built, _task((1, 8, 8), images), seed=0)
+        toy = fresh_weights(specs[1], built, toy_task((1, 8, 8), images), seed=0)
         _fit(toy, built, [_batch(images, built)], _STEPS)
         _toys[place] = toy.eval()
     return _toys[place]
@@ -45,7 +45,8 @@ def toy_network(method: SpecLike = "cross-entropy", network: SpecLike = SMALL) -
 _toys: dict[str, Network] = {}
 
 
-def _task(shape: tuple[int, int, int], images: TensorSamples, classes: int = CLASSES) -> Task:
+def toy_task(shape: tuple[int, int, int], images: TensorSamples, classes: int = CLASSES) -> Task:
+    """The task that toy images of that shape are."""
     x = images.images
     return Task("image", shape, classes, tuple(x.mean((0, 2, 3)).tolist()), tuple(x.std((0, 2, 3)).tolist()))
 
@@ -75,17 +76,18 @@ def _fit(network: Network, method: Method, batches: Sequence[Batch], steps: int)
     return losses
 
 
-def _method(spec: Spec) -> Iterator[str]:
+def of_method(spec: Spec) -> Iterator[str]:
+    """What is wrong with a training method, one line each."""
     method: Method = registry.build("method", spec)
     if method.provides != "loss":
         return
     images = toy_images(16)
-    network = fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0)
+    network = fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0)
     network.train()
     batch = _batch(images, method)
     loss = method.loss(network, batch)
     if not isinstance(loss, Tensor) or loss.dim() != 0:
-        yield f"loss returned {_shape(loss)}; a scalar is due"
+        yield f"loss returned {shape_text(loss)}; a scalar is due"
         return
     if not torch.isfinite(loss):
         yield "loss is not finite on an ordinary batch"
@@ -97,8 +99,8 @@ def _method(spec: Spec) -> Iterator[str]:
     for name in network.heads:
         if network.heads[name](network.features(batch.inputs)).shape[0] != len(batch.inputs):
             yield f"head {name!r} does not give one row for each sample"
-    losses = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
-    again = _fit(fresh_weights(SMALL, method, _task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    losses = _fit(fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    again = _fit(fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
     if losses != again:
         yield (
             "gives other losses with the same seed; draw randomness from batch.rng or torch's global"
@@ -112,12 +114,13 @@ def _method(spec: Spec) -> Iterator[str]:
         yield "loss is not finite on a batch of one"
 
 
-def _network(spec: Spec) -> Iterator[str]:
+def of_network(spec: Spec) -> Iterator[str]:
+    """What is wrong with a network, one line each."""
     built = None
     for shape in _SHAPES:
         images = toy_images(4, shape)
         try:
-            built = fresh_weights(spec, Method(), _task(shape, images), seed=0)
+            built = fresh_weights(spec, Method(), toy_task(shape, images), seed=0)
             break
         except (NotApplicable, MissingData):
             continue
@@ -149,14 +152,15 @@ def _network(spec: Spec) -> Iterator[str]:
             yield f"no gradient reaches {name}"
 
 
-def _augmentation(spec: Spec) -> Iterator[str]:
+def of_augmentation(spec: Spec) -> Iterator[str]:
+    """What is wrong with an augmentation, one line each."""
     augment = registry.build("augmentation", spec)
     for shape in ((1, 28, 28), (3, 32, 32)):
         x = toy_images(6, shape).images
         copy = x.clone()
         out = augment(x, torch.Generator().manual_seed(0))
         if tuple(out.shape) != tuple(x.shape) or out.dtype != x.dtype:
-            yield f"returns {_shape(out)} {out.dtype} for {_shape(x)} {x.dtype}"
+            yield f"returns {shape_text(out)} {out.dtype} for {shape_text(x)} {x.dtype}"
             return
         if not torch.isfinite(out).all() or float(out.min()) < 0 or float(out.max()) > 1:
             yield "leaves [0, 1]"

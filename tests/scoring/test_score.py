@@ -14,7 +14,7 @@ from oodbench.core.scorer import Scorer
 from oodbench.core.spec import Spec
 from oodbench.scoring import functional
 from oodbench.scoring.contract import toy_outputs
-from oodbench.scoring.devices import _on
+from oodbench.scoring.devices import on_device
 from oodbench.scoring.score import chunk_size, score_all, score_sets
 from tests.scoring.outputs import by_default, with_extras
 
@@ -144,11 +144,11 @@ def test_a_fitted_scorer_moves_to_another_device_whole(name: str) -> None:
     scorer: Scorer = registry.build("scorer", name)
     scorer.fit(TRAIN, VAL)
     before = scorer.score(SETS["test"])
-    there = _on(scorer, torch.device("meta"), {})
+    there = on_device(scorer, torch.device("meta"), {})
     assert {t.device.type for t in _tensors(there, set())} <= {"meta"}
     assert {t.device.type for t in _tensors(scorer, set())} <= {"cpu"}
     assert torch.equal(scorer.score(SETS["test"].map(lambda t: t)), before)
-    assert _on(scorer, torch.device("cpu"), {}) is scorer
+    assert on_device(scorer, torch.device("cpu"), {}) is scorer
 
 
 def test_what_scorers_share_they_share_on_another_device() -> None:
@@ -156,7 +156,7 @@ def test_what_scorers_share_they_share_on_another_device() -> None:
     for scorer in pair.values():
         scorer.fit(TRAIN, None)
     moved: dict[int, object] = {}
-    a, b = (_on(s, torch.device("meta"), moved) for s in pair.values())
+    a, b = (on_device(s, torch.device("meta"), moved) for s in pair.values())
     assert a.bank is b.bank is not pair[1].bank
 
 

@@ -19,7 +19,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.data.contract import toy_images
 from oodbench.scoring import contract
-from oodbench.training.contract import _task, toy_network
+from oodbench.training.contract import toy_network, toy_task
 from tests.conftest import ROOT
 from tests.scoring.outputs import fitted, reference_outputs, world
 
@@ -409,7 +409,7 @@ def test_pytorch_ood_on_networks(name: str) -> None:
 def test_pytorch_ood_with_dropout() -> None:
     """Both draw from the same seed: passes are batches one after the other in either."""
     detector = pytest.importorskip("pytorch_ood.detector")
-    task = _task((1, 8, 8), toy_images(8))
+    task = toy_task((1, 8, 8), toy_images(8))
     body = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -7,9 +7,10 @@ not trained on. `full_spectrum` adds the covariate- shifted ID sets of the bench
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.registry import pair
@@ -22,29 +23,55 @@ _NOTES = {
 Validation = Literal["test", "train"]
 
 
-def _pair(
-    benchmark: str, known: str, folder: str, near: Sequence[str], far: Sequence[str], shifted: dict[str, str],
-    ood_val: str,
-    outliers: str, geometry: Geometry, root: Path | None, validation: Validation,
-) -> Pair:  # fmt: skip
+class _Benchmark(NamedTuple):
+    """The sets of one benchmark under OpenOOD's names; `folder` is where their images lie. The known set has
+    the benchmark's name. `shifted` maps the names of the full spectrum to those of the lists."""
 
-    def spec(name: str, where: str = folder, **more: Any) -> dict[str, Any]:
-        given = {"benchmark": benchmark, "name": name, "folder": where, **more}
-        return {"openood": given | ({"root": str(root)} if root is not None else {})}
+    name: str
+    folder: str
+    geometry: Geometry
+    near: tuple[str, ...]
+    far: tuple[str, ...]
+    ood_val: str
+    outliers: str = ""
+    shifted: Mapping[str, str] = MappingProxyType({})
 
-    return Pair(
-        id=spec(known, known=True, **({} if validation == "test" else {"validation": "train"})),
-        near={n: spec(n) for n in near},
-        far={n: spec(n, "classic" if n == "textures" else folder) for n in far},
-        shifted={n: spec(listed, known=True) for n, listed in shifted.items()},
-        ood_val=spec(ood_val), outliers=spec(outliers) if outliers else None, geometry=geometry,
-        note=_NOTES[validation],
-    )  # fmt: skip
+    def pair(self, root: Path | None, validation: Validation, full_spectrum: bool = False) -> Pair:
+        def spec(name: str, folder: str = self.folder, **more: Any) -> dict[str, Any]:
+            given = {"benchmark": self.name, "name": name, "folder": folder, **more}
+            return {"openood": given | ({"root": str(root)} if root is not None else {})}
+
+        return Pair(
+            id=spec(self.name, known=True, **({} if validation == "test" else {"validation": "train"})),
+            near={n: spec(n) for n in self.near},
+            far={n: spec(n, "classic" if n == "textures" else self.folder) for n in self.far},
+            shifted={n: spec(listed, known=True) for n, listed in self.shifted.items() if full_spectrum},
+            ood_val=spec(self.ood_val),
+            outliers=spec(self.outliers) if self.outliers else None,
+            geometry=self.geometry,
+            note=_NOTES[validation],
+        )
 
 
+_SMALL, _LARGE = Geometry((3, 32, 32), 32), Geometry((3, 224, 224), 256)
 _SMALL_FAR = ("mnist", "svhn", "texture", "places365")
 _LARGE_NEAR, _LARGE_FAR = ("ssb_hard", "ninco"), ("inaturalist", "textures", "openimage_o")
-_SMALL, _LARGE = Geometry((3, 32, 32), 32), Geometry((3, 224, 224), 256)
+_CIFAR10 = _Benchmark(
+    "cifar10", "classic", _SMALL, ("cifar100", "tin"), _SMALL_FAR, "tin", "tin597", {"cifar10c": "cifar10c"}
+)
+_CIFAR100 = _Benchmark("cifar100", "classic", _SMALL, ("cifar10", "tin"), _SMALL_FAR, "tin", "tin597")
+_IMAGENET200 = _Benchmark(
+    "imagenet200", "largescale", _LARGE, _LARGE_NEAR, _LARGE_FAR, "openimage_o", "imagenet800",
+    {f"imagenet_{v}": f"imagenet200_{v}" for v in ("v2", "c", "r")},
+)  # fmt: skip
+_IMAGENET = _Benchmark(
+    "imagenet", "largescale", _LARGE, _LARGE_NEAR, _LARGE_FAR, "openimage_o",
+    shifted={f"imagenet_{v}": f"imagenet_{v}" for v in ("v2", "c", "r")},
+)  # fmt: skip
+_MNIST = _Benchmark(
+    "mnist", "classic", Geometry((3, 28, 28), 28), ("notmnist", "fashionmnist"),
+    ("texture", "cifar10", "tin", "places365"), "notmnist", shifted={"svhn": "svhn"},
+)  # fmt: skip
 
 
 @pair("openood-cifar10", source=_SOURCE)
@@ -52,37 +79,13 @@ def openood_cifar10(
     *, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test"
 ) -> Pair:
     """OpenOOD v1.5 CIFAR-10: near cifar100, tin; far mnist, svhn, texture, places365; outliers tin597."""
-    return _pair(
-        "cifar10",
-        "cifar10",
-        "classic",
-        ("cifar100", "tin"),
-        _SMALL_FAR,
-        {"cifar10c": "cifar10c"} if full_spectrum else {},
-        "tin",
-        "tin597",
-        _SMALL,
-        root,
-        validation,
-    )
+    return _CIFAR10.pair(root, validation, full_spectrum)
 
 
 @pair("openood-cifar100", source=_SOURCE)
 def openood_cifar100(*, root: Path | None = None, validation: Validation = "test") -> Pair:
     """OpenOOD v1.5 CIFAR-100: near cifar10, tin; far mnist, svhn, texture, places365; outliers tin597."""
-    return _pair(
-        "cifar100",
-        "cifar100",
-        "classic",
-        ("cifar10", "tin"),
-        _SMALL_FAR,
-        {},
-        "tin",
-        "tin597",
-        _SMALL,
-        root,
-        validation,
-    )
+    return _CIFAR100.pair(root, validation)
 
 
 @pair("openood-imagenet200", source=_SOURCE)
@@ -91,20 +94,7 @@ def openood_imagenet200(
 ) -> Pair:
     """OpenOOD v1.5 ImageNet-200: near ssb_hard, ninco; far inaturalist, textures, openimage_o; outliers
     ImageNet-800."""
-    shifted = {f"imagenet_{v}": f"imagenet200_{v}" for v in ("v2", "c", "r") if full_spectrum}
-    return _pair(
-        "imagenet200",
-        "imagenet200",
-        "largescale",
-        _LARGE_NEAR,
-        _LARGE_FAR,
-        shifted,
-        "openimage_o",
-        "imagenet800",
-        _LARGE,
-        root,
-        validation,
-    )
+    return _IMAGENET200.pair(root, validation, full_spectrum)
 
 
 @pair("openood-imagenet1k", source=_SOURCE)
@@ -115,20 +105,7 @@ def openood_imagenet1k(
 
     Shifted sets are those of the published leaderboard; OpenOOD's present configuration adds ImageNet-ES
     (list ``imagenet_es``)."""
-    shifted = {f"imagenet_{v}": f"imagenet_{v}" for v in ("v2", "c", "r") if full_spectrum}
-    return _pair(
-        "imagenet",
-        "imagenet",
-        "largescale",
-        _LARGE_NEAR,
-        _LARGE_FAR,
-        shifted,
-        "openimage_o",
-        "",
-        _LARGE,
-        root,
-        validation,
-    )
+    return _IMAGENET.pair(root, validation, full_spectrum)
 
 
 @pair("openood-mnist", source=_SOURCE + "mnist (not part of v1.5)")
@@ -136,18 +113,4 @@ def openood_mnist(
     *, root: Path | None = None, full_spectrum: bool = False, validation: Validation = "test"
 ) -> Pair:
     """OpenOOD MNIST: near notmnist, fashionmnist; far texture, cifar10, tin, places365."""
-    far = ("texture", "cifar10", "tin", "places365")
-    geometry = Geometry((3, 28, 28), 28)
-    return _pair(
-        "mnist",
-        "mnist",
-        "classic",
-        ("notmnist", "fashionmnist"),
-        far,
-        {"svhn": "svhn"} if full_spectrum else {},
-        "notmnist",
-        "",
-        geometry,
-        root,
-        validation,
-    )
+    return _MNIST.pair(root, validation, full_spectrum)

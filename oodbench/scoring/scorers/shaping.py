@@ -26,7 +26,7 @@ def _reference(fit_on: Split, train: Outputs | None, val: Outputs | None) -> Out
     return chosen
 
 
-def _head(outputs: Outputs) -> Head:
+def linear_head(outputs: Outputs) -> Head:
     assert outputs.head is not None
     return Head(outputs.head.weight.float(), outputs.head.bias.float())
 
@@ -43,7 +43,7 @@ class _Shaping(Scorer):
 
     def logits(self, outputs: Outputs) -> Tensor:
         return outputs.memo(
-            ("shaped", self, self.fitted), lambda: _head(outputs)(self.shape(outputs.features.float()))
+            ("shaped", self, self.fitted), lambda: linear_head(outputs)(self.shape(outputs.features.float()))
         )
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -160,7 +160,7 @@ class DICE(Scorer):
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         assert train is not None
-        head = _head(train)
+        head = linear_head(train)
         means, _ = functional.class_means(train.features, torch.zeros_like(train.labels), 1)
         contribution = head.weight.double() * means
         kept = (
@@ -257,7 +257,7 @@ class OptFS(Scorer):
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         assert train is not None
-        weight = _head(train).weight
+        weight = linear_head(train).weight
         self.left, right = (functional.percentile(train.features, q) for q in (0.1, 99.9))
         self.width = max(right - self.left, 1e-12) / self.bins
         sums = torch.zeros(self.bins + 2, dtype=torch.float64, device=weight.device)
@@ -284,9 +284,9 @@ class OptFS(Scorer):
         )
 
     def logits(self, outputs: Outputs) -> Tensor:
-        return _head(outputs)(self._shaped(outputs))
+        return linear_head(outputs)(self._shaped(outputs))
 
     def score(self, outputs: Outputs) -> Tensor:
         if self.kind == "energy":
             return functional.energy(self.logits(outputs))
-        return -(_head(outputs).weight[outputs.predictions] * self._shaped(outputs)).sum(dim=1)
+        return -(linear_head(outputs).weight[outputs.predictions] * self._shaped(outputs)).sum(dim=1)

@@ -11,7 +11,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
-from oodbench.scoring.scorers.shaping import _head
+from oodbench.scoring.scorers.shaping import linear_head
 
 
 @scorer(
@@ -56,7 +56,7 @@ class WeiPer(Scorer):
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         assert train is not None
-        weight, bias = _head(train)
+        weight, bias = linear_head(train)
         rng = torch.Generator().manual_seed(self.seed)  # on the CPU, so that every device draws the same
         perturbed = torch.empty(self.repeats, *weight.shape, device=weight.device)
         for one in perturbed:  # one at a time: all of them are the largest thing that is held
