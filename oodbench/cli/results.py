@@ -152,11 +152,15 @@ def print_comparison(
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=_PATH, metavar="FOLDER...")
 @click.option("-o", "--into", required=True, type=_PATH, help="Folder for the merged results.")
-def merge_folders(folders: tuple[Path, ...], into: Path) -> None:
-    """Put results of one suite, made on several machines, together in one folder."""
+@plugin_option
+def merge_folders(folders: tuple[Path, ...], into: Path, plugins: tuple[Path, ...]) -> None:
+    """Put results of one suite, made on several machines, together in one folder.
+
+    It gets the tables (the long ones compressed), the claims and the page, without pictures. Of one folder it
+    makes a light copy to publish."""
     from oodbench.runs import merge
 
-    rows = merge.folders(folders, into)
+    rows = merge.folders(folders, into, plugins)
     click.echo(f"{into}: {len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders")
 
 

@@ -14,7 +14,6 @@ from oodbench.cli.options import data_options, plugin_option
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from oodbench.core.progress import Reporter
     from oodbench.runs.runner import Results
     from oodbench.suite.suite import Suite
 
@@ -82,7 +81,7 @@ def run_suites(
     with processes.together():
         for suite in loaded:
             if dry_run:
-                _print_plan(suite, store, skip_missing, reporter)
+                _print_plan(suite, store, skip_missing)
             elif processes.assisting():
                 runner.assist(suite, results=results, store=store, device=device, skip_missing=skip_missing)
             else:
@@ -115,14 +114,17 @@ def _load(
     return loaded
 
 
-def _print_plan(suite: Suite, store: Path, skip_missing: bool, reporter: Reporter) -> None:
-    """What a run would make and what is stored."""
+def _print_plan(suite: Suite, store: Path, skip_missing: bool) -> None:
+    """What a run would make and what is stored. Nothing is written, not even a folder."""
     from oodbench.runs.store import Store
     from oodbench.suite import plan
 
-    here = Store(store, reporter.warn)
+    here = Store.opened(store) if Store.holds_artefacts(store) else None
     planned = plan.make_plan(suite, skip_missing=skip_missing)
-    found = [(here.has(kind, key), kind, key, title) for kind, key, title in plan.artefacts(planned)]
+    found = [
+        (here is not None and here.has(kind, key), kind, key, title)
+        for kind, key, title in plan.artefacts(planned)
+    ]
     for there, kind, key, title in found:
         click.echo(f"{'stored ' if there else 'missing'}  {kind:<8} {key[:16]}  {title}")
     for line in planned.skipped:

@@ -103,12 +103,8 @@ def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()
     UserError says what is not here: suite, plugin, data or store."""
     folder = results_file(path).parent
     suite = suite_of(folder, plugins)
-    found: Store | None = None
-    try:
-        found = Store.opened(store or folder.parent / ".store")
-    except UserError:
-        if store is not None:
-            raise
+    root = store or folder.parent / ".store"
+    found = Store.opened(root) if store is not None or Store.holds_artefacts(root) else None
     return Opened(folder, suite, make_plan(suite, skip_missing=True), found)
 
 

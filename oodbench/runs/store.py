@@ -96,12 +96,17 @@ class Store:
     @classmethod
     def opened(cls, root: Path) -> Store:
         """A store that is only looked at: it must be there, no folder is made, nothing damaged is removed."""
-        if not any((root / kind).is_dir() for kind in ("weights", "outputs", "scores")):
+        if not cls.holds_artefacts(root):
             raise UserError(f"store {root}: holds no artefacts")
         store = cls.__new__(cls)
         store.root, store.report, store._read_only = root, lambda message: None, True
         store._verified = set()
         return store
+
+    @staticmethod
+    def holds_artefacts(root: Path) -> bool:
+        """Whether a folder is a store with something in it."""
+        return any((root / kind).is_dir() for kind in ("weights", "outputs", "choices", "scores"))
 
     def damage(self, kind: str, key: str) -> str:
         """What is wrong with an artefact's files, in one line; empty where they are whole (or not there)."""

@@ -25,7 +25,7 @@ from oodbench.training.loop import Listener, train
 from oodbench.training.processes import ALONE, Team
 from oodbench.training.reader import Material
 
-_SAVE_EVERY = 60.0
+SAVE_EVERY = 60.0
 """Seconds between two saved states of a training in progress: what a kill may cost at most, plus the epoch in
 hand."""
 
@@ -138,7 +138,7 @@ class Weights:
 
             def save(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
                 nonlocal saved
-                if time.monotonic() - saved >= _SAVE_EVERY:
+                if time.monotonic() - saved >= SAVE_EVERY:
                     self.store.save_state(run.key, tensors, scalars)
                     saved = time.monotonic()
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import combine, results_file, where, write_csv
-from oodbench.runs import merge
+from oodbench.evaluation.rows import IDENTITY, combine, results_file, to_csv, where
+from oodbench.runs import merge, verify
+from oodbench.runs.findings import HOLDS
+from oodbench.runs.folder import ResultsFolder
+from oodbench.runs.runner import run
+from oodbench.suite.parse import parse_suite
 from tests.evaluation.frames import make_rows
+from tests.runs.conftest import ATTACKED
 
 
 def folder(path: Path, rows: pd.DataFrame) -> Path:
     path.mkdir(parents=True)
-    write_csv(rows, path / "results.csv")
+    (path / "results.csv").write_text(to_csv(rows))
     return path
 
 
@@ -33,15 +39,16 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
     assert (combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
     folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
     for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
-        write_csv(pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}), f / "history.csv")
+        history = pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5})
+        (f / "history.csv").write_text(to_csv(history))
     written = merge.folders(folders, tmp_path / "both")
     assert len(written) == len(whole)
-    assert pd.read_csv(tmp_path / "both" / "history.csv").epoch.tolist() == [0, 1, 2]
+    assert pd.read_csv(tmp_path / "both" / "history.csv.gz").epoch.tolist() == [0, 1, 2]
     assert {f.name for f in (tmp_path / "both").iterdir()} >= {
-        "results.csv",
+        "results.csv.gz",
         "leaderboard.csv",
         "report.html",
-        "plots",
+        "environment.json",
     }
 
 
@@ -66,20 +73,66 @@ def test_results_that_disagree_are_refused_by_name(tmp_path: Path) -> None:
 def test_other_suites_files_are_refused_and_the_same_ones_kept(tmp_path: Path) -> None:
     rows = make_rows(splits=2)
     parts = [folder(tmp_path / str(i), rows[rows["split"] == str(i)]) for i in range(2)]
+    plain: dict[str, Any] = {
+        "name": "s", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp"],
+    }  # fmt: skip
     for i, at in enumerate(parts):
-        (at / "suite.yaml").write_text(
-            f"name: s\npairs: [{{digits: {{split: {i}}}}}]\nmethods: [ce]\nseeds: [{i}, 7]\n"
-        )
+        asked = plain | {"pairs": [{"digits": {"split": i}}], "seeds": [i, 7]}
+        (at / "suite.yaml").write_text(parse_suite(asked).dump())
     merge.folders(parts, tmp_path / "both")
     suite = yaml.safe_load((tmp_path / "both" / "suite.yaml").read_text())
-    assert suite["pairs"] == [{"digits": {"split": 0}}, {"digits": {"split": 1}}]
+    assert [p["digits"]["split"] for p in suite["pairs"]] == [0, 1]
     assert suite["seeds"] == [0, 1, 7]
-    (parts[1] / "suite.yaml").write_text("name: s\nmethods: [als]\nseeds: [1]\npairs: [digits]\n")
+    other = plain | {"pairs": ["digits"], "methods": ["als"]}
+    (parts[1] / "suite.yaml").write_text(parse_suite(other).dump())
     with pytest.raises(
         UserError,
         match=r"suite\.yaml: methods differs from the other folders' suites; only seeds and pairs may",
     ):
         merge.folders(parts, tmp_path / "again")
+    assert not (tmp_path / "again").exists(), "a mistake leaves nothing behind"
+
+
+def test_parts_of_a_run_become_the_whole_claims_and_environment_included(
+    attacked_run: Path, tmp_path: Path
+) -> None:
+    """Seed by seed, as two machines would, with one store; then what the whole run says."""
+    for seed in (0, 1):
+        one = parse_suite(ATTACKED).restricted(seeds=[seed])
+        run(
+            one, results=tmp_path / str(seed), store=attacked_run.parent / ".store", device="cpu", plots=False
+        )
+    parts = [tmp_path / "0" / "attacked", tmp_path / "1" / "attacked"]
+    merge.folders(parts, tmp_path / "both")
+    whole, both = ResultsFolder(attacked_run), ResultsFolder(tmp_path / "both")
+    keys = list(IDENTITY)
+    pd.testing.assert_frame_equal(
+        both.rows().sort_values(keys, ignore_index=True), whole.rows().sort_values(keys, ignore_index=True)
+    )
+    verdicts = [pd.read_csv(f.path / "claims.csv").to_dict("records") for f in (both, whole)]
+    assert str(verdicts[0]) == str(verdicts[1])
+    assert "Label smoothing detects better." in (both.path / "report.html").read_text()
+    assert (both.path / "suite.yaml").read_text() == (whole.path / "suite.yaml").read_text()
+    environment = both.environment()
+    assert environment["merged from"] == "attacked, attacked"
+    assert environment["torch"] == whole.environment()["torch"]
+    found = {f.what: f.state for f in verify.folder(both.path, store=attacked_run.parent / ".store")}
+    assert {s for what, s in found.items() if what != "versions"} == {HOLDS}
+
+
+def test_one_folder_becomes_a_light_one(attacked_run: Path, tmp_path: Path) -> None:
+    merge.folders([attacked_run], tmp_path / "light")
+    assert {f.name for f in (tmp_path / "light").iterdir()} == {
+        "results.csv.gz", "timing.csv.gz", "history.csv.gz", "leaderboard.csv", "claims.csv", "suite.yaml",
+        "environment.json", "report.html",
+    }  # fmt: skip
+    light = ResultsFolder(tmp_path / "light")
+    assert light.environment() == ResultsFolder(attacked_run).environment()
+    for name in ("leaderboard.csv", "claims.csv"):
+        assert (light.path / name).read_bytes() == (attacked_run / name).read_bytes()
+    again = tmp_path / "again"
+    merge.folders([light.path], again)
+    assert (again / "results.csv.gz").read_bytes() == (light.path / "results.csv.gz").read_bytes()
 
 
 def test_a_folder_without_results_says_what_is_in_it(tmp_path: Path) -> None:

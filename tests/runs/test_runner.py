@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
 from oodbench.evaluation import metrics
 from oodbench.evaluation.rows import ROW_KEYS
-from oodbench.runs import engine
 from oodbench.runs import folder as results
+from oodbench.runs import weights
 from oodbench.runs.runner import run
 from oodbench.runs.store import Store
 from oodbench.suite.load import load_suite
@@ -501,40 +500,39 @@ def test_a_network_is_needed_to_train() -> None:
 # ---------------------------------------------------------------- kill and go on
 
 
-@pytest.mark.parametrize("moment", ["training", "extraction"])
-def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: Path, moment: str) -> None:
-    """SIGKILL in a subprocess as soon as the first (training) or the second (extraction) kind of artefact is
-    being made."""
+KILLED = """
+import contextlib, os, signal, sys
+from oodbench.cli.main import main
+from oodbench.runs.store import Store
+
+kind, begun, draft = sys.argv[1], [], Store.draft
+
+@contextlib.contextmanager
+def mortal(self, made, key):
+    with draft(self, made, key) as one:
+        yield one
+        begun.extend([made] * (made == kind))
+        if len(begun) == 2:  # written, and not yet under its final name
+            os.kill(os.getpid(), signal.SIGKILL)
+
+Store.draft = mortal
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("kind", ["weights", "outputs", "scores"])
+def test_a_killed_run_goes_on_and_loses_at_most_the_artefact_in_hand(tmp_path: Path, kind: str) -> None:
+    """SIGKILL while the second artefact of a kind is being written."""
     file = tmp_path / "kill.yaml"
-    text = TINY.replace("name: tiny", "name: kill").replace(
-        "[cross-entropy]", "[cross-entropy, {label-smoothing: {}}]"
-    )
-    file.write_text(text.replace("epochs: 2", "epochs: 12"))
-    command = [
-        sys.executable,
-        "-m",
-        "oodbench",
-        "run",
-        str(file),
-        "--results",
-        str(tmp_path / "r"),
-        "--device",
-        "cpu",
-        "--quiet",
-    ]
+    text = TINY.replace("name: tiny", "name: kill")
+    file.write_text(text.replace("[cross-entropy]", "[cross-entropy, {label-smoothing: {}}]"))
+    command = ["run", str(file), "--results", str(tmp_path / "r"), "--device", "cpu", "--quiet"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, kind, *command], cwd=ROOT, timeout=240)
+    assert killed.returncode == -signal.SIGKILL
     store = tmp_path / "r" / ".store"
-    process = subprocess.Popen(command)
-    pattern = "weights/*/*/manifest.json" if moment == "training" else "outputs/*/*/manifest.json"
-    deadline = time.time() + 120
-    while not list(store.glob(pattern)) and process.poll() is None and time.time() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "r" / "kill" / "results.csv").exists(), (
-        "the run was over before it could be killed"
-    )
+    assert not (tmp_path / "r" / "kill" / "results.csv").exists()
     stored = {f.parent.name: f.stat().st_mtime_ns for f in store.glob("*/*/*/manifest.json")}
-    assert stored
+    assert len(list(store.glob(f"{kind}/*/*/manifest.json"))) == 1
     again = _run(file, tmp_path / "r")
     assert (again.rows.status == "ok").all()
     after = {f.parent.name: f.stat().st_mtime_ns for f in store.glob("*/*/*/manifest.json")}
@@ -568,8 +566,9 @@ def weights_of(suite: Path, root: Path, dies_at: int = -1) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_SAVE_EVERY", 0.0)
-        engine.Engine(Mortal(root), "cpu", Reporter(quiet=True)).weights(make_plan(load_suite(suite)).runs[0])
+        patch.setattr(weights, "SAVE_EVERY", 0.0)
+        made = weights.Weights(weights.Bench(Mortal(root), "cpu", Reporter(quiet=True)))
+        made.make(make_plan(load_suite(suite)).runs[0])
     return saves
 
 

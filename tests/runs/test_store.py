@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,25 +116,51 @@ def test_training_state_is_replaced_whole_and_a_damaged_one_is_dropped(tmp_path:
     assert said
 
 
-def _hold(root: Path, seconds: float) -> None:
+def _first(root: Path, held: Any, trying: Any, told: Any) -> None:
     store = Store(root)
     with store.lock("scores", KEY):
-        if not store.has("scores", KEY):
-            time.sleep(seconds)
-            _write(store, 3.0)
+        held.set()
+        trying.wait()
+        told.put("first makes")
+        _write(store, 3.0)
+        told.put("first leaves")
 
 
-def test_two_processes_do_not_collide(tmp_path: Path) -> None:
+def _second(root: Path, held: Any, trying: Any, told: Any) -> None:
+    store = Store(root)
+    held.wait()
+    trying.set()
+    with store.lock("scores", KEY):
+        told.put("second finds" if store.has("scores", KEY) else "second makes")
+
+
+def test_what_one_process_makes_another_waits_for_and_finds(tmp_path: Path) -> None:
+    """The first holds the lock until the second is at it."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_hold, args=(tmp_path, 0.2)) for _ in range(2)]
+    held, trying, told = context.Event(), context.Event(), context.Queue()
+    workers = [context.Process(target=w, args=(tmp_path, held, trying, told)) for w in (_first, _second)]
     for w in workers:
         w.start()
+    said = [told.get(timeout=120) for _ in range(3)]
     for w in workers:
         w.join()
     assert [w.exitcode for w in workers] == [0, 0]
-    artefact = Store(tmp_path).get("scores", KEY)
-    assert artefact is not None
-    assert artefact.tensors("scores")["scores"][0] == 3.0
+    assert said == ["first makes", "first leaves", "second finds"]
+
+
+def test_an_opened_store_makes_and_removes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no artefacts"):
+        Store.opened(tmp_path)
+    assert not list(tmp_path.iterdir())
+    _write(Store(tmp_path), 1.0)
+    before = sorted(p for p in tmp_path.rglob("*"))
+    file = next(tmp_path.rglob("scores.safetensors"))
+    file.write_bytes(b"damaged")
+    store = Store.opened(tmp_path)
+    assert store.get("scores", KEY) is None
+    assert "scores.safetensors" in store.damage("scores", KEY)
+    assert store.damage("scores", "f" * 64) == "", "what is not there is not damaged"
+    assert sorted(p for p in tmp_path.rglob("*")) == before
 
 
 def test_a_duplicate_made_without_the_lock_is_harmless(tmp_path: Path) -> None:

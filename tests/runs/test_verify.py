@@ -3,6 +3,7 @@ clearly."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from torch import Tensor
 
 from oodbench.core.outputs import Outputs
-from oodbench.evaluation.rows import read_rows, write_csv
+from oodbench.evaluation.rows import read_rows, to_csv
 from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED
 from oodbench.runs.runner import run
@@ -176,7 +177,7 @@ def test_the_suite_changed(copied: Path) -> None:
 def test_a_parameter_behind_a_name_changed_in_the_suite(copied: Path) -> None:
     shutil.rmtree(copied.parent / ".store")  # the files alone show it
     rows = read_rows(copied / "results.csv").replace({"scorer": {"knn(k=5)": "knn"}})
-    write_csv(rows, copied / "results.csv")
+    (copied / "results.csv").write_text(to_csv(rows))
     suite = parse_suite(SUITE | {"scorers": ["msp", {"knn": {"k": 5}, "as": "knn"}]}).dump()
     (copied / "suite.yaml").write_text(suite)
     assert states(copied)["suite"] == HOLDS
@@ -227,3 +228,52 @@ def test_a_verdict_changed(tmp_path: Path) -> None:
     assert "undecided" in text
     file.write_text(text.replace("undecided", "supported", 1))
     assert "verdict of up (" in only_wrong(folder, "claims.csv")
+
+
+# ---------------------------------------------------------------- attacks (rows beside the clean ones)
+
+
+def test_an_honest_run_under_attack_holds(attacked: Path) -> None:
+    found = {f.what: f for f in verify.folder(attacked)}
+    assert {f.state for what, f in found.items() if what != "versions"} == {HOLDS}, found
+    rows = read_rows(attacked / "results.csv")
+    assert set(rows["condition"]) == {"clean", "fgsm(eps=0.1) on ID", "fgsm(eps=0.1) on OOD"}
+    assert found["metrics"].why.startswith(f"{len(rows)} rows "), "every row is checked, attacks included"
+
+
+@pytest.mark.parametrize("where", ["clean", "on ID", "on OOD"])
+def test_a_falsified_number_is_found_under_every_condition(attacked: Path, where: str) -> None:
+    rows = read_rows(attacked / "results.csv")
+    mine = rows["condition"].str.endswith(where) & (rows["ood"] != "")
+    at = rows.index[mine][-1]
+    rows.loc[at, "auroc"] = 1 - rows.loc[at, "auroc"]
+    (attacked / "results.csv").write_text(to_csv(rows))
+    found = {f.what: f for f in verify.folder(attacked)}
+    assert found["metrics"].state == CONTRADICTED
+    assert "auroc" in found["metrics"].why
+
+
+@pytest.mark.parametrize("where", ["clean", "on ID", "on OOD"])
+def test_a_row_left_out_is_missed_under_every_condition(attacked: Path, where: str) -> None:
+    rows = read_rows(attacked / "results.csv")
+    mine = rows["condition"].str.endswith(where) & (rows["ood"] != "")
+    (attacked / "results.csv").write_text(to_csv(rows.drop(rows.index[mine][0])))
+    found = {f.what: f for f in verify.folder(attacked)}
+    assert found["suite"].state == CONTRADICTED
+    assert "lacks" in found["suite"].why
+
+
+def test_a_condition_that_the_suite_does_not_ask_for_is_named(attacked: Path) -> None:
+    rows = read_rows(attacked / "results.csv")
+    rows["condition"] = rows["condition"].str.replace("fgsm", "pgd")
+    (attacked / "results.csv").write_text(to_csv(rows))
+    why = {f.what: f for f in verify.folder(attacked)}["suite"].why
+    assert "pgd(eps=0.1) on ID" in why or "fgsm(eps=0.1) on ID" in why
+
+
+def test_compressed_tables_are_verified_too(attacked: Path) -> None:
+    for name in ("results", "timing", "history"):
+        file = attacked / f"{name}.csv"
+        (attacked / f"{name}.csv.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert {s for what, s in states(attacked).items() if what != "versions"} == {HOLDS}
