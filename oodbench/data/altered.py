@@ -50,14 +50,14 @@ class Mixed(_Made):
 
     def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
         index = torch.as_tensor(indices)
-        one, two = (to_float(self.of.read(i, geometry)) for i in (index, self._partners()[index]))
+        one, two = (to_float(self.of.read(i, geometry)) for i in (index, self.partners()[index]))
         return (one + two) / 2
 
-    def _partners(self) -> Tensor:
+    def partners(self) -> Tensor:
+        """The place of the image that each one is averaged with, (N,)."""
         labels, n = self.of.labels, len(self.of)
-        order = torch.argsort(
-            labels, stable=True
-        )  # half the sorted list away lies another class unless one has more than half
+        # Half the sorted list away lies another class, unless one has more than half.
+        order = torch.argsort(labels, stable=True)
         partners = torch.empty(n, dtype=torch.int64)
         partners[order] = order.roll(n // 2)
         return partners

@@ -14,22 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from oodbench.cli.data import commands
 from oodbench.core import registry
-from oodbench.core.dataset import Dataset, Geometry, Pair
+from oodbench.core.dataset import Dataset, Pair
 from oodbench.core.errors import UserError
 from oodbench.data.checks import LOCK, verify
-from oodbench.data.duplicates import audit, looks, twins
-from oodbench.data.images import fit
 from oodbench.data.needs import Need
-from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
 from tests.conftest import ROOT
+from tests.data.made import pictures, unlabelled
 
 
 @pytest.fixture(autouse=True)
@@ -312,72 +309,22 @@ def test_verify_names_lists_that_are_not_openoods(tmp_path: Path) -> None:
     assert "(1000 lines, sha256 39e22c5c6c2d95f9...; here" in verdict.faults[0]
 
 
-def test_the_counts_and_digests_are_those_of_the_real_lists(shared: Path) -> None:
-    from oodbench.data.datasets.openood import _lists
-
-    for benchmark, files in _lists().items():
-        for name, (lines, sha256) in files.items():
-            content = (shared / "openood_imglists" / benchmark / name).read_bytes()
-            assert (content.count(b"\n"), hashlib.sha256(content).hexdigest()) == (lines, sha256)
-
-
 # ---------------------------------------------------------------- audit
 
 
-def _pictures(n: int, seed: int, size: int = 32) -> torch.Tensor:
-    """Smooth random pictures, no two alike."""
-    rng = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, 3, 6, 6, generator=rng)
-    return (torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1) * 255).to(
-        torch.uint8
-    )
-
-
-def _samples(images: torch.Tensor) -> TensorSamples:
-    return TensorSamples(images, torch.zeros(len(images)))
-
-
-def _found(
-    a: torch.Tensor, b: torch.Tensor, bits: int = 6, limit: float = 0.005
-) -> list[tuple[int, int, bool]]:
-    geometry = Geometry((3, 32, 32))
-    pair = [looks(_samples(x), geometry, "x") for x in (a, b)]
-    return [(i, j, exact) for i, j, exact, _ in twins(*pair, bits, limit)]
-
-
-def test_copies_are_found_through_jpeg_brightness_and_size() -> None:
-    import io
-
-    train, test = _pictures(300, 0), _pictures(40, 1)
-    packed = io.BytesIO()
-    Image.fromarray(train[7].permute(1, 2, 0).numpy()).save(packed, "JPEG", quality=60)
-    test[3] = torch.from_numpy(np.array(Image.open(packed))).permute(2, 0, 1)
-    test[11] = (train[100].float() * 0.8 + 20).to(torch.uint8)
-    test[20] = fit(fit(train[250:251], Geometry((3, 20, 20))), Geometry((3, 32, 32)))[0]
-    test[30] = train[42]
-    assert _found(train, test) == [(7, 3, False), (100, 11, False), (250, 20, False), (42, 30, True)]
-
-
-def test_pictures_that_differ_and_plain_ones_are_not_twins() -> None:
-    assert _found(_pictures(500, 0), _pictures(500, 1)) == []
-    plain = torch.full((3, 3, 32, 32), 7, dtype=torch.uint8)
-    assert _found(plain[:1], plain[1:] + 1) == []
-    assert _found(plain[:1], plain[1:]) == [(0, 0, True), (0, 1, True)]
-
-
 def test_audit_of_a_pair_writes_every_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train, test, ood = _pictures(60, 0), _pictures(20, 1), _pictures(20, 2)
+    train, test, ood = pictures(60, 0), pictures(20, 1), pictures(20, 2)
     test[4], ood[5] = train[9], test[6]
 
     @registry.dataset("audit-known", source="test")
     def known() -> Dataset:
         """A set."""
-        return Dataset({"train": lambda: _samples(train), "test": lambda: _samples(test)})
+        return Dataset({"train": lambda: unlabelled(train), "test": lambda: unlabelled(test)})
 
     @registry.dataset("audit-ood", source="test")
     def unknown() -> Dataset:
         """Another."""
-        return Dataset({"test": lambda: _samples(ood)})
+        return Dataset({"test": lambda: unlabelled(ood)})
 
     @registry.pair("audit-pair", source="test")
     def pair() -> Pair:
@@ -393,9 +340,3 @@ def test_audit_of_a_pair_writes_every_finding(tmp_path: Path, monkeypatch: pytes
     assert "skipped gone: data set 'cifar10' is not here" in result.output + getattr(result, "stderr", "")
     listed = call("audit", "audit-pair").output
     assert "exact  test: 6  other: 5" in listed
-
-
-def test_the_digits_suite_shares_no_image() -> None:
-    twins_found, skipped = audit(registry.build("pair", "mnist-5k"))
-    assert skipped == []
-    assert twins_found == []

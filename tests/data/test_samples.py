@@ -1,27 +1,15 @@
-"""Samples: subsets, joins, the part carved from train, and the one place of resizing and colours, against
-Pillow."""
+"""Samples: subsets, joins, the part carved from train."""
 
 from __future__ import annotations
 
 import time
 
-import numpy as np
-import pytest
 import torch
-from PIL import Image
 
 from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.identity import tensor_digest
-from oodbench.data.images import fit, statistics, to_float
 from oodbench.data.samples import Joined, Subset, TensorSamples, carve, of_classes, select
-
-
-def samples(
-    n: int = 40, classes: int = 4, shape: tuple[int, int, int] = (3, 6, 5), seed: int = 0
-) -> TensorSamples:
-    rng = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (n, *shape), generator=rng, dtype=torch.uint8)
-    return TensorSamples(images, torch.arange(n) % classes, [f"img/{i}" for i in range(n)])
+from tests.data.made import samples
 
 
 def test_all_kinds_keep_the_protocol() -> None:
@@ -128,88 +116,3 @@ def test_carving_a_million_images_of_a_thousand_classes_takes_no_minute() -> Non
     few = carve(samples(4, 4), 0.1)
     assert few[1].labels.tolist() == [0, 1, 2, 3]  # at least one of each class
     assert carve(samples(8, 2), 0.5)[1].labels.bincount().tolist() == [2, 2]
-
-
-# ---------------------------------------------------------------- one place of geometry
-
-
-@pytest.fixture(scope="module")
-def photo() -> np.ndarray:
-    from sklearn.datasets import load_sample_images
-
-    return load_sample_images().images[0].copy()  # (427, 640, 3)
-
-
-@pytest.mark.parametrize("size", [(32, 32), (100, 60), (500, 700)])
-def test_resizing_is_pillows_antialiased_bilinear(photo: np.ndarray, size: tuple[int, int]) -> None:
-    got = (
-        fit(torch.from_numpy(photo).permute(2, 0, 1)[None], Geometry((3, *size)))[0]
-        .permute(1, 2, 0)
-        .numpy()
-        .astype(int)
-    )
-    expected = np.asarray(Image.fromarray(photo).resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(got - expected).max() <= 1
-
-
-def test_the_shorter_edge_is_resized_then_the_centre_cut(photo: np.ndarray) -> None:
-    from torchvision.transforms import CenterCrop, Compose, Resize
-
-    got = (
-        fit(torch.from_numpy(photo).permute(2, 0, 1)[None], Geometry((3, 224, 224), 256))[0]
-        .permute(1, 2, 0)
-        .numpy()
-        .astype(int)
-    )
-    expected = np.asarray(Compose([Resize(256), CenterCrop(224)])(Image.fromarray(photo))).astype(int)
-    assert got.shape == (224, 224, 3)
-    assert np.abs(got - expected).max() <= 1
-    wide = fit(
-        torch.from_numpy(photo.transpose(1, 0, 2).copy()).permute(2, 0, 1)[None], Geometry((3, 31, 31), 37)
-    )[0]
-    other = np.asarray(
-        Compose([Resize(37), CenterCrop(31)])(Image.fromarray(photo.transpose(1, 0, 2)))
-    ).astype(int)
-    assert np.abs(wide.permute(1, 2, 0).numpy() - other).max() <= 1
-
-
-def test_colours_both_ways(photo: np.ndarray) -> None:
-    x = torch.from_numpy(photo[:50, :60].copy()).permute(2, 0, 1)[None]
-    grey = fit(x, Geometry((1, 50, 60)))
-    assert grey.dtype == torch.uint8
-    assert (
-        np.abs(
-            grey[0, 0].numpy().astype(int)
-            - np.asarray(Image.fromarray(photo[:50, :60]).convert("L")).astype(int)
-        ).max()
-        <= 1
-    )
-    back = fit(grey, Geometry((3, 50, 60)))
-    assert torch.equal(back, grey.expand(-1, 3, -1, -1))
-    floats = fit(x.float() / 255, Geometry((1, 50, 60)))
-    assert floats.dtype == torch.float32
-    assert float((floats * 255 - grey).abs().max()) <= 0.51
-    with pytest.raises(ValueError, match="cannot turn 2 channels into 3"):
-        fit(torch.zeros(1, 2, 4, 4), Geometry((3, 4, 4)))
-
-
-def test_each_sample_is_fitted_by_itself() -> None:
-    whole = samples(16, shape=(3, 40, 30))
-    for geometry in (Geometry((1, 8, 8)), Geometry((3, 20, 20), 24)):
-        batch = whole.read(range(16), geometry)
-        assert all(torch.equal(whole.read([i], geometry)[0], batch[i]) for i in range(16))
-
-
-def test_an_image_of_the_right_shape_is_untouched() -> None:
-    whole = samples()
-    assert torch.equal(whole.read([1, 5], Geometry((3, 6, 5))), whole.images[[1, 5]])
-
-
-def test_statistics_are_numpys_and_a_plain_channel_gets_one() -> None:
-    whole = samples(30)
-    whole.images[:, 1] = 51
-    mean, std = statistics(to_float(whole.images))
-    x = whole.images.numpy() / 255
-    assert mean == pytest.approx(x.mean(axis=(0, 2, 3)))
-    assert std[0] == pytest.approx(x[:, 0].std())
-    assert std[1] == 1.0

@@ -12,14 +12,10 @@ import torch
 
 import oodbench
 from oodbench.core import registry
-from oodbench.core.dataset import Dataset, Geometry
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec
-from oodbench.data.altered import Mixed, Permuted, noise_from
-from oodbench.data.contract import toy_images
-from oodbench.data.duplicates import shared_images
-from oodbench.data.samples import TensorSamples
 from oodbench.runs.runner import run
 from oodbench.scoring import contract
 from oodbench.scoring.contract import toy_outputs
@@ -95,28 +91,6 @@ def test_errors_guide_where_there_are_enough_else_held_out_classes() -> None:
     assert choose(specs, [None] * len(specs), [few] * len(specs), None).objective.startswith(
         "none: 0 errors and 3 classes"
     )
-
-
-def test_permuted_keeps_every_pixel_and_mixed_averages_two_classes() -> None:
-    images = toy_images(20)
-    permuted = Permuted(images).read([3, 5])
-    for i, image in zip((3, 5), permuted, strict=True):
-        assert torch.equal(image.flatten().sort().values, images.images[i].flatten().sort().values)
-        assert not torch.equal(image, images.images[i])
-    assert torch.equal(Permuted(images).read([5]), permuted[1:])
-    mixed = Mixed(images)
-    partner = mixed._partners()
-    assert (images.labels[partner] != images.labels).all()
-    torch.testing.assert_close(mixed.read([7])[0], (images.images[7] + images.images[partner[7]]) / 2)
-    assert noise_from(images).digest == noise_from(toy_images(20)).digest
-
-
-def test_shared_images_are_found_by_content() -> None:
-    images = toy_images(20)
-    g = Geometry((1, 8, 8))
-    half = TensorSamples(images.images[10:], images.labels[10:])
-    assert shared_images(images, half, g) == 10
-    assert shared_images(images, toy_images(20, seed=5), g) == 0
 
 
 def test_rows_say_the_regime_and_the_choice_and_nothing_is_done_twice(tmp_path: Path) -> None:

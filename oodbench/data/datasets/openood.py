@@ -34,7 +34,7 @@ _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet200": 200, "imagenet": 1000
 
 
 @lru_cache(1)
-def _lists() -> dict[str, dict[str, tuple[int, str]]]:
+def official_lists() -> dict[str, dict[str, tuple[int, str]]]:
     """Lines and sha256 of the lists of v1.5 that were at hand (the lists themselves are OpenOOD's)."""
     return json.loads(Path(__file__).with_name("openood_lists.json").read_text())
 
@@ -77,7 +77,7 @@ def openood(
                 lambda: image_list(file, classes=_CLASSES[benchmark] if known else 0),
                 on_error=on_error,
             )
-            expected = _lists().get(benchmark, {}).get(file.name)
+            expected = official_lists().get(benchmark, {}).get(file.name)
             if expected is not None and expected[1] != sha256:
                 samples.note = (
                     f"{file} is not OpenOOD v1.5's list ({expected[0]} lines, sha256 {expected[1][:16]}...;"
