@@ -36,6 +36,7 @@ from oodbench.scoring.contract import example
 from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import train
 from oodbench.training.optimiser import make_optimizer, running_as
+from oodbench.training.reader import Material
 from oodbench.training.recipe import Recipe
 
 SHAPE = (3, 32, 32)
@@ -133,7 +134,8 @@ def one_epoch(
     method, network = registry.build("method", "cross-entropy"), fresh(options)
 
     def work() -> None:
-        train(network, method, recipe, data, None, geometry=Geometry(SHAPE), seed=0, device=options.device)
+        material = Material(data, None, Geometry(SHAPE))
+        train(network, method, recipe, material, seed=0, device=options.device)
 
     return work
 

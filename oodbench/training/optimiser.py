@@ -1,43 +1,18 @@
-"""What a recipe asks of one step: learning rate, optimiser, sharpness-aware gradient, moving average,
-precision and layout."""
+"""What a recipe asks of one step: optimiser, sharpness-aware gradient, moving average, precision and
+layout."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from oodbench.core.network import Network
+from oodbench.training.randomness import Randomness
 from oodbench.training.recipe import Recipe
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of one step. Warm-up is linear from zero; the schedule then runs over what is left of
-    training.
-
-    Cosine: lr_min + (lr - lr_min) (1 + cos(pi t)) / 2, t in [0, 1). Restarts: the same in `restarts` + 1
-    cycles of equal length that begin with training, the warm-up inside the first (torch's
-    CosineAnnealingWarmRestarts; Vaze et al., ICLR 2022, utils/schedulers.py). Step: lr gamma^k after k
-    milestones."""
-    total, warmup = recipe.epochs * steps_per_epoch, recipe.warmup_epochs * steps_per_epoch
-    if recipe.schedule == "restarts":
-        rate = _cosine(recipe, max(step, warmup) * (recipe.restarts + 1) / total % 1)
-        return rate * (step + 1) / warmup if step < warmup else rate
-    if step < warmup:
-        return recipe.lr * (step + 1) / warmup
-    at = (step - warmup) / max(total - warmup, 1)
-    if recipe.schedule == "cosine":
-        return _cosine(recipe, at)
-    if recipe.schedule == "step":
-        return recipe.lr * recipe.gamma ** sum(at >= milestone for milestone in recipe.milestones)
-    return recipe.lr
-
-
-def _cosine(recipe: Recipe, at: float) -> float:
-    return recipe.lr_min + (recipe.lr - recipe.lr_min) * 0.5 * (1 + math.cos(math.pi * at))
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -54,20 +29,6 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         nesterov=nesterov,
         weight_decay=recipe.weight_decay,
     )
-
-
-class Randomness:
-    """The state of everything a loss may draw from, so that the same batch can be looked at twice."""
-
-    def __init__(self, rng: torch.Generator) -> None:
-        self.rng, self.of_batch, self.of_cpu = rng, rng.get_state(), torch.get_rng_state()
-        self.of_device = torch.cuda.get_rng_state(rng.device) if rng.device.type == "cuda" else None
-
-    def restore(self) -> None:
-        self.rng.set_state(self.of_batch)
-        torch.set_rng_state(self.of_cpu)
-        if self.of_device is not None:
-            torch.cuda.set_rng_state(self.of_device, self.rng.device)
 
 
 def sharpen(network: nn.Module, loss: Callable[[], Tensor], rho: float, before: Randomness) -> None:
@@ -95,39 +56,51 @@ def sharpen(network: nn.Module, loss: Callable[[], Tensor], rho: float, before: 
             b.copy_(old)
 
 
-class Average:
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of a network's parameters and buffers: a <- d a + (1 - d) w after each step,
-    integers copied.
+    integers copied. It begins with the network as it is.
 
     d = min(decay, (1 + t) / (10 + t)) at step t, so that the untrained weights are soon forgotten
-    (TensorFlow's ExponentialMovingAverage with num_updates)."""
+    (TensorFlow's ExponentialMovingAverage with num_updates); torch's get_ema_multi_avg_fn has one decay for
+    all steps."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.values = {k: v.detach().clone() for k, v in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, value in network.state_dict().items():
-            mine = self.values[name]
+    def blend(averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
+        # the model's own counter lies on the CPU: to read it, no accelerator is waited for
+        step = int(average.n_averaged) - 1
+        share = 1 - min(decay, (1 + step) / (10 + step))
+        for mine, theirs in zip(averaged, current, strict=True):
             if mine.is_floating_point():
-                mine.lerp_(value, share)
+                mine.lerp_(theirs, share)
             else:
-                mine.copy_(value)
+                mine.copy_(theirs)
 
-    @contextlib.contextmanager
-    def inside(self, network: nn.Module) -> Iterator[None]:
-        """The network with the average in place of its weights, which come back afterwards."""
-        weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        network.load_state_dict(self.values)
-        try:
-            yield
-        finally:
-            network.load_state_dict(weights)
+    average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
+    average.n_averaged += 1  # the untrained weights count, else the first step would replace them
+    return average
 
 
-_COMPILER = "inductor"
+@contextlib.contextmanager
+def averaged(network: nn.Module, average: AveragedModel | None) -> Iterator[None]:
+    """Inside, the network has the average's values, where there is one, in place of its own."""
+    if average is None:
+        yield
+        return
+    weights = copied(network)
+    network.load_state_dict(average.module.state_dict())
+    try:
+        yield
+    finally:
+        network.load_state_dict(weights)
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the network's weights and buffers."""
+    return {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+
+COMPILER = "inductor"
+"""What torch.compile translates a network with."""
+
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -149,15 +122,14 @@ def running_as(recipe: Recipe, network: Network, device: torch.device) -> Iterat
     deterministic, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if recipe.channels_last or recipe.precision != "fp32":
-        body.forward = forward  # type: ignore[method-assign]
     if recipe.compile:
-        body.compile(backend=_COMPILER)
+        body.forward = torch.compile(forward, backend=COMPILER)  # type: ignore[method-assign]
+    elif recipe.channels_last or recipe.precision != "fp32":
+        body.forward = forward  # type: ignore[method-assign]
     try:
         yield
     finally:
         body.__dict__.pop("forward", None)
-        body._compiled_call_impl = None
         if recipe.channels_last:
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         torch.backends.cudnn.deterministic = deterministic

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Samples
+from oodbench.core.method import Batch, Method
 from oodbench.data.images import to_float
+from oodbench.data.reading import read_ahead
 from oodbench.training.processes import ALONE, Team
+from oodbench.training.recipe import Recipe
+from oodbench.training.schedule import Place, Schedule, batches_in
 
-_HELD = 2 * 2**30
+HELD_BYTES = 2 * 2**30
 """Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch, one
 ahead."""
 
 
-def _augmented(inputs: Tensor, augment: list[Any], rng: torch.Generator) -> Tensor:
-    for transform in augment:
-        inputs = transform(inputs, rng)
-    return inputs
+class Material(NamedTuple):
+    """What a network learns from: training samples; validation samples, which each epoch is measured on;
+    outliers for methods that need them; the geometry in which all are read."""
 
-
-def _batches(n: int, size: int, processes: int = 1) -> int:
-    """Batches in an epoch; a last one without two samples for each process is left out, since batch norm
-    cannot learn from one."""
-    return max(1, n // size + (n % size >= 2 * processes))
+    train: Samples
+    val: Samples | None
+    geometry: Geometry
+    outliers: Samples | None = None
 
 
 class Reader:
@@ -37,36 +40,69 @@ class Reader:
         self.samples, self.geometry, self.device = samples, geometry, device
         self.labels = samples.labels.to(device)
         one = samples.read([0], geometry)
-        self._held = (
+        self.held = (
             samples.read(range(len(samples)), geometry).to(device)
-            if one.nbytes * len(samples) <= _HELD
+            if one.nbytes * len(samples) <= HELD_BYTES
             else None
         )
 
     def batches(self, order: Tensor, size: int, team: Team = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels of every batch, or this process's share of them."""
-        parts = [team.share(part) for part in order.split(size)[: _batches(len(order), size, team.size)]]
-        if self._held is not None:
+        parts = [team.share(part) for part in order.split(size)[: batches_in(len(order), size, team.size)]]
+        if self.held is not None:
             for index in parts:
                 at = index.to(self.device)
-                yield to_float(self._held[at]), self.labels[at]
+                yield to_float(self.held[at]), self.labels[at]
             return
-        from concurrent.futures import ThreadPoolExecutor
+        for index, images in zip(parts, read_ahead(self.samples, self.geometry, parts), strict=True):
+            yield to_float(images.to(self.device, non_blocking=True)), self.labels[index.to(self.device)]
 
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            reads = (pool.submit(self.samples.read, index, self.geometry) for index in parts)
-            ahead = next(reads, None)
-            for index in parts:
-                assert ahead is not None
-                images, ahead = ahead.result(), next(reads, None)
-                yield to_float(images.to(self.device, non_blocking=True)), self.labels[index.to(self.device)]
-
-    def sample(self, count: int, augment: list[Any], rng: torch.Generator) -> Tensor:
-        """`count` images drawn with replacement, augmented."""
+    def sample(self, count: int, rng: torch.Generator) -> Tensor:
+        """`count` images drawn with replacement."""
         index = torch.randint(0, len(self.samples), (count,), generator=rng, device=rng.device)
         images = (
-            self._held[index]
-            if self._held is not None
+            self.held[index]
+            if self.held is not None
             else self.samples.read(index.cpu(), self.geometry).to(self.device)
         )
-        return _augmented(to_float(images), augment, rng)
+        return to_float(images)
+
+
+class Feed:
+    """The batches of a training: augmented, with outliers, further views and a generator where the method
+    asks for them. Each epoch seeds its own shuffling, augmentation and dropout."""
+
+    def __init__(
+        self, data: Material, method: Method, recipe: Recipe, seed: int, device: torch.device, team: Team
+    ) -> None:
+        self.method, self.recipe, self.seed, self.device, self.team = method, recipe, seed, device, team
+        self._augment = [registry.build("augmentation", a) for a in recipe.augment]
+        self._train = Reader(data.train, data.geometry, device)
+        outliers = data.outliers if "outliers" in method.needs else None
+        self._outliers = Reader(outliers, data.geometry, device) if outliers else None
+        self.schedule = Schedule(recipe, len(data.train), team.size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Batch, Place]]:
+        """This process's batches of one epoch. Seeds torch's global generator at its beginning, for dropout
+        and whatever a method draws without the batch's generator."""
+        seed = self.seed * 1_000_003 + epoch
+        own = seed + self.team.rank * 2**40
+        torch.manual_seed(own)
+        rng = torch.Generator(device=self.device).manual_seed(own)
+        order = torch.randperm(len(self._train.samples), generator=torch.Generator().manual_seed(seed))
+        read = self._train.batches(order, self.recipe.batch_size, self.team)
+        for number, (inputs, labels) in enumerate(read):
+            place = self.schedule.at(epoch, number)
+            yield self._batch(inputs, labels, place.progress, rng), place
+
+    def _batch(self, inputs: Tensor, labels: Tensor, progress: float, rng: torch.Generator) -> Batch:
+        views = tuple(self._augmented(inputs, rng) for _ in range(self.method.views))
+        outliers = None
+        if self._outliers is not None:
+            outliers = self._augmented(self._outliers.sample(len(inputs), rng), rng)
+        return Batch(self._augmented(inputs, rng), labels, outliers, views, progress, rng)
+
+    def _augmented(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        for transform in self._augment:
+            inputs = transform(inputs, rng)
+        return inputs

@@ -3,78 +3,19 @@ hand."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import pydantic
 import pytest
 import torch
 from torch import Tensor, nn
 
-from oodbench.training.optimiser import Average, Randomness, learning_rate, make_optimizer, sharpen
+from oodbench.core.method import Batch
+from oodbench.core.network import Network
+from oodbench.training import optimiser
+from oodbench.training.optimiser import averaged, make_optimizer, moving_average, sharpen
+from oodbench.training.randomness import Randomness
 from oodbench.training.recipe import Recipe
-
-# ---------------------------------------------------------------- learning rates
-
-
-def scheduled(recipe: Recipe, steps: int) -> list[float]:
-    return [learning_rate(recipe, s, steps) for s in range(recipe.epochs * steps)]
-
-
-def by_torch(make: Any, lr: float, total: int) -> list[float]:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler, rates = make(optimizer), []
-    for _ in range(total):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-def test_cosine_is_torchs() -> None:
-    recipe = Recipe(epochs=5, lr=0.3)
-    expected = by_torch(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 35), 0.3, 35)
-    assert scheduled(recipe, 7) == pytest.approx(expected, abs=1e-9)
-
-
-def test_steps_are_torchs() -> None:
-    recipe = Recipe(epochs=10, lr=0.3, schedule="step", milestones=(0.3, 0.6, 0.9), gamma=0.2)
-    expected = by_torch(lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [30, 60, 90], gamma=0.2), 0.3, 100)
-    assert scheduled(recipe, 10) == pytest.approx(expected, rel=1e-9)
-
-
-def test_constant_and_warm_up() -> None:
-    rates = scheduled(Recipe(epochs=4, lr=0.8, schedule="constant", warmup_epochs=2), 4)
-    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8] + [0.8] * 8)
-    warm = scheduled(Recipe(epochs=4, lr=0.8, warmup_epochs=1), 4)
-    assert warm[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
-    assert warm[4:] == pytest.approx([0.4 * (1 + math.cos(math.pi * i / 12)) for i in range(12)])
-
-
-def test_restarts_are_torchs() -> None:
-    recipe = Recipe(epochs=12, lr=0.3, lr_min=3e-4, schedule="restarts", restarts=2)
-    make = lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 20, eta_min=3e-4)  # noqa: E731
-    rates = scheduled(recipe, 5)
-    assert rates == pytest.approx(by_torch(make, 0.3, 60), abs=1e-9)
-    assert [i for i, rate in enumerate(rates) if rate == pytest.approx(0.3)] == [0, 20, 40]
-
-
-def test_a_warm_up_lies_inside_the_first_cycle() -> None:
-    plain = scheduled(Recipe(epochs=12, lr=0.3, schedule="restarts"), 5)
-    warm = scheduled(Recipe(epochs=12, lr=0.3, schedule="restarts", warmup_epochs=2), 5)
-    assert warm[10:] == pytest.approx(plain[10:])
-    assert warm[:10] == pytest.approx([plain[10] * (i + 1) / 10 for i in range(10)])
-
-
-def test_cosine_ends_at_its_minimum() -> None:
-    rates = scheduled(Recipe(epochs=10, lr=0.1, lr_min=0.02), 100)
-    assert rates == pytest.approx(
-        by_torch(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 1000, 0.02), 0.1, 1000)
-    )
-    assert rates[-1] == pytest.approx(0.02, abs=1e-6)
-
-
-# ---------------------------------------------------------------- optimisers
+from tests.training.common import Plain, close, make_samples, recipe_of, run, same, tanh_network
 
 
 @pytest.mark.parametrize(
@@ -138,33 +79,105 @@ def test_sam_sees_the_same_dropout_and_draws_and_leaves_buffers_alone() -> None:
     assert all(torch.equal(v, statistics[k]) for k, v in module.state_dict().items())
 
 
-def test_the_average_may_look_through_the_network_and_goes_again() -> None:
+def test_the_average_begins_with_the_untrained_weights_and_soon_forgets_them() -> None:
+    """The recurrence written out, at the decays of TensorFlow's num_updates: 1/10, 2/11, then the limit."""
+    network = nn.Linear(2, 1)
+    average, expected = moving_average(network, 0.25), network.weight.detach().clone()
+    for decay in (1 / 10, 2 / 11, 0.25, 0.25):
+        with torch.no_grad():
+            network.weight.add_(1)
+        average.update_parameters(network)
+        expected = decay * expected + (1 - decay) * network.weight.detach()
+        torch.testing.assert_close(average.module.weight.detach(), expected)
+
+
+def test_a_network_is_seen_with_the_average_and_goes_on_with_its_own_weights() -> None:
     network = nn.Linear(2, 1)
     start = network.weight.detach().clone()
-    average = Average(network, 0.5)
+    average = moving_average(network, 0.5)
     with torch.no_grad():
         network.weight.add_(1)
-    average.update(network, step=100)
-    now = network.weight.detach().clone()
-    with average.inside(network):
-        torch.testing.assert_close(network.weight.detach(), start + 0.5)
-    assert torch.equal(network.weight.detach(), now)
+    with averaged(network, average):
+        assert torch.equal(network.weight.detach(), start)
+    assert torch.equal(network.weight.detach(), start + 1)
+    with averaged(network, None):
+        assert torch.equal(network.weight.detach(), start + 1)
 
 
-# ---------------------------------------------------------------- recipes that cannot be
+def test_the_average_of_batch_norm_networks_counts_batches_in_whole_numbers() -> None:
+    network, _ = run(recipe_of(ema=0.9))
+    state = network.state_dict()
+    assert int(state["body.1.num_batches_tracked"]) == 16
+    assert torch.isfinite(state["body.1.running_var"]).all()
 
 
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"optimizer": "sam", "accumulate": 2}, "accumulate should be 1, got 2"),
-        ({"optimizer": "sam", "precision": "fp16"}, "fp32 or bf16, got fp16"),
-        ({"ema": 1.0}, "less than 1"),
-        ({"accumulate": 0}, "greater than or equal to 1"),
-        ({"precision": "fp8"}, "'fp32', 'bf16' or 'fp16'"),
-        ({"accumulate": True}, "should be a int, got true"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(keys: dict[str, Any], message: str) -> None:
-    with pytest.raises(pydantic.ValidationError, match=message):
-        Recipe(**keys)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_is_in_the_body_alone_and_near_the_same(precision: str) -> None:
+    seen: dict[str, torch.dtype] = {}
+
+    class Looking(Plain):
+        def loss(self, network: Network, batch: Batch) -> Tensor:
+            hooks = [
+                network.body[1].register_forward_hook(lambda m, i, o: seen.update(inside=o.dtype)),
+                network.head.register_forward_hook(
+                    lambda m, i, o: seen.update(features=i[0].dtype, logits=o.dtype)
+                ),
+            ]
+            loss = super().loss(network, batch)
+            for hook in hooks:
+                hook.remove()
+            return loss
+
+    low, _ = run(recipe_of(precision=precision), tanh_network(), method=Looking())
+    full, _ = run(recipe_of(), tanh_network())
+    assert seen == {
+        "inside": {"bf16": torch.bfloat16, "fp16": torch.float16}[precision],
+        "features": torch.float32,
+        "logits": torch.float32,
+    }
+    assert not same(low, full)
+    assert close(low, full, atol=0.02)
+    assert all(p.dtype == torch.float32 for p in low.parameters())
+    assert low.features(make_samples().images / 255).dtype == torch.float32
+    assert torch.equal(
+        low.body[1](torch.ones(1, 64)),
+        nn.functional.linear(torch.ones(1, 64), low.body[1].weight, low.body[1].bias),
+    )
+
+
+def test_channels_last_changes_the_layout_while_training_and_nothing_afterwards() -> None:
+    seen: list[bool] = []
+
+    class Looking(Plain):
+        def loss(self, network: Network, batch: Batch) -> Tensor:
+            hook = network.body[0].register_forward_hook(
+                lambda m, i, o: seen.append(o.is_contiguous(memory_format=torch.channels_last))
+            )
+            loss = super().loss(network, batch)
+            hook.remove()
+            return loss
+
+    last, _ = run(recipe_of(channels_last=True), method=Looking())
+    first, _ = run(recipe_of())
+    assert seen
+    assert all(seen)
+    assert close(last, first, atol=1e-3)
+    assert all(p.is_contiguous() for p in last.parameters())
+    assert "forward" not in vars(last.body)
+
+
+def test_compiled_training_is_the_same_and_leaves_a_plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced but not translated, which needs no compiler: the very same operations, the very same numbers."""
+    translated: list[int] = []
+
+    def eager(graph: Any, inputs: Any) -> Any:
+        translated.append(len(inputs))
+        return graph
+
+    monkeypatch.setattr(optimiser, "COMPILER", eager)
+    plain, _ = run(recipe_of(), tanh_network())
+    assert not translated
+    traced, _ = run(recipe_of(compile=True), tanh_network())
+    assert translated
+    assert same(plain, traced)
+    assert "forward" not in vars(traced.body)

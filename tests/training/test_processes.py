@@ -18,10 +18,11 @@ from torch import nn
 from oodbench.core.errors import UserError
 from oodbench.runs.runner import run as oodbench_run
 from oodbench.suite.load import load_suite
+from oodbench.training.loop import Listener
 from oodbench.training.processes import ALONE, Team, join, together, wanted
 from oodbench.training.recipe import Recipe
 from tests.conftest import ROOT
-from tests.training.test_loop import fresh, make_samples, recipe_of, run, same, tanh_network
+from tests.training.common import fresh, make_samples, recipe_of, run, same, tanh_network
 
 SAME_AS_ALONE: dict[str, dict[str, Any]] = {
     "plain": {}, "short last batch": {"batch_size": 12}, "sam": {"optimizer": "sam", "rho": 0.1},
@@ -70,7 +71,7 @@ def exchanged() -> dict[str, Any]:
         )
 
     noisy = recipe_of(world_size=2, augment=["flip"])
-    whole, _ = run(noisy, fresh(), save=keep)
+    whole, _ = run(noisy, fresh(), listener=Listener(save=keep))
     resumed, _ = run(noisy, fresh(seed=5 + team.rank), resume=states[1])
     found["noisy"], found["resumed"] = whole.state_dict(), resumed.state_dict()
     return found

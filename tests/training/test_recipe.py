@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pydantic
 import pytest
 import torch
 
@@ -13,8 +14,8 @@ from oodbench.core.spec import identity_value, plain_value
 from oodbench.suite.load import load_suite
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.schema import json_schema
-from oodbench.training.optimiser import learning_rate
 from oodbench.training.recipe import NAMED, Recipe, recipe_keys
+from oodbench.training.schedule import learning_rate
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -126,3 +127,19 @@ def test_rates_of_the_protocols() -> None:
         optimizer.step()
         theirs.step()
     assert learning_rate(vaze, 4, 1) == pytest.approx(0.5 * learning_rate(vaze, 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"optimizer": "sam", "accumulate": 2}, "accumulate should be 1, got 2"),
+        ({"optimizer": "sam", "precision": "fp16"}, "fp32 or bf16, got fp16"),
+        ({"ema": 1.0}, "less than 1"),
+        ({"accumulate": 0}, "greater than or equal to 1"),
+        ({"precision": "fp8"}, "'fp32', 'bf16' or 'fp16'"),
+        ({"accumulate": True}, "should be a int, got true"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match=message):
+        Recipe(**keys)

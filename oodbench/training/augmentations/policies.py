@@ -14,6 +14,7 @@ from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.registry import augmentation
 from oodbench.data.images import to_float
 from oodbench.training.augmentations.operations import operate
+from oodbench.training.randomness import dirichlet
 
 _FRACTALS: Any = "fractals"
 _SIGNED = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
@@ -149,7 +150,7 @@ class AugMix:
 
     def __call__(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
         n = len(inputs)
-        weights = torch._sample_dirichlet(torch.ones(n, self.chains, device=inputs.device), generator=rng)
+        weights = dirichlet(torch.ones(n, self.chains, device=inputs.device), rng)
         share = torch.rand(n, 1, 1, 1, generator=rng, device=inputs.device)
         mixed = torch.zeros_like(inputs)
         for chain in range(self.chains):

@@ -13,6 +13,7 @@ from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.core.spec import label_of
+from oodbench.training.randomness import dirichlet
 
 CROSS_ENTROPY: Any = "cross-entropy"
 """Default of a parameter `of: Method`; the registry makes the method of it."""
@@ -53,7 +54,7 @@ def mixed_loss(
 
 def beta(a: float, b: float, batch: Batch) -> Tensor:
     """A draw from Beta(a, b) by the batch's generator, a tensor without dimensions on its device."""
-    return torch._sample_dirichlet(torch.tensor([a, b], device=batch.inputs.device), generator=batch.rng)[0]
+    return dirichlet(torch.tensor([a, b], device=batch.inputs.device), batch.rng)[0]
 
 
 def rectangle(batch: Batch, share: Tensor) -> Tensor:
