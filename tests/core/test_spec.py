@@ -1,0 +1,53 @@
+"""Specs: one component whatever way it is written; labels, identities, grids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oodbench.core import registry
+from oodbench.core.errors import SpecError
+from oodbench.core.spec import expand
+from tests.core.keys import key
+
+
+def test_defaults_written_out_are_the_same_component() -> None:
+    assert (
+        key("scorer", "t-near")
+        == key("scorer", {"t-near": {"k": 50}})
+        == key("scorer", {"t-near": {"k": 50.0, "scale": 1}})
+    )
+    assert key("scorer", "t-near") != key("scorer", {"t-near": {"k": 51}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "label"),
+    [
+        ("t-near", "t-near"),
+        ({"t-near": {"k": 50}}, "t-near"),
+        ({"t-near": {"k": 5, "flag": True}}, "t-near(k=5, flag=true)"),
+        ({"t-near": {"scale": "5e-4"}}, "t-near(scale=0.0005)"),
+        ({"t-near": {"top": 3}}, "t-near(top=3)"),
+    ],
+)
+def test_labels_show_what_differs_from_the_defaults(raw: Any, label: str) -> None:
+    assert registry.resolve("scorer", raw).label == label
+
+
+def test_a_path_is_identity_by_content_only(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("same")
+    b.write_text("same")
+    assert key("method", {"t-loss": {"file": str(a)}}) == key("method", {"t-loss": {"file": str(b)}})
+    b.write_text("other")
+    assert key("method", {"t-loss": {"file": str(a)}}) != key("method", {"t-loss": {"file": str(b)}})
+
+
+def test_grids_expand_in_order_and_nest() -> None:
+    raw = {"m": {"a": {"grid": [1, 2]}, "of": {"n": {"b": {"grid": [3, 4]}}}}}
+    assert expand(raw) == [{"m": {"a": a, "of": {"n": {"b": b}}}} for a in (1, 2) for b in (3, 4)]
+    assert expand("m") == ["m"]
+    with pytest.raises(SpecError, match="at least one"):
+        expand({"m": {"a": {"grid": []}}})
