@@ -53,6 +53,16 @@ class Claim(BaseModel):
     alpha: float = Field(0.05, gt=0, lt=0.5)
 
 
+def schema(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a claim as a suite may write it, given that of its keys: the short forms too."""
+    short = {"type": "object", "maxProperties": 1}
+    side = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Side"}, short]}
+    properties = keys["properties"]
+    compare = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
+    expect = {"anyOf": [properties["expect"], short]}
+    return {**keys, "properties": {**properties, "compare": compare, "expect": expect}}
+
+
 def parse_claims(
     raw: Any, methods: Mapping[str, str], scorers: Sequence[str], pairs: Sequence[str]
 ) -> tuple[Claim, ...]:

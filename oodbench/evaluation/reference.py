@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 PLACES = ("pair", "method", "scorer")
 
 
+def schema() -> dict[str, Any]:
+    """The JSON schema of one figure."""
+    return {
+        "type": "object",
+        "required": ["source"],
+        "properties": {name: {"type": "string"} for name in (*PLACES, "source")}
+        | {name: {"type": "number"} for v in VALUES for name in (v, f"{v}_std")},
+        "additionalProperties": False,
+    }
+
+
 def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
     """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES.
     SpecError names every mistake."""
@@ -58,8 +69,8 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
 
 
 def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group:
-    """The figures as a group to compare a leaderboard with: a row for each of its rows that some figure speaks
-    of."""
+    """The figures as a group to compare a leaderboard with: one row for each of its rows that some figure
+    speaks of."""
     import pandas as pd
 
     made = []
@@ -74,19 +85,10 @@ def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group
     return comparison.published("reference", pd.DataFrame(made, columns=None if made else [*PLACES]))
 
 
-def figures_of(path: Path) -> list[Mapping[str, Any]]:
-    """The figures in the suite.yaml of a results folder, none where it has none."""
-    import yaml
-
-    file = (path if path.is_dir() else path.parent) / "suite.yaml"
-    suite = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    found = suite.get("reference") if isinstance(suite, dict) else None
-    return list(found) if isinstance(found, list) else []
-
-
-def groups(path: Path, conditions: Sequence[str] = ()) -> tuple[Group, Group]:
-    """A results folder and its suite's figures."""
-    figures = figures_of(path)
+def groups(
+    path: Path, figures: Sequence[Mapping[str, Any]], conditions: Sequence[str] = ()
+) -> tuple[Group, Group]:
+    """A results folder and its suite's figures. UserError where there are none."""
     if not figures:
         raise UserError(
             f"{path}: its suite carries no reference figures; name another folder or a table, or rows by"

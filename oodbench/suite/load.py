@@ -15,8 +15,22 @@ from oodbench.suite.suite import Suite
 
 
 def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
-    """Read, check and resolve a suite file, or one of the package's by its name. Raises UserError with one
-    line per mistake: file, key path, what is wrong, what is allowed."""
+    """Read, check and resolve a suite file. Nothing is downloaded, read or trained yet.
+
+    Args:
+        file: the path of a YAML file, or the name of a suite of the package (``oodbench list suites``).
+        plugins: Python files that register components, besides those that the suite names.
+
+    Returns:
+        The suite with every name, parameter and grid resolved.
+
+    Raises:
+        UserError: one line per mistake, all at once: file, key path, what is wrong, what is allowed.
+
+    Example:
+        >>> suite = oodbench.load_suite("openood/cifar10")
+        >>> oodbench.run(suite.restricted(seeds=[0]))
+    """
     file = packaged.find(file)
     return parse_suite(read_plain(file), file=file, plugins=plugins)
 

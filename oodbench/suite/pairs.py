@@ -2,157 +2,157 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Pair
-from oodbench.core.errors import SpecError, meant
-from oodbench.core.spec import expand, plain_value
-from oodbench.suite.problems import T, _Problems
-from oodbench.suite.suite import PairEntry
-from oodbench.training.recipe import recipe_keys
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+from oodbench.core.errors import SpecError
+from oodbench.core.signature import COMPONENT
+from oodbench.core.spec import Spec, SpecLike, plain_value
+from oodbench.suite.entries import Dataset, Name, NamedPair, Override, Reads, folder_of, variants
+from oodbench.suite.problems import Problems, validated
 
 
-_INLINE = ("name", "id", "near", "far", "shifted", "ood_val", "outliers", "geometry", "recipe")
+@dataclass(frozen=True)
+class PairEntry:
+    """One pair of a suite at one split: its label, its parameters without the split, and recipe keys of its
+    own."""
+
+    label: str
+    pair: Pair
+    params: Mapping[str, Any]
+    split: int | None
+    recipe: Mapping[str, Any]
+    plain: Mapping[str, Any]
+    """As the resolved suite file writes it."""
+
+    @property
+    def title(self) -> str:
+        """The label, and the split where there is one: unique within a suite."""
+        return self.label if self.split is None else f"{self.label} split {self.split}"
 
 
-def _within(path: str, make: Callable[..., T], *args: Any) -> T:
-    """The same, with its mistakes placed at `path`."""
-    found = _Problems()
-    made = found.tried(path, make, *args)
-    if made is None:
-        raise SpecError(found)
-    return made
-
-
-def _pairs(entry: Any, folder: Path | None) -> list[PairEntry]:
-    recipe: Mapping[str, Any] = {}
-    if isinstance(entry, Mapping) and "name" in entry:
-        return [_inline_pair(entry, folder)]
-    alias = ""
-    if isinstance(entry, Mapping):
-        recipe, alias = entry.get("recipe", {}), entry.get("as", "")
-        entry = {k: v for k, v in entry.items() if k not in ("recipe", "as")}
-        recipe = _within("recipe", recipe_keys, recipe)
-    made = []
-    for variant in expand(entry):
-        spec = registry.resolve("pair", variant, alias=alias, folder=folder)
-        pair: Pair = registry.build("pair", spec)
-        _check_pair(pair, folder)
-        split = spec.params.get("split")
-        raw = spec.plain | ({"as": alias} if alias else {})
-        made.append(
-            PairEntry(spec.without("split").label, pair, spec.without("split").params, split, recipe, raw)
-        )
-    return made
-
-
-def _inline_pair(entry: Mapping[str, Any], folder: Path | None) -> PairEntry:
-    found = _Problems()
-    for key in entry:
-        if key not in _INLINE:
-            found.append((str(key), f"unknown key{meant(str(key), _INLINE)}"))
-    name = entry["name"]
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        found.append(("name", f"should be letters, digits and . _ + - only, got {name!r}"))
-    if "id" not in entry:
-        found.append(("id", "is missing: the ID data set"))
-    if not entry.get("near") and not entry.get("far"):
-        found.append(("near", "a pair needs at least one near- or far-OOD set"))
-    sets: dict[str, dict[str, Any]] = {}
-    for role in ("near", "far", "shifted"):
-        sets[role] = {}
-        value = entry.get(role) or []
-        if not isinstance(value, (list, Mapping)):
-            found.append(
-                (role, f"should be a list of data sets or a mapping {{name: data set}}, got {value!r}")
-            )
+def _sets(raw: Any, info: ValidationInfo) -> dict[str, Spec]:
+    if not isinstance(raw, (list, Mapping, type(None))):
+        raise ValueError("should be a list of data sets or a mapping {name: data set}")
+    named = raw.items() if isinstance(raw, Mapping) else [("", one) for one in raw or ()]
+    found, made = Problems(), dict[str, Spec]()
+    for i, (label, one) in enumerate(named):
+        place = str(label) or f"[{i}]"
+        spec = found.tried(place, registry.resolve, "dataset", one, folder=folder_of(info))
+        if spec is None:
             continue
-        for i, item in enumerate(value.items() if isinstance(value, Mapping) else value):
-            label, raw = item if isinstance(value, Mapping) else ("", item)
-            spec = found.tried(f"{role}[{i}]", registry.resolve, "dataset", raw, folder=folder)
-            if spec is not None:
-                sets[role][str(label or spec.label)] = spec
-    single = {
-        key: found.tried(key, registry.resolve, "dataset", entry[key], folder=folder)
-        for key in ("id", "ood_val", "outliers") if entry.get(key) is not None
-    }  # fmt: skip
-    geometry = entry.get("geometry")
-    if geometry is not None:
-        model = pydantic.TypeAdapter(Geometry)
-        try:
-            geometry = model.validate_python(
-                tuple(geometry.values()) if isinstance(geometry, Mapping) else geometry
-            )
-        except pydantic.ValidationError:
-            found.append(
-                (
-                    "geometry",
-                    f"should be {{shape: [channels, height, width], resize: edge}}, got {geometry!r}",
-                )
-            )
-    recipe = found.tried("recipe", recipe_keys, entry.get("recipe", {})) or {}
-    if found:
-        raise SpecError(found)
-    pair = Pair(
-        single["id"],
-        sets["near"],
-        sets["far"],
-        sets["shifted"],
-        single.get("ood_val"),
-        single.get("outliers"),
-        geometry,
-    )  # type: ignore[arg-type]
-    _check_pair(pair, folder)
-    raw = plain_value({k: v for k, v in entry.items() if k != "recipe"})
-    return PairEntry(name, pair, {}, None, recipe, raw)
+        name = str(label) or spec.label
+        if name in made:
+            found.append((place, f"the set name {name!r} stands twice in the pair"))
+        made[name] = spec
+    found.stop()
+    return made
 
 
-def _check_pair(pair: Pair, folder: Path | None) -> None:
+def _geometry(raw: Any, info: ValidationInfo) -> Geometry | None:
+    try:
+        return pydantic.TypeAdapter(Geometry | None).validate_python(raw)
+    except pydantic.ValidationError:
+        raise ValueError("should be {shape: [channels, height, width], resize: edge}") from None
+
+
+_ONE = {COMPONENT: "dataset"}
+_SEVERAL = {
+    "anyOf": [{"type": "array", "items": _ONE}, {"type": "object", "additionalProperties": _ONE}],
+}  # fmt: skip
+Sets = Annotated[dict[str, Spec], Reads(_sets, _SEVERAL)]
+
+
+class InlinePair(BaseModel):
+    """A pair that a suite writes out: which data set is known, and which are near, far and shifted to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: Name
+    id: Dataset = Field(description="the ID data set")
+    near: Sets = Field({}, description="near-OOD sets: a list, or {name: data set}")
+    far: Sets = Field({}, description="far-OOD sets")
+    shifted: Sets = Field({}, description="ID sets under covariate shift")
+    ood_val: Dataset | None = Field(None, description="OOD set that `tune: ood-val` tunes on")
+    outliers: Dataset | None = Field(None, description="OOD set that some methods train on")
+    geometry: Annotated[Geometry | None, Reads(_geometry, {"type": ["object", "null"]})] = Field(
+        None, description="{shape: [channels, height, width], resize: edge}, where images have no one size"
+    )
+    recipe: Override = Field({}, description="recipe keys of this pair's own")
+
+    @pydantic.model_validator(mode="after")
+    def _some_ood(self) -> InlinePair:
+        if not self.near and not self.far:
+            raise SpecError([("near", "a pair needs at least one near- or far-OOD set")])
+        return self
+
+
+def pair_entries(raw: Any, folder: Path | None) -> list[PairEntry]:
+    """One entry of a suite's pairs, which is several where it is a grid. Raises SpecError."""
+    if isinstance(raw, Mapping) and "name" in raw:
+        return [_inline(raw, folder)]
+    return [_named(named, folder) for named in variants(NamedPair, "pair", raw, folder)]
+
+
+def _named(named: NamedPair, folder: Path | None) -> PairEntry:
+    pair: Pair = registry.build("pair", named.spec)
+    _check(pair, folder)
+    spec = named.spec.without("split")
+    split = named.spec.params.get("split")
+    return PairEntry(spec.label, pair, spec.params, split, named.recipe, named.plain)
+
+
+def _inline(raw: Mapping[str, Any], folder: Path | None) -> PairEntry:
+    made: InlinePair = validated(InlinePair, raw, {"folder": folder})
+    pair = Pair(**{k: v for k, v in made if k not in ("name", "recipe")})
+    _check(pair, folder)
+    plain = plain_value({k: v for k, v in raw.items() if k != "recipe"})
+    own = {"recipe": dict(made.recipe)} if made.recipe else {}
+    return PairEntry(made.name, pair, {}, None, made.recipe, plain | own)
+
+
+def _check(pair: Pair, folder: Path | None) -> None:
     """Every data set of a pair resolves, no OOD set is the ID set, and outliers for training are no OOD
     set."""
     if pair.id is None:
         return
-    found = _Problems()
-    tested: dict[str, str] = {}
-    known = found.tried("id", registry.resolve, "dataset", pair.id, folder=folder)
+    found = Problems()
     names = [*pair.near, *pair.far, *pair.shifted]
     for name in sorted({n for n in names if names.count(n) > 1}):
         found.append(("", f"the set name {name!r} stands twice in the pair"))
-    for role, group in (("near", pair.near), ("far", pair.far), ("shifted", pair.shifted)):
-        for name, raw in group.items():
-            spec = found.tried(f"{role}.{name}", registry.resolve, "dataset", raw, folder=folder)
-            if (
-                spec is not None
-                and known is not None
-                and role != "shifted"
-                and spec.identity == known.identity
-            ):
-                found.append(
-                    (f"{role}.{name}", f"the OOD set is the ID set ({known.label}); name another data set")
-                )
-            if spec is not None and role != "shifted":
-                tested[spec.identity_key] = name
-    for role in ("ood_val", "outliers"):
-        raw = getattr(pair, role)
-        if raw is not None:
-            spec = found.tried(role, registry.resolve, "dataset", raw, folder=folder)
-            if role == "outliers" and spec is not None and spec.identity_key in tested:
-                found.append(
-                    (
-                        role,
-                        (
-                            f"the outliers for training are the OOD set {tested[spec.identity_key]!r}; name"
-                            " another data set"
-                        ),
-                    )
-                )
-    if found:
-        raise SpecError(found)
+    resolved = {
+        path: found.tried(path, registry.resolve, "dataset", raw, folder=folder)
+        for path, raw in _places(pair)
+    }
+    identities = {path: spec.identity_key for path, spec in resolved.items() if spec is not None}
+    tested = {key: path for path, key in identities.items() if path.startswith(("near.", "far."))}
+    if identities.get("id") in tested:
+        known = resolved["id"].label if resolved["id"] else ""
+        found += [
+            (path, f"the OOD set is the ID set ({known}); name another data set")
+            for path, key in identities.items()
+            if path.startswith(("near.", "far.")) and key == identities["id"]
+        ]
+    if identities.get("outliers") in tested:
+        name = tested[identities["outliers"]].partition(".")[2]
+        found.append(
+            ("outliers", f"the outliers for training are the OOD set {name!r}; name another data set")
+        )
+    found.stop()
+
+
+def _places(pair: Pair) -> Iterator[tuple[str, SpecLike]]:
+    """(key path, data set) of everything that a pair names."""
+    for role in ("id", "ood_val", "outliers"):
+        if getattr(pair, role) is not None:
+            yield role, getattr(pair, role)
+    for role in ("near", "far", "shifted"):
+        for name, raw in getattr(pair, role).items():
+            yield f"{role}.{name}", raw

@@ -14,9 +14,11 @@ from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.spec import Spec
 from oodbench.suite.applicable import _plan_scorers
+from oodbench.suite.entries import MethodEntry, variants
+from oodbench.suite.pairs import PairEntry
 from oodbench.suite.run import Run
 from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
-from oodbench.suite.suite import MethodEntry, PairEntry, Suite
+from oodbench.suite.suite import Suite
 from oodbench.training.initialise import fresh_weights
 
 
@@ -120,7 +122,7 @@ def _run(
     """A run with what it starts from or is made of."""
     run = Run(suite.name, entry, network, method, suite.recipe_of(entry, method), seed, data, data.sets)
     if built.provides == "members":
-        of = MethodEntry(method.spec.params["of"], method.recipe, method.start)
+        of = method.of(method.spec.params["of"])
         count = method.spec.params["members"]
         inner = registry.build("method", of.spec)
         run.members = tuple(
@@ -129,7 +131,7 @@ def _run(
     elif method.start is not None:
         same = (m for m in suite.methods if m.start is None and m.spec.identity == method.start.identity)
         start = next(
-            same, MethodEntry(method.start, {})
+            same, variants(MethodEntry, "method", method.start)[0]
         )  # its recipe is the suite's own where the suite trains it too
         run.parent = _run(suite, entry, network, start, registry.build("method", start.spec), seed, data)
     return run

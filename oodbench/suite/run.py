@@ -13,8 +13,9 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.scorer import View
 from oodbench.core.spec import Spec, identity_value
+from oodbench.suite.entries import MethodEntry
+from oodbench.suite.pairs import PairEntry
 from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
-from oodbench.suite.suite import MethodEntry, PairEntry
 from oodbench.training.recipe import Recipe
 
 

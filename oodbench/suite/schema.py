@@ -3,19 +3,27 @@ as the checks themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from oodbench.core import registry
 from oodbench.core.signature import COMPONENT
-from oodbench.evaluation.claims import Claim
-from oodbench.evaluation.metrics.columns import VALUES
-from oodbench.evaluation.reference import PLACES
+from oodbench.evaluation import claims, reference
 from oodbench.scoring.tuning import REGIMES
-from oodbench.suite.pairs import NAME
-from oodbench.suite.parse import REQUIRED
-from oodbench.training.recipe import Recipe
-from oodbench.training.recipe import schema as recipe_schema
+from oodbench.suite.entries import Entry, MethodEntry, NamedPair
+from oodbench.suite.pairs import InlinePair
+from oodbench.suite.suite import Suite
+from oodbench.training import recipe
+
+_BESIDE: dict[str, type[Entry]] = {"method": MethodEntry, "pair": NamedPair}
+"""Whose keys stand beside a component in a suite's list; Entry's for the other kinds."""
+_GRID = {
+    "type": "object",
+    "properties": {"grid": {"type": "array", "minItems": 1}},
+    "required": ["grid"],
+    "additionalProperties": False,
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -23,96 +31,48 @@ def json_schema() -> dict[str, Any]:
     check it."""
     defs: dict[str, Any] = {}
     for kind in registry.KINDS:
-        names, mappings = [], {}
-        for name in registry.of_kind(kind):
-            component = registry.of_kind(kind)[name]
-            names.append({"const": name, "description": component.summary})
-            parameters = component.model.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
-            for sub, schema in parameters.pop("$defs", {}).items():
-                defs[f"{kind}.{name}.{sub}"] = _referenced(schema)
-            parameters = _referenced(parameters)
-            for key, schema in parameters.get("properties", {}).items():
-                parameters["properties"][key] = {"anyOf": [schema, {"$ref": "#/$defs/grid"}]}
-            mappings[name] = parameters | {"description": component.summary, "type": ["object", "null"]}
-        beside: dict[str, Any] = {"as": {"type": "string"}}
-        if kind in ("method", "pair"):
-            beside["recipe"] = {"$ref": "#/$defs/recipe"}
-        if kind == "method":
-            beside["start"] = {"$ref": "#/$defs/method"}
-        component_schema = {"type": "object", "properties": mappings | beside, "additionalProperties": False}
-        defs[kind] = {"anyOf": [{"enum": [n["const"] for n in names]}, component_schema]}
-    recipe = Recipe.model_json_schema()
-    defs |= recipe.pop("$defs", {})
-    defs["recipe"] = recipe_schema(recipe)
-    defs["grid"] = {
-        "type": "object",
-        "properties": {"grid": {"type": "array", "minItems": 1}},
-        "required": ["grid"],
-        "additionalProperties": False,
-    }
-    sets = {
-        "anyOf": [
-            {"type": "array", "items": {"$ref": "#/$defs/dataset"}},
-            {"type": "object", "additionalProperties": {"$ref": "#/$defs/dataset"}},
-        ]
-    }
-    one = {"$ref": "#/$defs/dataset"}
-    defs["inline-pair"] = {
-        "type": "object", "required": ["name", "id"], "additionalProperties": False,
-        "properties": {"name": {"type": "string"}, "id": one, "near": sets, "far": sets, "shifted": sets,
-        "ood_val": one, "outliers": one,
-                       "geometry": {"type": "object"}, "recipe": {"$ref": "#/$defs/recipe"}},
-    }  # fmt: skip
-
-    regime = {"enum": list(REGIMES)}
-
-    def some(items: Mapping[str, Any]) -> dict[str, Any]:
-        return {"type": "array", "minItems": 1, "items": items}
-
+        defs[kind] = _components(kind, defs)
+    defs["recipe"] = recipe.schema(_of(recipe.Recipe, defs))
+    defs["inline-pair"] = _of(InlinePair, defs)
+    defs["claim"] = claims.schema(_of(claims.Claim, defs))
+    defs["figure"] = reference.schema()
+    defs["regime"] = {"enum": list(REGIMES)}
+    defs["grid"] = _GRID
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_of(Suite, defs),
         "title": "oodbench suite",
-        "type": "object",
-        "required": list(REQUIRED),
-        "additionalProperties": False,
-        "properties": {
-            "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
-            "pairs": some({"anyOf": [{"$ref": "#/$defs/pair"}, {"$ref": "#/$defs/inline-pair"}]}),
-            "networks": some({"$ref": "#/$defs/network"}),
-            "methods": some({"$ref": "#/$defs/method"}),
-            "scorers": some({"$ref": "#/$defs/scorer"}),
-            "seeds": some({"type": "integer", "minimum": 0}),
-            "recipe": {"$ref": "#/$defs/recipe"},
-            "plugins": {"type": "array", "items": {"type": "string"}},
-            "inapplicable": {"enum": ["refuse", "skip"]},
-            "tune": {"anyOf": [regime, some(regime)]},
-            "attacks": some({"$ref": "#/$defs/view"}),
-            "claims": some(_claim_schema(defs)),
-            "reference": some(_figure_schema()),
-        },
+        "description": "what to run: pairs x networks x methods x seeds, scored by every scorer",
         "$defs": defs,
     }
 
 
-def _figure_schema() -> dict[str, Any]:
-    named = {name: {"type": "string"} for name in (*PLACES, "source")}
-    values = {name: {"type": "number"} for v in VALUES for name in (v, f"{v}_std")}
+def _components(kind: str, defs: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one component of a kind: its name, or its name with parameters, and the keys beside
+    it."""
+    mappings = {}
+    for name in registry.of_kind(kind):
+        component = registry.of_kind(kind)[name]
+        parameters = _of(component.model, defs, prefix=f"{kind}.{name}.")
+        for key, schema in parameters.get("properties", {}).items():
+            parameters["properties"][key] = {"anyOf": [schema, {"$ref": "#/$defs/grid"}]}
+        mappings[name] = parameters | {"description": component.summary, "type": ["object", "null"]}
+    model = _BESIDE.get(kind, Entry)
+    beside = {k: v for k, v in _of(model, defs)["properties"].items() if k in model.beside()}
     return {
-        "type": "object",
-        "required": ["source"],
-        "properties": named | values,
-        "additionalProperties": False,
+        "anyOf": [
+            {"enum": list(mappings)},
+            {"type": "object", "properties": mappings | beside, "additionalProperties": False},
+        ]
     }
 
 
-def _claim_schema(defs: dict[str, Any]) -> dict[str, Any]:
-    schema = Claim.model_json_schema(ref_template="#/$defs/{model}")
-    defs |= schema.pop("$defs", {})
-    short = {"type": "object", "maxProperties": 1}
-    side = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Side"}, short]}
-    schema["properties"]["compare"] = {"type": "array", "items": side, "minItems": 2, "maxItems": 2}
-    schema["properties"]["expect"] = {"anyOf": [schema["properties"]["expect"], short]}
-    return schema
+def _of(model: type[BaseModel], defs: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The schema of a pydantic model; models that it holds go to `defs`."""
+    schema = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    for name, inner in schema.pop("$defs", {}).items():
+        defs[prefix + name] = _referenced(inner)
+    return _referenced(schema)  # type: ignore[no-any-return]
 
 
 def _referenced(schema: Any) -> Any:

@@ -18,7 +18,7 @@ from oodbench.core.spec import plain_value
 from oodbench.data.altered import noise_from
 from oodbench.data.duplicates import shared_images
 from oodbench.data.images import statistics, to_float
-from oodbench.suite.suite import PairEntry
+from oodbench.suite.pairs import PairEntry
 
 OOD_SHIFTS = ("near", "far")
 _COMPARED = 20_000

@@ -1,77 +1,168 @@
-"""A suite: what it asks for, checked."""
+"""A suite, described once: its keys, what each may hold, and how it is written out again."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo
 
-from oodbench.core.dataset import Pair
-from oodbench.core.errors import UserError
+from oodbench.core import registry
+from oodbench.core.errors import SpecError, UserError
+from oodbench.core.signature import COMPONENT
 from oodbench.core.spec import Spec, plain_value
-from oodbench.evaluation.claims import Claim
-from oodbench.suite.problems import _recipe
+from oodbench.evaluation.claims import Claim, parse_claims
+from oodbench.evaluation.reference import parse_reference
+from oodbench.scoring.tuning import REGIMES
+from oodbench.suite.entries import Entry, MethodEntry, Name, Reads, array, listed, resolved_recipe, variants
+from oodbench.suite.pairs import PairEntry, pair_entries
+from oodbench.suite.problems import Problems
 from oodbench.training.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class PairEntry:
-    """One pair of a suite at one split: its label, its parameters without the split, and recipe keys of its
-    own."""
+def _specs(kind: str, least: int = 1) -> Reads:
+    def one(raw: Any, folder: Path | None) -> list[Spec]:
+        made = [e.spec for e in variants(Entry, kind, raw, folder)]
+        if kind == "view" and not set(made[0].params) >= _ATTACKS:
+            choices = [n for n in registry.views if set(registry.views[n].model.model_fields) >= _ATTACKS]
+            raise SpecError([("", f"{made[0].name!r} is no attack; allowed: {', '.join(choices)}")])
+        return made
 
-    label: str
-    pair: Pair
-    params: Mapping[str, Any]
-    split: int | None
-    recipe: Mapping[str, Any]
-    raw: Any
-    """As the resolved suite file writes it."""
+    return listed(
+        [kind], one, lambda s: s.label, lambda s: s.plain | ({"as": s.alias} if s.alias else {}), least
+    )
 
 
-@dataclass(frozen=True)
-class MethodEntry:
-    """One training method of a suite and recipe keys of its own."""
+_ATTACKS = {"of", "direction", "eps"}
+"""Parameters that make a view an attack."""
 
-    spec: Spec
-    recipe: Mapping[str, Any]
-    start: Spec | None = None
-    """The method whose weights training starts from."""
+
+def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands twice")
+    return seeds
+
+
+def _recipe(raw: Any, info: ValidationInfo) -> Recipe:
+    """The suite's own; it must also do together with the keys of each pair and method."""
+    own = raw if isinstance(raw, Recipe) else resolved_recipe(raw)
+    found = Problems()
+    for m in info.data.get("methods", ()):
+        for p in info.data.get("pairs", ()):
+            if m.recipe or p.recipe:
+                whose = f"of method {m.label!r}" if m.recipe else f"of pair {p.title!r}"
+                one = Problems()
+                one.tried("", resolved_recipe, {**dict(own), **p.recipe, **m.recipe})
+                found += [(path, f"with the keys {whose}: {message}") for path, message in one]
+    found.stop()
+    return own
+
+
+def _tune(raw: Any, info: ValidationInfo) -> tuple[str, ...]:
+    several = [raw] if isinstance(raw, str) else raw
+    known = isinstance(several, list) and several and all(t in REGIMES for t in several)
+    if not known or len(set(several)) < len(several):
+        raise ValueError(f"should be one or several of {', '.join(REGIMES)}")
+    return tuple(several)
+
+
+_REGIMES = {"anyOf": [{COMPONENT: "regime"}, array("regime")]}
+
+
+def _named(info: ValidationInfo) -> dict[str, Mapping[str, str]] | None:
+    """Labels and names of what the suite holds, by kind; None where one of the lists is not right, since
+    each name from it would then be told as a mistake."""
+    if not {"pairs", "methods", "scorers"} <= info.data.keys():
+        return None
+    return {
+        "pair": {p.label: p.label for p in info.data["pairs"]},
+        "method": {m.label: m.spec.name for m in info.data["methods"]},
+        "scorer": {s.label: s.name for s in info.data["scorers"]},
+    }
+
+
+def _claims(raw: Any, info: ValidationInfo) -> tuple[Claim, ...]:
+    named = _named(info)
+    if named is None:
+        return ()
+    return parse_claims(raw, named["method"], list(named["scorer"]), list(named["pair"]))
+
+
+def _plain_claims(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    return [c.model_dump(mode="json") for c in claims]
+
+
+def _reference(raw: Any, info: ValidationInfo) -> tuple[Mapping[str, Any], ...]:
+    named = _named(info)
+    return () if named is None else parse_reference(raw, {kind: list(names) for kind, names in named.items()})
+
+
+class Suite(BaseModel):
+    """What to run: pairs x networks x methods x seeds, scored by every scorer.
+
+    Each field is a key of the suite's file and means the same here, with names resolved, defaults filled in
+    and grids expanded. `load_suite` makes a Suite; its own constructor is not for that.
+
+    Example:
+        >>> suite = oodbench.load_suite("digits").restricted(seeds=[0])
+        >>> [method.label for method in suite.methods]
+        ['cross-entropy', 'label-smoothing', 'als']
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: Name = Field(description="names the folder of the results")
+    pairs: Annotated[
+        tuple[PairEntry, ...],
+        listed(["pair", "inline-pair"], pair_entries, lambda p: p.title, lambda p: p.plain),
+    ] = Field(description="ID/OOD pairs, by name or written out")
+    networks: Annotated[tuple[Spec, ...], _specs("network", least=0)] = Field(
+        (), description="networks that are trained; only the method `outputs` does without"
+    )
+    methods: Annotated[
+        tuple[MethodEntry, ...],
+        listed(["method"], partial(variants, MethodEntry, "method"), lambda m: m.label, lambda m: m.plain),
+    ] = Field(description="training methods")
+    scorers: Annotated[tuple[Spec, ...], _specs("scorer")] = Field(description="OOD scorers")
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(min_length=1), AfterValidator(_each_once)
+    ] = Field((0,), description="a training for each")
+    recipe: Annotated[
+        Recipe, Reads(_recipe, {COMPONENT: "recipe"}, lambda recipe: plain_value(dict(recipe)))
+    ] = Field(default_factory=Recipe, validate_default=True, description="how weights are trained")
+    plugins: tuple[Path, ...] = Field((), description="Python files that register components of your own")
+    inapplicable: Literal["refuse", "skip"] = Field(
+        "refuse", description="what becomes of a combination that cannot be"
+    )
+    tune: Annotated[tuple[str, ...], Reads(_tune, _REGIMES)] = Field(
+        ("none",), description="what scorers' parameters are chosen on; never test data"
+    )
+    attacks: Annotated[tuple[Spec, ...], _specs("view")] = Field(
+        (), description="attacks on networks and scorers"
+    )
+    claims: Annotated[tuple[Claim, ...], Reads(_claims, array("claim"), _plain_claims)] = Field(
+        (), description="statements that the results support, contradict or leave undecided"
+    )
+    reference: Annotated[tuple[Mapping[str, Any], ...], Reads(_reference, array("figure"), list)] = Field(
+        (), description="published figures, to stand beside the suite's own results"
+    )
+
+    _file: Path | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        self._file = (context or {}).get("file")
 
     @property
-    def label(self) -> str:
-        return (
-            self.spec.label
-            if self.start is None or self.spec.alias
-            else f"{self.spec.label} from {self.start.label}"
-        )
-
-
-@dataclass(frozen=True)
-class Suite:
-    """What to run: pairs x networks x methods x seeds, scored by every scorer. All names, parameters and
-    grids are resolved."""
-
-    name: str
-    pairs: tuple[PairEntry, ...]
-    networks: tuple[Spec, ...]
-    methods: tuple[MethodEntry, ...]
-    scorers: tuple[Spec, ...]
-    seeds: tuple[int, ...]
-    recipe: Recipe
-    plugins: tuple[Path, ...] = ()
-    inapplicable: str = "refuse"
-    tune: tuple[str, ...] = ("none",)
-    claims: tuple[Claim, ...] = ()
-    attacks: tuple[Spec, ...] = ()
-    reference: tuple[Mapping[str, Any], ...] = ()
-    file: Path | None = None
+    def file(self) -> Path | None:
+        """Where it was read from; None if not from a file."""
+        return self._file
 
     def restricted(self, seeds: Sequence[int] | None = None, splits: Sequence[int] | None = None) -> Suite:
-        """The same suite with these seeds instead of its own, and only the pairs at these splits."""
+        """The same suite with these seeds instead of its own, and only the pairs at these splits. UserError
+        names a split that is not in it."""
         pairs = self.pairs
         if splits is not None:
             there = sorted({p.split for p in pairs if p.split is not None})
@@ -82,38 +173,22 @@ class Suite:
                     f" {', '.join(map(str, there)) or 'no splits'}"
                 )
             pairs = tuple(p for p in pairs if p.split in splits)
-        return dataclasses.replace(self, pairs=pairs, seeds=tuple(seeds) if seeds is not None else self.seeds)
+        return self.model_copy(
+            update={"pairs": pairs, "seeds": self.seeds if seeds is None else tuple(seeds)}
+        )
 
     def recipe_of(self, pair: PairEntry, method: MethodEntry) -> Recipe:
         """The suite's recipe, overridden by the pair's keys, then by the method's."""
-        return _recipe({**dict(self.recipe), **pair.recipe, **method.recipe})
+        return resolved_recipe({**dict(self.recipe), **pair.recipe, **method.recipe})
 
     def dump(self) -> str:
         """The resolved suite as YAML: every default written out, grids expanded. It loads again."""
-        data: dict[str, Any] = {
-            "name": self.name,
-            "pairs": [p.raw | ({"recipe": dict(p.recipe)} if p.recipe else {}) for p in self.pairs],
-            "networks": [_entry(s, {}) for s in self.networks],
-            "methods": [
-                _entry(m.spec, m.recipe) | ({"start": m.start.plain} if m.start else {}) for m in self.methods
-            ],
-            "scorers": [_entry(s, {}) for s in self.scorers],
-            "seeds": list(self.seeds),
-            "recipe": plain_value(dict(self.recipe)),
-            "plugins": [_relative(p, self.file) for p in self.plugins],
-            "inapplicable": self.inapplicable,
-            "tune": list(self.tune),
-            **({"attacks": [s.plain for s in self.attacks]} if self.attacks else {}),
-            **({"claims": [c.model_dump(mode="json") for c in self.claims]} if self.claims else {}),
-            **({"reference": [dict(f) for f in self.reference]} if self.reference else {}),
-        }
+        data = self.model_dump()
+        data["plugins"] = [_relative(p, self.file) for p in self.plugins]
+        for key in ("attacks", "claims", "reference"):  # newer than the first results: written where used
+            if not data[key]:
+                del data[key]
         return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-
-
-def _entry(spec: Spec, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return (
-        spec.plain | ({"as": spec.alias} if spec.alias else {}) | ({"recipe": dict(recipe)} if recipe else {})
-    )
 
 
 def _relative(path: Path, file: Path | None) -> str:

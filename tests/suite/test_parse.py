@@ -63,7 +63,7 @@ def test_every_committed_suite_loads_and_loads_again_from_its_resolved_form(
         ({"recipe": {"lrr": 1}}, ["recipe", "unknown parameter 'lrr'", "did you mean 'lr'"]),
         ({"recipe": {"epochs": True}}, ["recipe", "epochs", "true"]),
         ({"recipe": {"augment": ["flop"]}}, ["recipe.augment[0]", "unknown augmentation 'flop'"]),
-        ({"methods": [{"cross-entropy": {}, "recipe": {"lr": "x"}}]}, ["methods.cross-entropy.recipe", "lr"]),
+        ({"methods": [{"cross-entropy": {}, "recipe": {"lr": "x"}}]}, ["methods[0].recipe.lr", "'x'"]),
         ({"methods": [{"als": {"lam": {"grid": []}}}]}, ["methods[0].grid", "at least one"]),
         ({"methods": [{"als": {"lam": -1}}, "alz"]}, ["methods[0].als.lam", "greater than or equal to 0"]),
         ({"pairs": [{"digits": {"split": 9}}]}, ["pairs[0].digits.split", "less than 5"]),

@@ -16,10 +16,12 @@ from oodbench.core.network import Task
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec, identity_value
 from oodbench.runs.runner import run
+from oodbench.suite.entries import MethodEntry
+from oodbench.suite.pairs import PairEntry
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 from oodbench.suite.run import Run
-from oodbench.suite.suite import MethodEntry, PairEntry, Suite
+from oodbench.suite.suite import Suite
 from oodbench.training.recipe import Recipe
 
 BASE: dict[str, Any] = {
@@ -39,11 +41,11 @@ CLASSED: dict[type, dict[str, bool]] = {
     Suite: {
         "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,
         "recipe": True,
-        "plugins": True, "inapplicable": False, "file": False, "tune": True, "claims": False, "attacks": True,
+        "plugins": True, "inapplicable": False, "tune": True, "claims": False, "attacks": True,
         "reference": False,
     },
-    PairEntry: {"label": False, "pair": True, "params": True, "split": True, "recipe": True, "raw": False},
-    MethodEntry: {"spec": True, "recipe": True, "start": True},
+    PairEntry: {"label": False, "pair": True, "params": True, "split": True, "recipe": True, "plain": False},
+    MethodEntry: {"alias": False, "spec": True, "recipe": True, "start": True},
     Pair: {
         "id": True, "near": True, "far": True, "shifted": True, "ood_val": True, "outliers": True,
         "geometry": True, "note": False,
@@ -54,7 +56,7 @@ CLASSED: dict[type, dict[str, bool]] = {
 
 @pytest.mark.parametrize("kind", CLASSED, ids=lambda k: k.__name__)
 def test_every_field_is_classed_as_identity_or_runtime(kind: type) -> None:
-    fields = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    fields = set(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)  # type: ignore[attr-defined]
     assert fields == set(CLASSED[kind]), "class the new field, and test what it does to keys"
 
 
