@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import shutil
 from pathlib import Path
@@ -117,9 +118,8 @@ def test_merge_of_two_halves_is_the_whole(made: Path, tmp_path: Path) -> None:
             tmp_path / split / "results.csv", index=False, float_format="%.10g"
         )
     assert "2 folders" in ok("merge", tmp_path / "0", tmp_path / "1", "-o", tmp_path / "both")
-    assert sorted((tmp_path / "both/results.csv").read_text().splitlines()) == sorted(
-        (made / "results.csv").read_text().splitlines()
-    )
+    merged = gzip.decompress((tmp_path / "both" / "results.csv.gz").read_bytes()).decode()
+    assert sorted(merged.splitlines()) == sorted((made / "results.csv").read_text().splitlines())
     ours, theirs = (pd.read_csv(f / "leaderboard.csv") for f in (tmp_path / "both", made))
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-7)
 
