@@ -22,7 +22,7 @@ def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
     run, outputs, scores = held.run, held.outputs, held.scores
     found: list[dict[str, Any]] = []
     for s in run.sets.values():
-        if s.shift not in ("test", *OOD_SHIFTS):
+        if s.role not in ("test", *OOD_SHIFTS):
             continue
         logits = outputs.of(s.name).logits
         keep = torch.linspace(0, len(logits) - 1, min(len(logits), most)).round().long()
@@ -30,7 +30,7 @@ def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
         values: dict[str, Tensor] = {label: scores[label][s.name].scores[keep] for label in clean}
         values["max_probability"] = torch.softmax(logits[keep].double(), dim=1).amax(dim=1)
         values["max_logit"] = logits[keep].amax(dim=1)
-        place = {"ood": "" if s.shift == "test" else s.name, "shift": "id" if s.shift == "test" else s.shift}
+        place = {"ood": "" if s.role == "test" else s.name, "shift": "id" if s.role == "test" else s.role}
         found += [
             run.place | place | {"scorer": label, "value": v.double().numpy(), "index": keep.numpy()}
             for label, v in values.items()

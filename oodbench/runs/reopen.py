@@ -68,8 +68,8 @@ class Opened:
             label = str(row["scorer"]) if row["tune"] == "none" else f"{row['scorer']} [{row['tune']}]"
             sets, place = held.scores.get(label, {}), held.run.place
             for s in held.run.sets.values():
-                if s.name in sets and s.shift in ("test", *OOD_SHIFTS):
-                    name, shift = ("", "id") if s.shift == "test" else (s.name, s.shift)
+                if s.name in sets and s.role in ("test", *OOD_SHIFTS):
+                    name, shift = ("", "id") if s.role == "test" else (s.name, s.role)
                     scored = Measured(s.digest, shift, sets[s.name].scores.double().numpy())
                     found.setdefault((str(place["split"]), str(place["seed"])), {})[name] = scored
         return found

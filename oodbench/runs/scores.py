@@ -36,7 +36,7 @@ class Scoring:
         passes = sum(
             len(run.sets[name].samples or ())
             for _, name, view in (run.extractions(wanted) if run.data is not None else ())
-            if view is not None or run.sets[name].shift == "tune"
+            if view is not None or run.sets[name].role == "tune"
         )
         outputs, points = LazyOutputs(self.store, run), scorer.candidates
         tune_set = None if scorer.tune == "id" else f"tune:{scorer.tune}"

@@ -51,7 +51,7 @@ def view_free(scorer: Scorer) -> bool:
 def _attacked(run: Run, spec: Spec, attack: Spec, network: Network) -> list[ScorerPlan]:
     """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look
     unknown."""
-    ood = tuple(s.name for s in run.sets.values() if s.shift in OOD_SHIFTS)
+    ood = tuple(s.name for s in run.sets.values() if s.role in OOD_SHIFTS)
     return [
         _under_attack(run, spec, attack, "lower", ood, network),
         _under_attack(run, spec, attack, "raise", ("test",), network),

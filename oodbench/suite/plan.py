@@ -141,11 +141,11 @@ def _array_sets(entry: PairEntry, method: Method) -> dict[str, SetPlan]:
     """The sets of a pair as the user's arrays bring them: test and the OOD sets must be there, train and val
     may be."""
     sets: dict[str, SetPlan] = {}
-    roles = [("train", "train"), ("val", "val"), ("test", "test")]
-    roles += [(name, shift) for shift in (*OOD_SHIFTS, "shifted") for name in getattr(entry.pair, shift)]
-    for name, shift in roles:
+    roles = [(role, role) for role in ("train", "val", "test")]
+    roles += [(name, role) for role in (*OOD_SHIFTS, "shifted") for name in getattr(entry.pair, role)]
+    for name, role in roles:
         try:
-            sets[name] = SetPlan(name, shift, method.digest(name), None)
+            sets[name] = SetPlan(name, role, method.digest(name), None)
         except MissingData:
             if name not in ("train", "val"):
                 raise

@@ -159,7 +159,7 @@ class Run:
     @property
     def scored_sets(self) -> list[str]:
         """Sets that every scorer scores: ID test and validation and the OOD sets."""
-        return [s.name for s in self.sets.values() if s.shift not in ("train", "tune")]
+        return [s.name for s in self.sets.values() if s.role not in ("train", "tune")]
 
     def sets_of(self, scorer: ScorerPlan) -> list[str]:
         """The sets that one scorer scores: all of `scored_sets`, but under attack the attacked ones alone."""
@@ -167,7 +167,7 @@ class Run:
 
     def asked(self) -> Iterator[Asked]:
         """Every row that this run owes, in the order of results.csv."""
-        shifted = [s.name for s in self.sets.values() if s.shift == "shifted"]
+        shifted = [s.name for s in self.sets.values() if s.role == "shifted"]
         groups: list[tuple[str, str, tuple[str, ...]]] = [("clean", "id", ("test",))]
         groups += [(name, "id", (name,)) for name in shifted]
         if shifted:
@@ -188,8 +188,8 @@ class Run:
     def _against_ood(self, row: Asked) -> Iterator[Asked]:
         yield row
         for s in self.sets.values():
-            if s.shift in OOD_SHIFTS:
-                yield row._replace(ood=s.name, shift=s.shift)
+            if s.role in OOD_SHIFTS:
+                yield row._replace(ood=s.name, shift=s.role)
         for name, (shift, why) in (self.data.missing if self.data is not None else {}).items():
             yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
 

