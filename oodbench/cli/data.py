@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,7 +156,7 @@ def _needs(names: tuple[str, ...]) -> list[Need]:
     for name in names:
         if name in registry.datasets:
             found += needs.needs_of_set(name)
-            kinds: dict[str, Collection[str]] = {"pair": registry.pairs, "suite": packaged.names()}
+            kinds = {"pair": list(registry.pairs), "suite": packaged.names()}
             others = [f"{kind}:{name}" for kind, known in kinds.items() if name in known]
             if others:
                 click.echo(f"{name}: the data set; of the same name are {', '.join(others)}", err=True)
