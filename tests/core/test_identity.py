@@ -38,6 +38,5 @@ def test_a_tensors_digest_is_of_type_shape_and_values_in_order() -> None:
         tensor_digest(t, t),
     ]
     assert len(set(digests)) == len(digests)
-    assert tensor_digest(t.view(2, 3)) == tensor_digest()
     strided = torch.arange(12)[::2]
     assert tensor_digest(strided) == tensor_digest(strided.clone())

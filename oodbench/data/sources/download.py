@@ -29,7 +29,9 @@ downloads: dict[str, Callable[[Path], None]] = {}
 def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
     """Download `url` to `target`: what an earlier attempt left in ``target.part`` is gone on with, and the
     name is given only when the length and the hash are right. A file that has the right hash already is not
-    downloaded again."""
+    downloaded again.
+
+    Not pooch, which begins an interrupted download anew: docs/decisions/resumed-downloads.md."""
     if target.is_file() and (_right(target, md5, sha256) or not (md5 or sha256)):
         return target
     if offline():
@@ -109,6 +111,8 @@ def through_fetch() -> Iterator[None]:
     final name."""
     from torchvision.datasets import utils
 
+    # Private, since torchvision has no public way to say who downloads (docs/decisions/resumed-downloads.md).
+    # Should it go, torchvision downloads by itself, and only the going on after an interruption is lost.
     original = getattr(utils, "_urlretrieve", None)
 
     def retrieve(url: str, filename: Any, chunk_size: int = 0) -> None:

@@ -22,8 +22,10 @@ from oodbench.core.identity import file_sha256, fingerprint
 from oodbench.data.sources.roots import cache_folder, note, trust
 
 _VERSION = 2
-_ALL_CHECKED = 100_000
-_SOME_CHECKED = 2_000
+ALL_CHECKED = 100_000
+"""Of at most so many files the size and the time of each are compared with the index; of more,"""
+SOME_CHECKED = 2_000
+"""so many, evenly spaced."""
 
 
 class NotIndexed(UserError):
@@ -88,8 +90,8 @@ def index_of(
     """The index of the files that `items` lists under `root`, from the cache where `stamp` and the files are
     as they were.
 
-    `stamp` changes when the list does. Sizes and times of all files are compared, of `_SOME_CHECKED` evenly
-    spaced ones where there are more than `_ALL_CHECKED` (``oodbench data verify`` reads every byte). With
+    `stamp` changes when the list does. Sizes and times of all files are compared, of `SOME_CHECKED` evenly
+    spaced ones where there are more than `ALL_CHECKED` (``oodbench data verify`` reads every byte). With
     `skip`, samples that are missing or for which `check` gives a reason are left out and counted; without it
     the first missing one raises UserError with its line."""
     note(root)
@@ -126,7 +128,7 @@ def _cached(place: Path, root: Path) -> Index | None:
         Lines(data["block"], data["ends"]), data["labels"], about["digest"], tuple(about["skipped"])
     )
     n = len(found.labels)
-    places = range(n) if n <= _ALL_CHECKED else range(0, n, n // _SOME_CHECKED)
+    places = range(n) if n <= ALL_CHECKED else range(0, n, n // SOME_CHECKED)
     base = str(root)
     for i in places:
         try:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.data.sources.index import Item, Lines, index_of
+from oodbench.data.sources import index, roots
+from oodbench.data.sources.index import Item, Lines, NotIndexed, index_of
 
 
 def _files(root: Path, n: int = 20) -> list[Item]:
@@ -84,15 +85,39 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
 def test_the_second_start_of_a_long_list_is_quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above a number of files only some are looked at: here the limit is lowered and the looks are
     counted."""
-    from oodbench.data.sources import index
-
     items = _files(tmp_path / "set", 300)
     index_of("set", tmp_path / "set", "s", lambda: iter(items))
     looked: list[str] = []
     real = os.stat
-    monkeypatch.setattr(index, "_ALL_CHECKED", 100)
-    monkeypatch.setattr(index, "_SOME_CHECKED", 10)
+    monkeypatch.setattr(index, "ALL_CHECKED", 100)
+    monkeypatch.setattr(index, "SOME_CHECKED", 10)
     monkeypatch.setattr(index.os, "stat", lambda p, *a, **k: (looked.append(str(p)), real(p, *a, **k))[1])
     found = index_of("set", tmp_path / "set", "s", lambda: pytest.fail("listed again"))
     assert len([p for p in looked if p.endswith(".bin")]) == 10
     assert len(found.labels) == 300
+
+
+def test_how_far_a_kept_index_is_believed_is_a_setting(tmp_path: Path) -> None:
+    items = _files(tmp_path / "set")
+
+    def listed() -> Iterator[Item]:
+        calls.append(1)
+        return iter(items)
+
+    calls: list[int] = []
+    with roots.settings(trust="presence"), pytest.raises(NotIndexed, match="has not been read yet"):
+        index_of("set", tmp_path / "set", "s", listed)
+    assert calls == []
+    first = index_of("set", tmp_path / "set", "s", listed)
+    with roots.settings(trust="presence"):
+        assert index_of("set", tmp_path / "set", "s", listed).digest == first.digest
+    assert calls == [1]
+    # A file whose content alone has changed, which size and time do not tell.
+    file = tmp_path / "set" / items[3].path
+    before = file.stat()
+    file.write_bytes(bytes(b ^ 1 for b in file.read_bytes()))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert index_of("set", tmp_path / "set", "s", listed).digest == first.digest
+    with roots.settings(trust="nothing"):
+        assert index_of("set", tmp_path / "set", "s", listed).digest != first.digest
+    assert calls == [1, 1]

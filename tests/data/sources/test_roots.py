@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,34 @@ def test_the_first_root_that_holds_it_wins(tmp_path: Path, monkeypatch: pytest.M
         MissingData, match=r"'other' is not here; looked for it in .*/a/x, .*/b/x, /opt/x; to get it: ask me"
     ):
         roots.find("other", ["x"], get="ask me", also=[Path("/opt/x")])
+
+
+def test_settings_hold_inside_and_are_as_before_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine" / "set").mkdir(parents=True)
+    found: list[Path] = []
+    with roots.settings(data_roots=(tmp_path / "mine",), found=found):
+        assert roots.data_roots() == [tmp_path / "mine"]
+        with roots.settings(offline=True):
+            assert roots.offline()
+            assert roots.data_roots() == [tmp_path / "mine"]
+            roots.find("set", ["set"], get="?")
+        assert not roots.offline()
+    assert found == [tmp_path / "mine" / "set"]
+    assert roots.data_roots() == [tmp_path / "data"]
+    with pytest.raises(TypeError, match="rooots"), roots.settings(rooots=()):
+        pass
+
+
+def test_settings_hold_in_every_thread() -> None:
+    with roots.settings(offline=True), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(roots.offline).result()
+
+
+def test_what_lies_below_a_place_is_not_told_again(tmp_path: Path) -> None:
+    found: list[Path] = []
+    with roots.settings(found=found):
+        for place in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "c"):
+            roots.note(place)
+    assert found == [tmp_path / "a", tmp_path / "c"]

@@ -1,0 +1,67 @@
+"""What is here, what is missing, what is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from oodbench.core import registry
+from oodbench.core.dataset import Dataset
+from oodbench.core.errors import UserError
+from oodbench.data import needs, status
+from oodbench.data.samples import TensorSamples
+from oodbench.data.sources import roots
+from oodbench.data.sources.download import downloads
+from tests.data.written import write_images
+
+
+def _of(spec: object) -> list[tuple[str, str, int]]:
+    return [(s.need.split, s.state, s.images) for s in status.status_of(needs.needs_of_set(spec))]
+
+
+def test_a_folder_is_counted_only_when_it_was_read_before(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_images(tmp_path / part, [f"{c}/{i}.png" for c in ("auk", "owl") for i in range(10)])
+    spec = {"folder": {"root": str(tmp_path)}}
+    assert _of(spec) == [("train", "here", -1), ("val", "here", -1), ("test", "here", -1)]
+    registry.build("dataset", spec)["test"]
+    assert _of(spec)[2] == ("test", "here", 20)
+
+
+def test_what_is_missing_says_what_gets_it_and_offline_gets_nothing(tmp_path: Path) -> None:
+    wanted = [n for n in needs.needs_of_set("cifar10") if n.split == "test"]
+    lines = status.status_lines(status.status_of(wanted))
+    assert lines[0] == "missing  cifar10: test"
+    assert "oodbench data download cifar10" in lines[1]
+    with roots.settings(offline=True):
+        (left,) = status.download(wanted, lambda line: pytest.fail(line))
+    assert "offline, so nothing was asked for" in left
+
+
+def test_a_download_that_fails_is_left_and_one_that_works_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[Path] = []
+
+    @registry.dataset("t-fetched", source="test")
+    def fetched() -> Dataset:
+        """Is here after its download."""
+
+        def read() -> TensorSamples:
+            if not here:
+                roots.missing("t-fetched", roots.data_roots(), "oodbench data download t-fetched")
+            return TensorSamples(torch.zeros(3, 1, 4, 4), torch.zeros(3))
+
+        return Dataset({"test": read})
+
+    def failing(target: Path) -> None:
+        raise UserError("no answer")
+
+    said: list[str] = []
+    monkeypatch.setitem(downloads, "t-fetched", failing)
+    assert status.download(needs.needs_of_set("t-fetched"), said.append) == ["t-fetched: no answer"]
+    monkeypatch.setitem(downloads, "t-fetched", here.append)
+    assert status.download(needs.needs_of_set("t-fetched"), said.append) == []
+    assert here == [roots.data_roots()[0] / "t-fetched"]
+    assert said[-1] == "t-fetched: done"
+    assert status.download(needs.needs_of_set("t-fetched"), lambda line: pytest.fail(line)) == []
