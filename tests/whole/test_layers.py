@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import oodbench
+from tests.conftest import ROOT
 
 PACKAGE = Path(oodbench.__file__).parent
 FILES = sorted(f for f in PACKAGE.rglob("*.py") if f != PACKAGE / "__init__.py")
@@ -108,6 +109,60 @@ def test_no_circle() -> None:
 
 def test_size_of_files() -> None:
     assert not [(_named(f), n) for f in FILES if (n := len(f.read_text().splitlines())) > 300]
+
+
+def _functions(tree: ast.AST) -> Iterator[tuple[ast.FunctionDef, bool]]:
+    """Every function, and whether its parameters are a configuration: those of a registered component or of
+    a command, which are what users write."""
+    configured = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.decorator_list
+        for inner in [node, *ast.iter_child_nodes(node)]
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node, id(node) in configured
+
+
+def test_size_of_functions() -> None:
+    """A screen: 50 lines without the docstring, 8 parameters. (Ruff holds the complexity.)"""
+    wrong = []
+    for file in FILES:
+        for f, configured in _functions(ast.parse(file.read_text())):
+            first = f.body[0]
+            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            doc = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            lines = (f.end_lineno or 0) - f.lineno + 1 - doc
+            names = [a.arg for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)]
+            parameters = len([n for n in names if n not in ("self", "cls")])
+            if lines > 50 or (parameters > 8 and not configured):
+                wrong.append(f"{_named(file)}: {f.name}: {lines} lines, {parameters} parameters")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_function_has_the_name_of_its_module() -> None:
+    """Else every importer invents an alias. A command and a component are named by users."""
+    wrong = []
+    for file in FILES:
+        for node in ast.parse(file.read_text()).body:
+            named = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == file.stem
+            if named and not node.decorator_list and _room(file) != "cli":  # type: ignore[union-attr]
+                wrong.append(_named(file))
+    assert not wrong
+
+
+DECLARATIONS = frozenset({"core/method", "core/network"})
+"""Modules of types alone: what they do is what others do with them."""
+
+
+def test_tests_mirror_modules() -> None:
+    """``oodbench/<folder>/<module>.py`` is tested in ``tests/<folder>/test_<module>.py``: one knows where to
+    look, and what a mutant in the one should fail."""
+    modules = [f.relative_to(PACKAGE).with_suffix("") for f in FILES if not f.stem.startswith("__")]
+    due = [m for m in modules if m.as_posix() not in DECLARATIONS]
+    missing = [m for m in due if not (ROOT / "tests" / m.parent / f"test_{m.name}.py").is_file()]
+    assert not missing, "\n".join(map(str, missing))
 
 
 def test_help_and_version_do_not_import_torch() -> None:
