@@ -46,7 +46,7 @@ def check(kind: str, name: str) -> list[str]:
     if spec is None:
         return found
     try:
-        for complaint in _CHECKS[kind](spec):
+        for complaint in CHECKS[kind](spec):
             found.append(complaint)
     except (MissingData, NotApplicable):
         pass  # nothing is wrong with the component: what it works on is not here
@@ -169,13 +169,13 @@ def _sets(scorer: Scorer) -> tuple[Outputs, Outputs, Outputs, Outputs]:
     network = _network_with(scorer.extras)
     faint = TensorSamples(toy_images(80, ood=True, seed=4).images / 2, torch.zeros(80, dtype=torch.int64))
     images = [toy_images(200, seed=1), toy_images(80, seed=2), toy_images(80, seed=3), faint]
-    plain = [_extracted(network, samples) for samples in images]
+    plain = [extracted(network, samples) for samples in images]
     if view is None:
         return plain[0], plain[1], plain[2], plain[3]
     if objection := view.objection(network):
         raise NotApplicable(objection)
     view.prepare(network, plain[0], plain[1])
-    made = [_with_view(network, view, o, s) for o, s in zip(plain, images, strict=True)]
+    made = [with_view(network, view, o, s) for o, s in zip(plain, images, strict=True)]
     return made[0], made[1], made[2], made[3]
 
 
@@ -220,14 +220,14 @@ def _network_with(extras: frozenset[str]) -> Network:
 _GEOMETRY = Geometry((1, 8, 8))
 
 
-def _extracted(network: Network, samples: Samples) -> Outputs:
+def extracted(network: Network, samples: Samples) -> Outputs:
     rows = [*outputs_of(network, samples, _GEOMETRY)]
     joined = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
     extras = {k.removeprefix("extras."): t for k, t in joined.items() if k.startswith("extras.")}
     return Outputs(joined["logits"], joined["features"], joined["labels"], network.linear_head(), extras)
 
 
-def _with_view(network: Network, view: View, plain: Outputs, samples: Samples) -> Outputs:
+def with_view(network: Network, view: View, plain: Outputs, samples: Samples) -> Outputs:
     rows = [*extract_view(network, view, samples, _GEOMETRY, seed=0)]
     extras = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
     return Outputs(plain.logits, plain.features, plain.labels, plain.head, {**plain.extras, **extras})
@@ -258,7 +258,7 @@ def _view(spec: Spec) -> Iterator[str]:
     network = toy_network()
     if view.objection(network):
         return
-    plain = _extracted(network, toy_images(80, seed=1))
+    plain = extracted(network, toy_images(80, seed=1))
     before = {k: v.clone() for k, v in network.state_dict().items()}
     view.prepare(network, plain, plain)
     x = toy_images(8).images
@@ -281,7 +281,7 @@ def _view(spec: Spec) -> Iterator[str]:
         yield "leaves a hook on the network"
 
 
-_CHECKS: dict[str, Callable[[Spec], Iterator[str]]] = {
+CHECKS: dict[str, Callable[[Spec], Iterator[str]]] = {
     "dataset": of_dataset, "pair": of_pair, "network": of_network, "method": of_method,
     "augmentation": of_augmentation, "scorer": _scorer, "view": _view,
 }  # fmt: skip

@@ -89,7 +89,8 @@ def with_extras(outputs: Outputs) -> Outputs:
     return Outputs(outputs.logits, outputs.features, outputs.labels, outputs.head, extras)
 
 
-def fitted(spec: object, train: Outputs, val: Outputs | None = None) -> Scorer:
+def fitted(spec: object, train: Outputs | None = None, val: Outputs | None = None) -> Scorer:
+    """The scorer, fitted on what it needs of these."""
     made: Scorer = registry.build("scorer", spec)
     made.fit(train if "train" in made.needs else None, val if "val" in made.needs else None)
     return made

@@ -14,7 +14,7 @@ from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
 
-_MEMORY = 400 * 2**20
+MEMORY = 400 * 2**20
 """Bytes that the covariances of all classes may take."""
 _ROWS = 4096
 """Rows read at a time: they take several wide float64 copies beside the covariances."""
@@ -48,7 +48,7 @@ class _Reduced:
 def _directions(train: Outputs, classes: int, dim: int | None) -> int:
     """`dim`, or as many dimensions as there are and as the covariances of that many classes leave room
     for."""
-    return dim or min(train.features.shape[1], math.isqrt(_MEMORY // (8 * max(classes, 1))))
+    return dim or min(train.features.shape[1], math.isqrt(MEMORY // (8 * max(classes, 1))))
 
 
 def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,10 +60,10 @@ def _groups(train: Outputs, reduce: _Reduced, name: str) -> tuple[Tensor, Tensor
     if not len(present):
         raise ValueError("no training sample has a known class")
     size = 8 * len(present) * reduce.width**2
-    if size > _MEMORY:
+    if size > MEMORY:
         raise ValueError(
             f"the covariances of {len(present)} classes in {reduce.width} dimensions take {size / 2**30:.2f}"
-            f" GiB; set {name}'s dim to at most {math.isqrt(_MEMORY // (8 * len(present)))}"
+            f" GiB; set {name}'s dim to at most {math.isqrt(MEMORY // (8 * len(present)))}"
         )
     row = torch.full((train.classes + 1,), -1, device=train.labels.device)
     row[present] = torch.arange(len(present), device=row.device)

@@ -215,7 +215,7 @@ class KPCA(Scorer):
         )
         return (-self.gamma * square.clamp(min=0)).exp()
 
-    def _phi(self, unit: Tensor) -> Tensor:
+    def feature_map(self, unit: Tensor) -> Tensor:
         if self.kernel == "cosine":
             return unit.double()
         if self.kernel == "fourier":
@@ -227,7 +227,7 @@ class KPCA(Scorer):
     def _principal(self, train: Outputs) -> tuple[Tensor, Tensor]:
         """Variances (ascending) and directions of the principal components of phi on train; sets its mean."""
         step = functional.BLOCK // 4
-        first = self._phi(functional.normalised(train.features[:step]))
+        first = self.feature_map(functional.normalised(train.features[:step]))
         if len(train) <= min(step, first.shape[1]):  # fewer samples than dimensions: their singular vectors
             self.mean = first.double().mean(dim=0)
             _, singular, directions = torch.linalg.svd(first.double() - self.mean, full_matrices=False)
@@ -237,7 +237,7 @@ class KPCA(Scorer):
         square = torch.zeros(len(shift), len(shift), dtype=torch.float64, device=shift.device)
         for f in functional.blocks(train.features, step):
             phi = (
-                self._phi(functional.normalised(f)) - shift
+                self.feature_map(functional.normalised(f)) - shift
             )  # near the mean, so that the difference of squares does not cancel
             total, square = total + phi.double().sum(dim=0), square + phi.T @ phi
         offset = total / len(train)
@@ -246,7 +246,7 @@ class KPCA(Scorer):
         return values, vectors
 
     def score(self, outputs: Outputs) -> Tensor:
-        phi = self._phi(functional.unit_features(outputs))
+        phi = self.feature_map(functional.unit_features(outputs))
         centred = phi - self.mean.to(phi.dtype)
         directions = self.directions.to(phi.dtype)
         return (centred - (centred @ directions) @ directions.T).norm(dim=1)

@@ -54,10 +54,10 @@ class Gram(View):
     def __call__(self, network: Network, inputs: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         _, found = functional.stage_outputs(network, inputs, self.stages or network.stages)
         return {
-            f"gram.{name}": self._rows(out.float().reshape(*out.shape[:2], -1)) for name, out in found.items()
+            f"gram.{name}": self.rows(out.float().reshape(*out.shape[:2], -1)) for name, out in found.items()
         }
 
-    def _rows(self, maps: Tensor) -> Tensor:
+    def rows(self, maps: Tensor) -> Tensor:
         # (F / m)^p never overflows, and the p-th root gives back m^2; F^p (sum over channels of F^p) is the
         # row sum without the matrix
         largest = maps.abs().amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)

@@ -1,78 +1,22 @@
-"""Activation shaping against slow references written from the papers and authors' code. Against other
-libraries: test_parity.py."""
+"""Activation shaping against the papers' loops; what every shaper must do."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from oodbench import build, score_all
 from oodbench.core.errors import UserError
 from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
-from oodbench.core.scorer import Scorer
-from oodbench.scoring import functional
-from oodbench.scoring.functional import streams
+from tests.scoring.scorers.activations import TEST, TRAIN, VAL, close, fitted, world
 
 SHAPERS = ["react", "ash", "scale", "lts", "dice", "vra", "optfs", {"weiper": {"repeats": 3}}]
 
 
-def world(n: int = 60, width: int = 12, classes: int = 4, seed: int = 0, head: Head | None = None) -> Outputs:
-    """ReLU-like features, half of them zero, and the logits of one linear head."""
-    rng = torch.Generator().manual_seed(seed)
-    features = (torch.randn(n, width, generator=rng) + 0.3).clamp(min=0)
-    if head is None:
-        rng = torch.Generator().manual_seed(99)
-        head = Head(torch.randn(classes, width, generator=rng), torch.randn(classes, generator=rng))
-    labels = torch.arange(n) % len(head.bias)
-    return Outputs(head(features), features, labels, head)
-
-
-TRAIN, VAL, TEST = world(200), world(50, seed=1), world(30, seed=2)
-
-
-def fitted(spec: object, train: Outputs = TRAIN, val: Outputs = VAL) -> Scorer:
-    scorer: Scorer = build("scorer", spec)
-    scorer.fit(train, val)
-    return scorer
-
-
 def energy(logits: np.ndarray) -> np.ndarray:
     return -np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
-
-
-def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=tolerance, atol=tolerance)
-
-
-# ---------------------------------------------------------------- numerics
-
-
-@pytest.mark.parametrize("q", [0.0, 0.1, 37.0, 90.0, 99.9, 100.0])
-def test_the_streamed_percentile_is_the_exact_one(q: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = torch.randn(997, 7) * torch.tensor([1e-6, 1.0, 1e6, 0.0, 1.0, 3.0, 1.0])
-    exact = np.percentile(values.double().numpy(), q)
-    monkeypatch.setattr(streams, "BLOCK", 64)
-    rank = (values.numel() - 1) * q / 100
-    ordered = values.flatten().sort().values
-    found = functional.order_statistics(values, (int(rank), math.ceil(rank)))
-    assert found == [float(ordered[int(rank)]), float(ordered[math.ceil(rank)])]
-    assert functional.percentile(values, q) == pytest.approx(exact, rel=1e-6)
-
-
-def test_column_percentiles_are_numpys() -> None:
-    values = torch.randn(301, 5)
-    low, high = functional.column_percentiles(values, (10.0, 95.0), 1000)
-    close(low, np.percentile(values.numpy(), 10, axis=0))
-    close(high, np.percentile(values.numpy(), 95, axis=0))
-    assert len(functional.evenly_spaced(values, 100)) <= 100
-
-
-# ---------------------------------------------------------------- references
 
 
 def test_lts_is_the_energy_of_scaled_logits() -> None:
@@ -144,50 +88,6 @@ def test_optfs_follows_the_authors_loop_over_bins() -> None:
     close(
         fitted({"optfs": {"bins": 20, "score": "energy"}}).score(TEST), energy(shaped @ weight.T + bias), 1e-4
     )
-
-
-def test_weiper_is_the_divergence_of_histograms() -> None:
-    scorer = fitted(
-        {
-            "weiper": {
-                "repeats": 5,
-                "bins": 10,
-                "smooth": 3,
-                "smooth_perturbed": 4,
-                "lambda1": 0.7,
-                "lambda2": 0.3,
-            }
-        }
-    )
-    weight, bias = (t.numpy() for t in scorer.head)  # type: ignore[attr-defined]
-    assert TRAIN.head is not None
-    noise = np.linalg.norm(weight.reshape(5, 4, -1) - TRAIN.head.weight.numpy(), axis=2)
-    np.testing.assert_allclose(noise, np.tile(1.8 * TRAIN.head.weight.norm(dim=1).numpy(), (5, 1)), rtol=1e-5)
-
-    def divergence(train: np.ndarray, test: np.ndarray, size: int, epsilon: float) -> np.ndarray:
-        edges = np.linspace(train.min(), train.max() + 1e-8, 11)
-        mean = np.mean([np.histogram(v, edges)[0] / v.size for v in train], axis=0)
-        found = []
-        for v in test:
-            q = np.histogram(v, edges)[0] / v.size
-            q = np.pad(q, ((size - 1) // 2, size - 1 - (size - 1) // 2), mode="edge")
-            q = np.convolve(q, np.full(size, 1 / size), "valid") + epsilon
-            p = (mean + epsilon) / (mean + epsilon).sum()
-            q = q / q.sum()
-            found.append((p * np.log(p / q)).sum() + (q * np.log(q / p)).sum())
-        return np.array(found)
-
-    f, g = TRAIN.features.numpy(), TEST.features.numpy()
-    z = g @ weight.T + bias
-    p = np.exp(z).reshape(len(g), 5, 4)
-    confidence = (p / p.sum(axis=2, keepdims=True)).max(axis=2).mean(axis=1)
-    expected = (
-        divergence(f, g, 3, 0.01) + 0.7 * divergence(f @ weight.T + bias, z, 4, 0.025) - 0.3 * confidence
-    )
-    close(scorer.score(TEST), expected, 1e-4)
-
-
-# ---------------------------------------------------------------- what every shaper must do
 
 
 @pytest.mark.parametrize("spec", SHAPERS, ids=str)

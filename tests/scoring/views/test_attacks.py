@@ -102,7 +102,7 @@ def test_rows_under_attack_in_both_directions(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="attacks: 'perturbation' is no attack; allowed: fgsm, pgd"):
+    with pytest.raises(UserError, match=r"attacks\[0\]: 'perturbation' is no attack; allowed: fgsm, pgd"):
         parse_suite(SUITE | {"attacks": ["perturbation"]})
     with pytest.raises(UserError, match=r"attacks\[0\].*eps"):
         parse_suite(SUITE | {"attacks": [{"pgd": {"eps": 8}}]})

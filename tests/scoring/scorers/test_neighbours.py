@@ -1,0 +1,74 @@
+"""Nearest neighbours against slow references, also where features collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from oodbench.core import registry
+from oodbench.core.outputs import Outputs
+from tests.scoring.outputs import fitted, world
+from tests.scoring.scorers.references import Arrays, follows, softmax
+
+registry.load_builtin()
+
+
+def ref_knn(a: Arrays) -> np.ndarray:
+    f, x = a.unit
+    return np.array([np.sort(np.linalg.norm(f - r, axis=1))[6] for r in x])
+
+
+def ref_nnguide(a: Arrays) -> np.ndarray:
+    f, x = a.unit
+    energy = np.log(np.exp(a.z).sum(axis=1))
+    return np.array(
+        [
+            -np.log(np.exp(t).sum()) * np.sort(energy * (f @ r))[-7:].mean()
+            for r, t in zip(x, a.t, strict=True)
+        ]
+    )
+
+
+def ref_relation(a: Arrays) -> np.ndarray:
+    f, x = a.unit
+    p, q = softmax(a.z), softmax(a.t)
+    kernels = [np.maximum(f @ r, 0) * (p @ s) for r, s in zip(x, q, strict=True)]
+    return np.array([-(k[k > 0.2] ** 2).sum() for k in kernels])
+
+
+REFERENCES: dict[str, tuple[object, Callable[[Arrays], np.ndarray]]] = {
+    "knn": ({"knn": {"k": 7}}, ref_knn),
+    "nnguide": ({"nnguide": {"k": 7}}, ref_nnguide),
+    "relation": ({"relation": {"power": 2, "threshold": 0.2}}, ref_relation),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_scores_are_the_formulas(name: str) -> None:
+    follows(*REFERENCES[name])
+
+
+def test_nnguides_bank_is_a_random_part_that_its_seed_fixes() -> None:
+    train, _, test = world()
+    one, again, other = (fitted({"nnguide": {"fraction": 0.1, "k": 5, "seed": s}}, train) for s in (0, 0, 1))
+    assert one.drawn is not None
+    assert len(one.drawn.unique()) == 30
+    assert len(train.labels[one.drawn].unique()) == 4
+    assert torch.equal(one.score(test), again.score(test))
+    assert not torch.equal(one.score(test), other.score(test))
+
+
+def test_knn_does_not_cancel_where_features_collapse() -> None:
+    """Where features differ by 1e-3 of their norm, 2 - 2 cos in float32 is wrong by several per cent."""
+    rng = torch.Generator().manual_seed(1)
+    direction = torch.nn.functional.normalize(torch.randn(1, 64, generator=rng), dim=1)
+    f, x = (direction + 5e-5 * torch.randn(n, 64, generator=rng) for n in (400, 100))
+    made = fitted({"knn": {"k": 400}}, Outputs(torch.zeros(400, 3), f))
+    score = made.score(Outputs(torch.zeros(100, 3), x)).double()
+    unit, query = (torch.nn.functional.normalize(t.double(), dim=1) for t in (f, x))
+    expected = torch.cdist(query, unit, compute_mode="donot_use_mm_for_euclid_dist").amax(dim=1)
+    naive = (2 - 2 * (query.float() @ unit.float().T)).amax(dim=1).clamp(min=0).sqrt().double()
+    assert float((score / expected - 1).abs().median()) < 0.5 * float((naive / expected - 1).abs().median())
