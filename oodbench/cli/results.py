@@ -43,6 +43,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Cost columns too, from timing.csv: seconds, passes, bytes, and what is read.",
 )
 @_where
+@plugin_option
 @_format
 def print_leaderboard(
     results: tuple[Path, ...],
@@ -50,19 +51,22 @@ def print_leaderboard(
     show: tuple[str, ...],
     with_costs: bool,
     conditions: tuple[str, ...],
+    plugins: tuple[Path, ...],
     style: str,
 ) -> None:
     """Print the ranked table of one or several results folders."""
-    from oodbench.evaluation import costs, leaderboard, reference, rows
+    from oodbench.evaluation import costs, leaderboard, rows
     from oodbench.report import comparison, text
+    from oodbench.runs import reopen
 
     selected = rows.where(rows.read(results), conditions)
     board, columns = leaderboard.over_trials(selected, by=by), show or text.shown_by(by)
     if with_costs:
-        board, columns = costs.join(board, selected, results), (*columns, *costs.SPENT)
+        board = costs.beside(board, reopen.costs(results, selected, plugins))
+        columns = (*columns, *costs.SPENT)
     click.echo(text.to_text(board, style, columns))
-    figures = [f for path in results for f in reference.figures_of(path)]
-    beside = comparison.beside(board, figures, style) if figures and style != "csv" else ""
+    figures = [f for path in results for f in reopen.figures_of(path)]
+    beside = comparison.beside(board, figures, style) if style != "csv" else ""
     if beside:
         click.echo("\n" + beside)
 
@@ -135,7 +139,7 @@ def print_comparison(
     groups = (
         comparison.groups(a, b, conditions, conditions_b)
         if b or conditions_b
-        else reference.groups(a, conditions)
+        else reference.groups(a, reopen.figures_of(a), conditions)
     )
     by = match or comparison.matched_by(b, conditions_b)
     matches = comparison.between(*groups, comparison.known(values), by=by, runs=runs)

@@ -3,18 +3,14 @@ trials; and what a scorer and a method may look at."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.spec import spec_of
-from oodbench.evaluation.rows import table
+from oodbench.core.spec import Spec, spec_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,99 +22,122 @@ COLUMNS = (*KEYS, *SPENT)
 a sample as this scorer needs it, in plain forward passes of the same network (1: none beyond the one that all
 share; else measured by the clock, its view included). bytes_stored: weights, and outputs of training data and
 of views that this scorer reads beyond the plain outputs of the sets it scores. reads: what it may look at
-besides test samples: train, val, noise (made), ood-val, outliers (by the method)."""
+besides test samples: train, val, noise (made), ood-val, outliers (by the method). Where a component is not at
+hand, reads is UNKNOWN, and passes and bytes_stored are NaN."""
+UNKNOWN = "unknown"
+
+Specs = Mapping[tuple[str, str], Spec]
+"""What the labels in rows stand for: {(kind, label): Spec} of a suite's scorers and methods. A label alone
+does not tell: it may be the suite's `as:`, or a component of a plugin."""
 
 
-def of_rows(rows: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
-    """One row per network, method and scorer, the columns COLUMNS; what the timing does not tell is NaN."""
+def of_rows(rows: pd.DataFrame, timing: pd.DataFrame, specs: Specs) -> pd.DataFrame:
+    """What each network, method and scorer cost.
+
+    Args:
+        rows: those of results.csv.
+        timing: the frame of timing.csv.
+        specs: the scorers and methods of the suite, by their labels.
+
+    Returns:
+        One row per network, method, scorer and tuning regime, the columns COLUMNS; what the timing does not
+        tell is NaN.
+    """
     import pandas as pd
 
-    t = timing.assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")}).fillna(
-        {"scorer": "", "network": "", "ood": ""}
-    )
-    if "ood" not in t:
-        t["ood"] = ""
-    run, keys = ["network", "method"], ["network", "method", "scorer"]
-    train = t[t["stage"] == "train"].groupby(run, sort=False)[["seconds", "bytes"]].median()
-    fit = t[t["stage"] == "fit"].groupby(keys, sort=False)["seconds"].median()
-    scored = t[t["stage"] == "score"].groupby([*keys, "run_key"], sort=False)[["seconds", "n"]].sum()
-    score = (1000 * scored["seconds"] / scored["n"].where(scored["n"] > 0)).groupby(keys, sort=False).median()
-    extracted = t[t["stage"] == "extract"]
-    speed = (
-        extracted[extracted["ood"] != "train"].groupby([*keys, "run_key"], sort=False)[["seconds", "n"]].sum()
-    )
-    per_sample = (speed["seconds"] / speed["n"].where(speed["n"] > 0)).groupby(keys, sort=False).median()
-    of_view = (
-        extracted.groupby([*keys, "run_key"], sort=False)["bytes"].sum().groupby(keys, sort=False).median()
-    )
-    of_train = (
-        extracted[(extracted["ood"] == "train") & (extracted["scorer"] == "")]
-        .groupby(run, sort=False)["bytes"]
-        .median()
-    )
-
-    made = []
-    cells = rows[rows["scorer"] != ""].drop_duplicates([*KEYS])
-    for row in cells.to_dict("records"):
-        n, m, s, tune = (str(row[k]) for k in KEYS)
-        name = s if tune == "none" else f"{s} [{tune}]"
-        needs, view = _scorer(s, str(row["scorer_params"]))
-        plain, more = (
-            per_sample.get((n, m, ""), np.nan),
-            per_sample.get((n, m, view), np.nan) if view else 0.0,
-        )
-        size = _at(train["bytes"], (n, m)) + (of_view.get((n, m, view), np.nan) if view else 0.0)
-        size += _at(of_train, (n, m)) if "train" in needs else 0.0
-        reads = [
-            *(r for r in ("train", "val") if r in needs),
-            *([tune] if tune in ("noise", "ood-val") else []),
-        ]
-        reads += ["outliers"] if "outliers" in _method(m, str(row["method_params"])) else []
-        made.append({
-            "network": n, "method": m, "scorer": s, "tune": tune,
-            "train_seconds": _at(train["seconds"], (n, m)),
-            "fit_seconds": fit.get((n, m, name), np.nan),
-            "score_seconds_per_1000": score.get((n, m, name), np.nan),
-            "passes": 1.0 if not view else 1 + more / plain, "bytes_stored": size, "reads": ", ".join(reads),
-        })  # fmt: skip
+    spent = _medians(timing)
+    looks = {at: _looks(spec) for at, spec in specs.items()}
+    cells = rows.loc[rows["scorer"] != "", list(KEYS)].drop_duplicates()
+    made = [
+        dict(zip(KEYS, key, strict=True)) | _cost(key, spent, looks)
+        for key in cells.itertuples(index=False, name=None)
+    ]
     return pd.DataFrame(made, columns=list(COLUMNS))
 
 
-def join(board: pd.DataFrame, rows: pd.DataFrame, folders: Iterable[Path]) -> pd.DataFrame:
-    """A leaderboard with the cost columns, from the timing.csv of results folders; UserError where there is
-    none."""
+def beside(board: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """A leaderboard with the columns SPENT after its own."""
+    return board.merge(costs, on=list(KEYS), how="left")
+
+
+def _medians(timing: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Medians over trials: of what belongs to a network by (network, method), of what belongs to a scorer or
+    a view by (network, method, label)."""
     import pandas as pd
 
-    places = [f if f.is_dir() else f.parent for f in folders]
-    there = [pd.read_csv(f, keep_default_na=False) for p in places if (f := table(p, "timing")) is not None]
-    if not there:
-        raise UserError(f"{places[0]}: holds no timing.csv, which a run writes and costs are read from")
-    return board.merge(of_rows(rows, pd.concat(there, ignore_index=True)), on=list(KEYS), how="left")
+    t = timing.assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")})
+    if "ood" not in t:
+        t["ood"] = ""
+    t = t.fillna({"scorer": "", "network": "", "ood": ""})
+    network, cell = ["network", "method"], ["network", "method", "scorer"]
+    train, fit, score, extract = (t[t["stage"] == s] for s in ("train", "fit", "score", "extract"))
+    of_train = extract["ood"] == "train"
+
+    def per_sample(part: pd.DataFrame) -> pd.Series[Any]:
+        of_run = part.groupby([*cell, "run_key"], sort=False)[["seconds", "n"]].sum()
+        each = of_run["seconds"] / of_run["n"].where(of_run["n"] > 0)
+        return each.groupby(cell, sort=False).median()
+
+    return {
+        "train": train.groupby(network, sort=False)["seconds"].median(),
+        "weights": train.groupby(network, sort=False)["bytes"].median(),
+        "train outputs": extract[of_train & (extract["scorer"] == "")]
+        .groupby(network, sort=False)["bytes"]
+        .median(),
+        "fit": fit.groupby(cell, sort=False)["seconds"].median(),
+        "score": per_sample(score),
+        "extract": per_sample(extract[~of_train]),
+        "view outputs": extract.groupby([*cell, "run_key"], sort=False)["bytes"]
+        .sum()
+        .groupby(cell, sort=False)
+        .median(),
+    }
 
 
-def _at(values: pd.Series[Any], key: Any) -> float:
-    return float(values.get(key, np.nan))
+class _Looks(NamedTuple):
+    """What a component needs besides test samples, and the label of the view it reads (empty: none)."""
+
+    needs: Sequence[str]
+    view: str = ""
 
 
-def _built(kind: str, label: str, params: str) -> Any:
-    """The component of a row, or None where this process does not know it (a plugin, a name given by
-    `as:`)."""
-    name = label.partition("(")[0]
+def _looks(spec: Spec) -> _Looks | None:
+    """None where it cannot be built here, as for a method whose file is not at hand."""
     try:
-        return registry.build(kind, {name: json.loads(params)})
-    except (UserError, ValueError, KeyError, TypeError, OSError):
+        made = registry.build(spec.kind, spec)
+    except (UserError, OSError):
         return None
+    view = made.view() if spec.kind == "scorer" else None
+    return _Looks(made.needs, "" if view is None else spec_of(view).label)
 
 
-@lru_cache(maxsize=512)
-def _scorer(label: str, params: str) -> tuple[Iterable[str], str]:
-    """What a scorer needs, and the label of the view it reads (empty: none)."""
-    scorer = _built("scorer", label, params)
-    view = scorer.view() if scorer is not None else None
-    return (scorer.needs if scorer is not None else ()), ("" if view is None else spec_of(view).label)
+def _cost(
+    key: tuple[str, str, str, str],
+    spent: Mapping[str, pd.Series[Any]],
+    looks: Mapping[tuple[str, str], _Looks | None],
+) -> dict[str, Any]:
+    network, method, scorer, tune = key
 
+    def of(what: str, *label: str) -> float:
+        return float(spent[what].get((network, method, *label), np.nan))
 
-@lru_cache(maxsize=512)
-def _method(label: str, params: str) -> Iterable[str]:
-    method = _built("method", label, params)
-    return method.needs if method is not None else ()
+    named = scorer if tune == "none" else f"{scorer} [{tune}]"
+    known, trained = looks.get(("scorer", scorer)), looks.get(("method", method))
+    found = {
+        "train_seconds": of("train"),
+        "fit_seconds": of("fit", named),
+        "score_seconds_per_1000": 1000 * of("score", named),
+        "passes": np.nan,
+        "bytes_stored": np.nan,
+    }
+    if known is None or trained is None:
+        return found | {"reads": UNKNOWN}
+    reads = [r for r in ("train", "val") if r in known.needs]
+    reads += [tune] if tune in ("noise", "ood-val") else []
+    reads += ["outliers"] if "outliers" in trained.needs else []
+    size = of("weights") + (of("train outputs") if "train" in known.needs else 0)
+    passes = 1.0
+    if known.view:
+        passes += of("extract", known.view) / of("extract", "")
+        size += of("view outputs", known.view)
+    return found | {"passes": passes, "bytes_stored": size, "reads": ", ".join(reads)}

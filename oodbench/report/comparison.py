@@ -282,6 +282,8 @@ def _who(row: Mapping[str, Any]) -> str:
 
 def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str = "table") -> str:
     """Our means beside the figures, with their sources, as text; empty where no row of the board has one."""
+    if not figures:
+        return ""
     board = board[(board["condition"] == "clean") & (board["id_set"] == "id")]
     ours, theirs = Group("ours", board, None), group_of(figures, board)
     values = [v for v in VALUES if v in theirs.board and v in board]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.core.files import replace
+from oodbench.core.spec import Spec
+from oodbench.evaluation.costs import Specs, of_rows
 from oodbench.evaluation.rows import read_rows, results_file, table, to_csv
 from oodbench.suite.suite import Suite
 
@@ -137,7 +139,7 @@ class ResultsFolder:
         replace(self.path / ENVIRONMENT, json.dumps(dict(c.environment), indent=1, sort_keys=True) + "\n")
         if c.formats:
             samples = pd.DataFrame() if c.samples is None else c.samples
-            draw_all(c.rows, samples, self.path / PLOTS, c.timing, formats=c.formats)
+            draw_all(c.rows, samples, self.path / PLOTS, costs_of([c], c.rows), formats=c.formats)
         replace(self.path / PAGE, page_of([c], made))
         return made
 
@@ -160,6 +162,22 @@ def verdicts_of(rows: pd.DataFrame, suite: Suite | None) -> pd.DataFrame:
     return judge(rows, claims, methods)
 
 
+def specs_of(suites: Iterable[Suite]) -> Specs:
+    """Scorers and methods by the labels that rows have."""
+    found: dict[tuple[str, str], Spec] = {}
+    for suite in suites:
+        found |= {("scorer", s.label): s for s in suite.scorers}
+        found |= {("method", m.label): m.spec for m in suite.methods}
+    return found
+
+
+def costs_of(folders: Sequence[Contents], rows: pd.DataFrame) -> pd.DataFrame | None:
+    """What the rows of some folders cost; None where none of them has a timing.csv."""
+    timing = joined(c.timing for c in folders if c.timing is not None and len(c.timing))
+    specs = specs_of(c.suite for c in folders if c.suite is not None)
+    return None if timing is None else of_rows(rows, timing, specs)
+
+
 def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
     """The page of one or several folders' contents, claims included; `made` spares making it again."""
     import pandas as pd
@@ -174,6 +192,7 @@ def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
     for c in folders:
         found = dict(c.environment)
         environment |= found if len(folders) == 1 else {f"{_named(c)}: {k}": v for k, v in found.items()}
+    suites = [c.suite for c in folders if c.suite is not None]
     pictures = [c.pictures for c in folders if c.pictures is not None]
 
     def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> Sequence[Any]:
@@ -184,9 +203,10 @@ def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
         rows,
         made.leaderboard if made else over_trials(rows),
         joined(c.samples for c in folders if c.samples is not None and len(c.samples)),
-        suite_text="\n---\n".join(c.suite.dump() for c in folders if c.suite is not None),
-        environment=environment,
-        timing=joined(c.timing for c in folders),
+        about=page.About(
+            "\n---\n".join(s.dump() for s in suites), environment, [f for s in suites for f in s.reference]
+        ),
+        costs=costs_of(folders, rows),
         pictures=read,
         claims=pd.concat(verdicts, ignore_index=True),
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oodbench.core.errors import UserError
-from oodbench.runs.folder import PLOTS, Contents, ResultsFolder, page_of
+from oodbench.runs.folder import PLOTS, Contents, ResultsFolder, costs_of, page_of
 from oodbench.runs.per_sample import pictures_of
 from oodbench.runs.reopen import reopened, suite_of
 
@@ -57,7 +57,9 @@ def report(
         if plots:
             samples = pd.DataFrame() if contents.samples is None else contents.samples
             folder = ResultsFolder.of(path).path / PLOTS
-            draw_all(contents.rows, samples, folder, contents.timing, formats=("png", "svg"))
+            draw_all(
+                contents.rows, samples, folder, costs_of([contents], contents.rows), formats=("png", "svg")
+            )
     return page_of(found), missing
 
 

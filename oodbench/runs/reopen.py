@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation.comparison import Group, Measured, is_folder
+from oodbench.evaluation.costs import of_rows
 from oodbench.evaluation.rows import results_file
-from oodbench.runs.folder import SUITE
+from oodbench.runs.folder import SUITE, ResultsFolder, joined, specs_of
 from oodbench.runs.held import Held, tuned
 from oodbench.runs.per_sample import DRAWN, samples_of
 from oodbench.runs.store import Store
@@ -96,6 +97,26 @@ def suite_of(folder: Path, plugins: Sequence[Path] = ()) -> Suite:
     if isinstance(raw, dict) and raw.get("plugins") and plugins:
         raw = raw | {"plugins": []}
     return parse_suite(raw, file=file, plugins=plugins)
+
+
+def figures_of(path: Path) -> list[Mapping[str, Any]]:
+    """The reference figures in the suite of a results folder, none where it has none."""
+    file = results_file(path).parent / SUITE
+    raw = read_plain(file) if file.is_file() else {}
+    found = raw.get("reference") if isinstance(raw, dict) else None
+    return list(found) if isinstance(found, list) else []
+
+
+def costs(paths: Sequence[Path], rows: pd.DataFrame, plugins: Sequence[Path] = ()) -> pd.DataFrame:
+    """What the rows of some results folders cost, from their timing.csv and the components of their suites.
+    UserError says what is not here."""
+    folders = [ResultsFolder.of(path) for path in paths]
+    timing = joined(folder.frame("timing") for folder in folders)
+    if timing is None:
+        file = folders[0].path / "timing.csv"
+        raise UserError(f"{file}: no such file; costs are read from the timing.csv that a run writes")
+    suites = [suite_of(folder.path, plugins) for folder in folders]
+    return of_rows(rows, timing, specs_of(suites))
 
 
 def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Opened:

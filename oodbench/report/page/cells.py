@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from oodbench.evaluation import costs, statistics
+from oodbench.evaluation import statistics
 from oodbench.evaluation.leaderboard import BOARD, CELL, trials
 from oodbench.evaluation.metrics.columns import (
     COLUMNS,
@@ -27,8 +27,8 @@ from oodbench.evaluation.metrics.columns import (
 )
 from oodbench.report.formats import signed
 from oodbench.report.page import per_sample
-from oodbench.report.page.numbers import _tuples, shortened
-from oodbench.report.page.overview import _cost_table, _facts, _ranks, _scoring_seconds
+from oodbench.report.page.numbers import shortened, tuples
+from oodbench.report.page.overview import cost_table, facts, ranks, scoring_seconds
 from oodbench.report.page.per_sample import Pictures
 
 if TYPE_CHECKING:
@@ -41,65 +41,92 @@ MOST_BYTES = 4_300_000
 under 5 MB."""
 
 
+RANKS_NOTE = (
+    "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do not"
+    " differ by Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so their blocks"
+    " are fewer than they look. The filters above do not change the ranks."
+)
+NO_SAMPLES = (
+    "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells than fit"
+    " this page."
+)
+
+
 def text(
     rows: pd.DataFrame,
     board: pd.DataFrame,
     samples: pd.DataFrame | None,
-    timing: pd.DataFrame | None,
+    costs: pd.DataFrame | None,
     pictures: Pictures | None,
 ) -> str:
     """The data as JSON that may stand inside a script element; `samples` in the compact form of `plots`."""
     per_trial = trials(rows)
     names = _Numbered()
-    base, details = _cells(rows, board, per_trial, names), _details(rows, board, per_trial)
-    spent = costs.of_rows(rows, timing) if timing is not None and len(timing) else None
-    seconds = _scoring_seconds(spent)
-    found = per_sample.by_cell(samples) if samples is not None else {}
-    rest: dict[str, Any] = {
+    cells = [_dumps(c) for c in _cells(rows, board, names)]
+    head = _dumps({
         "names": names.list,
+        **_columns(board),
+        "ranks": ranks(per_trial),
+        "ranks_note": RANKS_NOTE,
+        **_of_samples(samples, pictures),
+        "costs": cost_table(costs),
+        "facts": facts(rows, board),
+        "no_samples": NO_SAMPLES,
+    })  # fmt: skip
+    budget = MOST_BYTES - len(head) - sum(map(len, cells))
+    _open(cells, budget, _opened(rows, board, per_trial, samples, costs))
+    return _escaped(f'{head[:-1]},"cells":[{",".join(cells)}]}}')
+
+
+def _columns(board: pd.DataFrame) -> dict[str, Any]:
+    """The values that cells have, and what the page's script knows of each."""
+    return {
         "main": _present(board, VALUES),
         "more": _present(board, MORE_VALUES),
         "metrics": [_metric(m) for m in EVERY if m not in ID_ONLY and _present(board, values_for([m]))],
         "id_metrics": [_metric(m) for m in _present(board, [m for m in EVERY if m in ID_ONLY])],
         "lower": sorted(c.name for c in COLUMNS if c.lower_is_better),
-        "ranks": _ranks(per_trial),
-        "rates": per_sample.RATES,
-        "ranks_note": (
-            "1 is best. A block is one split of one pair, everything else averaged; names joined by a bar do"
-            " not differ by Nemenyi's critical difference (CD) at 5 %. Splits of one pair share images, so"
-            " their blocks are fewer than they look. The filters above do not change the ranks."
-        ),
-        "trial": (
-            "" if samples is None else f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}"
-        ),
-        "als": per_sample.known_unknown(samples) if samples is not None else [],
-        "hard": per_sample.hardest(samples, pictures) if samples is not None else [],
-        "costs": _cost_table(spent),
-        "facts": _facts(rows, board),
-        "replicates": per_sample.REPLICATES,
-        "no_samples": (
-            "ROC and histogram are left out: the per-sample scores are not at hand, or there are more cells"
-            " than fit this page."
-        ),
     }
-    head = _dumps(rest)
-    cells = [_dumps(c) for c in base]
-    budget = MOST_BYTES - len(head) - sum(map(len, cells))
-    for i, (record, detail) in enumerate(
-        zip(board[list(KEYS)].itertuples(index=False), details, strict=True)
-    ):
-        if budget < 0:  # best ranks come first, as the board is sorted
-            break
+
+
+def _of_samples(samples: pd.DataFrame | None, pictures: Pictures | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"trial": "", "als": [], "hard": []}
+    if samples is not None:
+        shown["trial"] = f"split {samples['split'].iloc[0]}, seed {samples['seed'].iloc[0]}"
+        shown["als"] = per_sample.known_unknown(samples)
+        shown["hard"] = per_sample.hardest(samples, pictures)
+    return shown | {"rates": per_sample.RATES, "replicates": per_sample.REPLICATES}
+
+
+def _opened(
+    rows: pd.DataFrame,
+    board: pd.DataFrame,
+    per_trial: pd.DataFrame,
+    samples: pd.DataFrame | None,
+    costs: pd.DataFrame | None,
+) -> Iterator[dict[str, Any]]:
+    """What each cell shows when it is opened, in the order of the board."""
+    found = per_sample.by_cell(samples) if samples is not None else {}
+    seconds = scoring_seconds(costs)
+    details = _details(rows, board, per_trial)
+    for record, detail in zip(board[list(KEYS)].itertuples(index=False), details, strict=True):
         pair, network, method, scorer, tune, condition, id_set = map(str, record)
         named = scorer if tune == "none" else f"{scorer} [{tune}]"
         mine = found.get((pair, network, method, named)) if (condition, id_set) == ("clean", "id") else None
         more = detail | {"cost": seconds.get((network, method, scorer, tune))}
-        more |= per_sample.drill_down(mine) if mine is not None else {}
+        yield more | (per_sample.drill_down(mine) if mine is not None else {})
+
+
+def _open(cells: list[str], budget: int, opened: Iterable[dict[str, Any]]) -> None:
+    """Put what a cell shows when it is opened into its text, best ranks first, until so many bytes are
+    spent."""
+    for i, more in enumerate(opened):
+        if budget < 0:
+            return
         piece = _dumps({k: v for k, v in more.items() if v not in (None, [], {})})
         if len(piece) > 2:
             cells[i] = cells[i][:-1] + "," + piece[1:]
             budget -= len(piece)
-    return _escaped(f'{head[:-1]},"cells":[{",".join(cells)}]}}')
 
 
 def _dumps(data: Any) -> str:
@@ -149,21 +176,19 @@ def _metric(name: str) -> list[Any]:
     return [name, label(name), int(not lower_is_better(name)), int(in_percent(name))]
 
 
-def _cells(
-    rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame, names: _Numbered
-) -> list[dict[str, Any]]:
+def _cells(rows: pd.DataFrame, board: pd.DataFrame, names: _Numbered) -> list[dict[str, Any]]:
     """What every cell has: keys, rank, counts, and its values (those of `main` with std and interval)."""
     main, more = _present(board, VALUES), _present(board, MORE_VALUES)
     wide = shortened(board[[m + suffix for m in main for suffix in ("", "_std", "_low", "_high")]])
     means = shortened(board[more])
     counted = board[["n_trials", "n_splits", "n_failed", "n_skipped"]].to_numpy(dtype=int).tolist()
-    ranks = shortened(board[["rank"]].astype("Float64"))
+    places = shortened(board[["rank"]].astype("Float64"))
     why = rows[rows["status"] != "ok"].drop_duplicates([*CELL]).set_index(list(CELL))["reason"].to_dict()
     cells = []
     for i, key in enumerate(board[list(CELL)].itertuples(index=False, name=None)):
         named = dict(zip(CELL, map(str, key), strict=True))
         n, splits, failed, skipped = counted[i]
-        rank = ranks[i][0]
+        rank = places[i][0]
         cell: dict[str, Any] = {
             "k": [names(named[k]) for k in KEYS],
             "r": None if rank is None else int(rank),
@@ -197,9 +222,7 @@ def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -
     by_set = ok.groupby([*CELL, "ood", "shift"], sort=False)[["auroc", "fpr95_in"]].mean().reset_index()
     sets: dict[Any, list[Any]] = {}
     numbers = shortened(by_set[["auroc", "fpr95_in"]])
-    for key, place, pair in zip(
-        _tuples(by_set, CELL), _tuples(by_set, ("ood", "shift")), numbers, strict=True
-    ):
+    for key, place, pair in zip(tuples(by_set, CELL), tuples(by_set, ("ood", "shift")), numbers, strict=True):
         sets.setdefault(key, []).append([*place, *pair])
     keyed = rows[rows["scorer"] != ""].drop_duplicates([*CELL, "split", "seed"])[
         [*CELL, "split", "seed", "run_key"]
@@ -207,15 +230,15 @@ def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -
     three = ["near_auroc", "far_auroc", "id_accuracy"]
     merged = per_trial[[*CELL, "split", "seed", *three]].merge(keyed, on=[*CELL, "split", "seed"], how="left")
     each: dict[Any, list[Any]] = {}
-    places = _tuples(merged, ("split", "seed", "run_key"))
+    places = tuples(merged, ("split", "seed", "run_key"))
     for key, (split, seed, run), of_trial in zip(
-        _tuples(merged, CELL), places, shortened(merged[three]), strict=True
+        tuples(merged, CELL), places, shortened(merged[three]), strict=True
     ):
         each.setdefault(key, []).append([str(split), str(seed), *of_trial, str(run)[:12]])
     versus = _versus(board, per_trial)
     return [
         {"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)}
-        for key in _tuples(board, CELL)
+        for key in tuples(board, CELL)
     ]
 
 
@@ -232,10 +255,10 @@ def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]
         value = "near_auroc" if mine["near_auroc"].notna().any() else "far_auroc"
         unit = "split" if mine["split"].nunique() > 1 else "seed"
         mine = mine.assign(_id=mine.groupby(cell, sort=False).ngroup())
-        names = _tuples(mine.drop_duplicates("_id"), cell)
+        names = tuples(mine.drop_duplicates("_id"), cell)
         # only seeds that both have in a split are averaged: a missing trial must not shift the comparison
         table = mine.pivot_table(index="_id", columns=["split", "seed"], values=value, sort=False)
-        reference: Any = names.index(_tuples(best.head(1), cell)[0])
+        reference: Any = names.index(tuples(best.head(1), cell)[0])
         if reference not in table.index:
             continue
         paired = (table - table.loc[reference]).T.groupby(level=unit, sort=False).mean().T

@@ -19,7 +19,8 @@ def shortened(frame: pd.DataFrame, places: int = 7) -> list[list[float | None]]:
     return found.tolist()  # type: ignore[no-any-return]
 
 
-def _tuples(frame: pd.DataFrame, columns: Iterable[str]) -> list[tuple[Any, ...]]:
+def tuples(frame: pd.DataFrame, columns: Iterable[str]) -> list[tuple[Any, ...]]:
+    """The rows of a frame, some columns alone, as tuples."""
     return list(zip(*(frame[c].tolist() for c in columns), strict=True))
 
 

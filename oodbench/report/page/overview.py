@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oodbench.evaluation import statistics
+from oodbench.evaluation.costs import UNKNOWN
 from oodbench.report.formats import digits
-from oodbench.report.page.numbers import _tuples, number, shortened
+from oodbench.report.page.numbers import number, shortened, tuples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,8 @@ MOST_RANKED = 60
 """Of names in one critical-difference diagram."""
 
 
-def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
+def ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
+    """Critical-difference diagrams of methods and of scorers, by near and by far AUROC."""
     clean = per_trial[(per_trial["condition"] == "clean") & (per_trial["id_set"] == "id")]
     found = []
     for of, what in (("method", "methods"), ("scorer", "scorers")):
@@ -55,14 +57,15 @@ def _ranks(per_trial: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _scoring_seconds(spent: pd.DataFrame | None) -> dict[Any, list[float | None]]:
+def scoring_seconds(spent: pd.DataFrame | None) -> dict[Any, list[float | None]]:
+    """Seconds to fit and to score 1,000 samples, by network, method, scorer and tuning regime."""
     if spent is None:
         return {}
     values = shortened(spent[["fit_seconds", "score_seconds_per_1000"]], 7)
-    return dict(zip(_tuples(spent, ("network", "method", "scorer", "tune")), values, strict=True))
+    return dict(zip(tuples(spent, ("network", "method", "scorer", "tune")), values, strict=True))
 
 
-def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
+def cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
     """Costs by network and scorer, medians over methods (a scorer costs alike whatever the training was),
     then by method."""
     head = ["network", "scorer", "fit, s", "score, s per 1,000", "passes", "stored, MB", "reads besides test"]
@@ -89,26 +92,28 @@ def _cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
             ]
         )
     for (network, method), g in spent.groupby(["network", "method"], sort=False):
-        outliers = any("outliers" in text for text in g["reads"])
+        read = {name for text in g["reads"] for name in text.split(", ")}
+        known = [name for name in ("outliers", UNKNOWN) if name in read]
         training.append(
             [
                 str(network),
                 str(method),
                 digits(g["train_seconds"].median()),
-                "outliers" if outliers else "nothing",
+                known[0] if known else "nothing",
             ]
         )
     return {"head": head, "rows": table, "training": training}
 
 
-def _facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
+def facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
+    """Numbers at the top of the page, each with its words."""
     runs = rows["run_key"].nunique()
-    facts = [
+    found = [
         [f"{runs:,}", "trained networks" if runs != 1 else "trained network"],
         [f"{len(board):,}", "cells: method × scorer on a pair"],
     ]
     failed, skipped = ((rows["status"] == s).sum() for s in ("failed", "skipped"))
-    return facts + (
+    return found + (
         [[f"{failed:,} / {skipped:,}", "rows failed / skipped: counted, never averaged"]]
         if failed or skipped
         else []

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,21 @@ import numpy as np
 
 from oodbench.report import distributions
 from oodbench.report.comparison import beside
-from oodbench.report.page import cells as pagedata
+from oodbench.report.page import cells
 from oodbench.report.page.per_sample import Pictures
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class About:
+    """Where results come from: the suite's file, the machine and the command, published figures to stand
+    beside."""
+
+    suite: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    figures: Sequence[Mapping[str, Any]] = ()
 
 
 def render(
@@ -28,34 +39,34 @@ def render(
     board: pd.DataFrame,
     samples: pd.DataFrame | None = None,
     *,
-    title: str = "",
-    suite_text: str = "",
-    environment: Mapping[str, Any] | None = None,
-    timing: pd.DataFrame | None = None,
+    about: About = About(),
+    costs: pd.DataFrame | None = None,
     pictures: Pictures | None = None,
     claims: pd.DataFrame | None = None,
 ) -> str:
     """The page as HTML text.
 
-    `rows` are those of results.csv, `board` their leaderboard, `samples` the per-sample frame of `plots`
-    (with the column `index` where images are wanted), `timing` that of timing.csv, `claims` the verdicts of
-    `claims.judge`. Without samples the page says so and leaves out what needs them."""
+    Args:
+        rows: those of results.csv.
+        board: their leaderboard.
+        samples: the per-sample frame of `plots`, with the column `index` where images are wanted. Without it
+            the page says so and leaves out what needs it.
+        about: the suite and the machine.
+        costs: what `costs.of_rows` finds for these rows.
+        pictures: reads images of the sets.
+        claims: the verdicts of `verdicts.judge`.
+    """
     import jinja2
 
     import oodbench
 
-    data = pagedata.text(
-        rows,
-        board,
-        distributions.compact(samples) if samples is not None and len(samples) else None,
-        timing,
-        pictures,
-    )
-    environment = dict(environment or {})
+    whole = distributions.compact(samples) if samples is not None and len(samples) else None
+    data = cells.text(rows, board, whole, costs, pictures)
+    environment = dict(about.environment)
     command = str(environment.pop("command", ""))
     blocks = [
-        ("Command", command), ("Published figures beside these", _figures(board, suite_text)),
-        ("Suite", suite_text),
+        ("Command", command), ("Published figures beside these", beside(board, about.figures)),
+        ("Suite", about.suite),
         ("Environment", "\n".join(f"{k}: {v}" for k, v in sorted(environment.items()))),
         ("Runs and their keys", _keys(rows)),
     ]  # fmt: skip
@@ -65,24 +76,12 @@ def render(
     template = engine.from_string(read("report.html.j2").read_text("utf-8"))
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return template.render(
-        title=title or ", ".join(dict.fromkeys(map(str, board["suite"]))) or "results",
+        title=", ".join(dict.fromkeys(map(str, board["suite"]))) or "results",
         lede=_lede(rows, board), data=data,
         script=script, script_sha256=sha256, css=read("report.css").read_text("utf-8"),
         blocks=[b for b in blocks if b[1].strip()],
         claims=_claims(claims), footer=f"oodbench {oodbench.__version__}",
     )  # fmt: skip
-
-
-def _figures(board: pd.DataFrame, suite_text: str) -> str:
-    """The suite's reference figures beside ours; a results folder that holds no suite has none."""
-    import yaml
-
-    try:
-        suites = [s for s in yaml.safe_load_all(suite_text) if isinstance(s, dict)]
-    except yaml.YAMLError:
-        return ""
-    figures = [f for s in suites for f in s.get("reference") or ()]
-    return beside(board, figures) if figures else ""
 
 
 def _count(n: int, what: str) -> str:
@@ -99,26 +98,29 @@ def _lede(rows: pd.DataFrame, board: pd.DataFrame) -> str:
 
 
 def _claims(verdicts: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Each claim with its overall verdict and its cells, as the template writes them."""
+    """Each claim with its overall verdict and its cells, as the template writes them. The overall verdict
+    stands below its cells; several folders may state one claim."""
     found: list[dict[str, Any]] = []
-    for _, mine in verdicts.groupby("claim", sort=False) if verdicts is not None and len(verdicts) else ():
-        (overall,) = mine[mine["level"] == "overall"].to_dict("records")
-        cells = [
-            {
-                "where": " · ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k]),
-                "verdict": c["verdict"],
-                "difference": f"{c['difference']:+.4f}" if c["n"] else "–",
-                "n": f"{c['n']} {c['unit']}{'s' if c['n'] != 1 else ''}",
-                "interval": f"{c['low']:+.4f} to {c['high']:+.4f}" if c["n"] > 1 else "–",
-                "p": f"{c['p_adjusted']:.3g}" if c["n"] > 1 else "–",
-                "needed": (
-                    str(int(c["needed"])) if c["needed"] == c["needed"] and c["needed"] is not None else ""
-                ),
-            }
-            for c in mine[mine["level"] == "cell"].to_dict("records")
-        ]
-        found.append({**{str(k): v for k, v in overall.items()}, "cells": cells})
+    cells: list[dict[str, str]] = []
+    for record in verdicts.to_dict("records") if verdicts is not None else ():
+        if record["level"] == "cell":
+            cells.append(_cell_of_claim(record))
+        else:
+            found.append({**{str(k): v for k, v in record.items()}, "cells": cells})
+            cells = []
     return found
+
+
+def _cell_of_claim(c: Mapping[Any, Any]) -> dict[str, str]:
+    return {
+        "where": " · ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k]),
+        "verdict": c["verdict"],
+        "difference": f"{c['difference']:+.4f}" if c["n"] else "–",
+        "n": f"{c['n']} {c['unit']}{'s' if c['n'] != 1 else ''}",
+        "interval": f"{c['low']:+.4f} to {c['high']:+.4f}" if c["n"] > 1 else "–",
+        "p": f"{c['p_adjusted']:.3g}" if c["n"] > 1 else "–",
+        "needed": str(int(c["needed"])) if c["needed"] == c["needed"] and c["needed"] is not None else "",
+    }
 
 
 def _keys(rows: pd.DataFrame) -> str:

@@ -65,7 +65,7 @@ def draw_all(
     rows: pd.DataFrame,
     samples: pd.DataFrame,
     folder: Path,
-    timing: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
     *,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
@@ -75,17 +75,15 @@ def draw_all(
         rows: those of results.csv.
         samples: the per-sample frame (see `scores`), maybe empty.
         folder: where the files go; made if it is missing.
-        timing: the frame of timing.csv; without it no picture shows costs.
+        costs: what `costs.of_rows` finds for these rows; without it no picture shows costs.
         formats: of "png" and "svg".
 
     Returns:
         The files written.
     """
-    from oodbench.evaluation import costs
     from oodbench.evaluation.leaderboard import over_trials, trials
 
     whole, each, samples = over_trials(rows), trials(rows), compact(samples)
-    spent = costs.of_rows(rows, timing) if timing is not None and len(timing) else None
     board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
     written: list[Path] = []
     for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
@@ -96,7 +94,7 @@ def draw_all(
         figures = {
             **_of_cells(cells),
             **(_of_samples(mine, cells) if len(mine) else {}),
-            **draw(here, ours, spent, scorers=representative(cells, 5)),
+            **draw(here, ours, costs, scorers=representative(cells, 5)),
         }
         name = file_name(f"{pair}-{network}" if network else str(pair))
         for kind, figure in figures.items():

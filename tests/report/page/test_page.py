@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oodbench.core import registry
+from oodbench.evaluation import costs
 from oodbench.evaluation.leaderboard import over_trials
 from oodbench.report.formats import signed
 from oodbench.report.page import cells as pagedata
@@ -61,10 +63,9 @@ def text(rows: pd.DataFrame) -> str:
         ],
         columns=["run_key", "network", "method", "scorer", "stage", "n", "seconds", "bytes"],
     )
-    environment = {"command": f"oodbench run '{EVIL}'", "python": EVIL}
-    return make_page(
-        rows, samples, suite_text=f"name: {EVIL}", environment=environment, timing=timing, pictures=pictures
-    )
+    about = report.About(f"name: {EVIL}", {"command": f"oodbench run '{EVIL}'", "python": EVIL})
+    spent = costs.of_rows(rows, timing, {("scorer", "msp"): registry.resolve("scorer", "msp")})
+    return make_page(rows, samples, about=about, costs=spent, pictures=pictures)
 
 
 def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd.DataFrame) -> None:
@@ -105,6 +106,16 @@ def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, t
     assert other["vs"][1].startswith(
         f"{signed(paired.difference)} (95 % {signed(paired.low)} to {signed(paired.high)}"
     )
+
+
+def test_published_figures_stand_beside_the_results() -> None:
+    rows = make_rows(methods=("ce",), scorers=("msp",))
+    figure = {"method": "ce", "scorer": "msp", "near_auroc": 88.03, "source": "a paper"}
+    page = make_page(rows, about=report.About(figures=[figure]))
+    assert "Published figures beside these" in page
+    assert "88.03" in page
+    assert "A: ours; B: reference (a paper)" in page
+    assert "Published figures" not in make_page(rows)
 
 
 def test_page_is_the_same_each_time_and_small(rows: pd.DataFrame, text: str) -> None:

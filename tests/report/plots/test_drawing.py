@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oodbench.evaluation import statistics
+from oodbench.evaluation import costs, statistics
 from oodbench.evaluation.leaderboard import over_trials, trials
 from oodbench.report import plots
 from tests.evaluation.frames import make_rows, make_samples
@@ -37,9 +37,10 @@ def test_draw_all_finds_what_there_is_to_show(tmp_path: Path) -> None:
         [["k", "mlp", *at, 0.4, 10.0] for at in stages],
         columns=["run_key", "network", "method", "scorer", "stage", "n", "seconds", "bytes"],
     )
+    spent = costs.of_rows(rows, timing, {})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        written = {f.stem for f in plots.draw_all(rows, pd.DataFrame(), tmp_path, timing)}
+        written = {f.stem for f in plots.draw_all(rows, pd.DataFrame(), tmp_path, spent)}
     kinds = ("heatmap", "trade-off", "cost", "sweep-als-lam", "ranks-methods", "ranks-scorers")
     assert written >= {*(f"{kind}-p-mlp" for kind in kinds), "heatmap-q-mlp", "ranks-by-pair"}
 
