@@ -1,5 +1,5 @@
 """From an untrained network to its weights: one loop, readable top to bottom. It knows neither suites nor
-disks."""
+disks. Why no framework: docs/decisions/own-training-loop.md."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 augmentation is registered here.
 
 Images are (N, C, H, W) in [0, 1]; what Pillow does in grey levels (posterize, solarize, equalize) is done in
-255ths."""
+255ths. torchvision's functions serve where they need no strength: theirs is one for the whole batch, ours one for
+each image (docs/decisions/own-augmentations.md)."""
 
 from __future__ import annotations
 
@@ -122,22 +123,10 @@ def autocontrast(images: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Histogram equalisation of each channel, as Pillow's: by the number of pixels darker, in steps of 1/255
-    of all but the brightest level."""
-    n, c, height, width = images.shape
-    grey = levels(images).view(n * c, -1)
-    histogram = torch.zeros(n * c, 256, dtype=torch.int64, device=images.device).scatter_add_(
-        1, grey, torch.ones_like(grey)
-    )
-    brightest = torch.where(histogram > 0, torch.arange(256, device=images.device), 0).amax(
-        dim=1, keepdim=True
-    )
-    step = (height * width - histogram.gather(1, brightest)) // 255
-    darker = histogram.cumsum(dim=1) - histogram
-    table = ((darker + step // 2) // step.clamp(min=1)).clamp(max=255)
-    table[:, 0] = torch.where(step[:, 0] > 0, 0, table[:, 0])
-    out = torch.where(step > 0, table.gather(1, grey), grey)
-    return out.view_as(images).to(images.dtype) / 255
+    """Histogram equalisation of each channel, as Pillow's, in grey levels."""
+    from torchvision.transforms.v2 import functional
+
+    return functional.equalize(levels(images).to(torch.uint8)).to(images.dtype) / 255
 
 
 def solarize_add(images: Tensor, addition: Tensor) -> Tensor:

@@ -125,12 +125,12 @@ def test_colour_operations_are_pillows(name: str, strength: float, pillow: Any, 
 
 
 @pytest.mark.parametrize("values", [[7], [0, 255], [10, 11]])
-def test_equalize_and_autocontrast_of_few_levels_are_torchvisions(values: list[int]) -> None:
+def test_equalize_and_autocontrast_of_few_levels_are_pillows(values: list[int]) -> None:
     image = torch.tensor(values, dtype=torch.uint8)[
         torch.randint(0, len(values), (1, 12, 12), generator=rng(1))
     ]
     for name in ("equalize", "autocontrast"):
-        theirs = getattr(tv, name)(image).float() / 255
+        theirs = from_pil(getattr(ImageOps, name)(to_pil(image)))
         close(ours(name, 0.0, image), theirs, 1.0)
 
 
