@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oodbench.core import registry
-from oodbench.core.dataset import Dataset, Pair
+from oodbench.core.dataset import Pair
 from oodbench.data import needs
 
 

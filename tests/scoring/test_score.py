@@ -1,5 +1,4 @@
-"""Scoring: all scorers walk the chunks together, sharing work; one that fails has its reason and ends nobody
-else."""
+"""Scoring: any chunk size, one failing scorer never ends the others, work is shared."""
 
 from __future__ import annotations
 
@@ -11,25 +10,10 @@ from oodbench.core import registry
 from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
-from oodbench.core.spec import Spec
 from oodbench.scoring import functional
-from oodbench.scoring.contract import toy_outputs
-from oodbench.scoring.devices import on_device
 from oodbench.scoring.score import chunk_size, score_all, score_sets
 from tests.scoring.outputs import by_default, with_extras
-
-TRAIN, VAL = toy_outputs(300, seed=1), toy_outputs(90, seed=2)
-SETS = {"test": toy_outputs(150, seed=3), "other": toy_outputs(70, ood=True, seed=4)}
-
-
-def plain_scorers() -> list[str]:
-    found = []
-    for name in registry.scorers:
-        if all(default != "required" for _, _, default in registry.scorers[name].signature):
-            made: Scorer = registry.build("scorer", name)
-            if made.view() is None and not made.extras:
-                found.append(name)
-    return found
+from tests.scoring.plain import SETS, TRAIN, VAL, plain_scorers
 
 
 def test_any_chunk_size_gives_the_same_scores() -> None:
@@ -80,16 +64,14 @@ def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:
 
 
 def test_scorers_of_a_chunk_share_one_similarity_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[int] = []
+    product = functional.Bank.product
 
-    original = Outputs.memo
+    def counted(self: functional.Bank, unit: Tensor) -> Tensor:
+        calls.append(len(unit))
+        return product(self, unit)
 
-    def memo(self: Outputs, key: object, make: object) -> object:
-        if isinstance(key, tuple) and key[0] == "similarities" and key not in self._memo:
-            calls.append(len(self))
-        return original(self, key, make)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Outputs, "memo", memo)
+    monkeypatch.setattr(functional.Bank, "product", counted)
     scorers = {f"knn-{k}": registry.build("scorer", {"knn": {"k": k}}) for k in (1, 5, 50)}
     score_sets(scorers, TRAIN, None, {"test": SETS["test"]}, chunk=75)
     assert calls == [75, 75]
@@ -117,47 +99,6 @@ def test_chunks_keep_similarities_within_their_memory() -> None:
     assert chunk_size(0) == 2048
     assert 4 * chunk_size(1_281_167) * 1_281_167 <= 300 * 2**20
     assert chunk_size(10**9) == 32
-
-
-def test_training_sets_mapped_from_a_file_are_read_block_by_block() -> None:
-    big = torch.randn(functional.BLOCK + 10, 4, dtype=torch.bfloat16)
-    sizes = [len(b) for b in functional.blocks(big)]
-    assert sizes == [functional.BLOCK, 10]
-    assert all(b.dtype == torch.float32 for b in functional.blocks(big))
-
-
-def _tensors(value: object, seen: set[int]) -> list[Tensor]:
-    if id(value) in seen or isinstance(value, Spec):
-        return []
-    seen.add(id(value))
-    if isinstance(value, Tensor):
-        return [value]
-    named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    inside = value if isinstance(value, (list, tuple)) else named.values()
-    return [t for v in inside for t in _tensors(v, seen)]
-
-
-@pytest.mark.parametrize("name", plain_scorers())
-def test_a_fitted_scorer_moves_to_another_device_whole(name: str) -> None:
-    """Seen on the device that computes nothing: every tensor is there, and the scorer itself stays where it
-    was."""
-    scorer: Scorer = registry.build("scorer", name)
-    scorer.fit(TRAIN, VAL)
-    before = scorer.score(SETS["test"])
-    there = on_device(scorer, torch.device("meta"), {})
-    assert {t.device.type for t in _tensors(there, set())} <= {"meta"}
-    assert {t.device.type for t in _tensors(scorer, set())} <= {"cpu"}
-    assert torch.equal(scorer.score(SETS["test"].map(lambda t: t)), before)
-    assert on_device(scorer, torch.device("cpu"), {}) is scorer
-
-
-def test_what_scorers_share_they_share_on_another_device() -> None:
-    pair = {k: registry.build("scorer", {"knn": {"k": k}}) for k in (1, 5)}
-    for scorer in pair.values():
-        scorer.fit(TRAIN, None)
-    moved: dict[int, object] = {}
-    a, b = (on_device(s, torch.device("meta"), moved) for s in pair.values())
-    assert a.bank is b.bank is not pair[1].bank
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -4,11 +4,16 @@ there are some."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import Normalizer
 
 import oodbench
 from oodbench.core import registry
@@ -22,6 +27,7 @@ from oodbench.scoring.contract import toy_outputs
 from oodbench.scoring.tuning import candidates, choose
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
+from tests.scoring.outputs import blobs
 
 registry.load_builtin()
 
@@ -64,15 +70,32 @@ def test_points_that_the_scorer_refuses_are_left_out() -> None:
     assert len(points) > 25
 
 
+def _aurocs_of_knn(train: Outputs, val: Outputs, ood: Outputs, ks: Sequence[int]) -> list[float]:
+    """By scikit-learn: distances of unit features to the k-th neighbour, and the area."""
+    unit = [Normalizer().fit_transform(o.features.double().numpy()) for o in (train, val, ood)]
+    truth = [0] * len(val) + [1] * len(ood)
+    found = []
+    for k in ks:
+        index = NearestNeighbors(n_neighbors=min(k, len(train))).fit(unit[0])
+        distances = [index.kneighbors(u)[0][:, -1] for u in unit[1:]]
+        found.append(float(roc_auc_score(truth, np.concatenate(distances))))
+    return found
+
+
 def test_the_better_parameter_is_chosen() -> None:
-    """Validation samples near few training samples of their own: a large k reaches over to other classes."""
-    train, val, ood = toy_outputs(60, seed=1), toy_outputs(60, seed=2), toy_outputs(60, ood=True, seed=3)
+    """Classes of fifteen samples: the declared k = 50 reaches over to other classes, a small one does not."""
+    train, val = blobs(60, seed=1, spread=0.9), blobs(200, seed=2, spread=0.9)
+    ood = blobs(200, seed=3, ood=True)
     specs = _specs("knn")
+    ks = [s.params["k"] for s in specs]
     choice = choose(specs, [train] * len(specs), [val] * len(specs), [ood] * len(specs))
-    by_k = {s.params["k"]: a for s, a in zip(specs, choice.auroc, strict=True)}
-    assert choice.auroc[choice.place] == max(choice.auroc)
-    assert by_k[1] > by_k[1000] - 1e-9
+    expected = _aurocs_of_knn(train, val, ood, ks)
     assert choice.objective == "ood"
+    np.testing.assert_allclose(choice.auroc, expected, atol=1e-3)
+    assert ks[0] == 50
+    assert ks[choice.place] == ks[int(np.argmax(expected))]
+    assert ks[choice.place] < 50
+    assert choice.auroc[choice.place] > choice.auroc[0] + 0.01
 
 
 def test_a_tie_keeps_the_declared_parameters() -> None:

@@ -21,9 +21,7 @@ def test_percentile_is_numpys(q: float) -> None:
 @pytest.mark.parametrize("q", [0.0, 0.1, 37.0, 90.0, 99.9, 100.0])
 def test_the_streamed_percentile_is_the_exact_one(q: float, monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.randn(997, 7, generator=torch.Generator().manual_seed(0))
-    values *= torch.tensor(
-        [1e-6, 1.0, 1e6, 0.0, 1.0, 3.0, 1.0]
-    )
+    values *= torch.tensor([1e-6, 1.0, 1e6, 0.0, 1.0, 3.0, 1.0])
     exact = np.percentile(values.double().numpy(), q)
     monkeypatch.setattr(streams, "BLOCK", 64)
     rank = (values.numel() - 1) * q / 100
@@ -39,3 +37,10 @@ def test_column_percentiles_are_numpys() -> None:
     np.testing.assert_allclose(low, np.percentile(values.numpy(), 10, axis=0), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(high, np.percentile(values.numpy(), 95, axis=0), rtol=1e-5, atol=1e-5)
     assert len(functional.evenly_spaced(values, 100)) <= 100
+
+
+def test_training_sets_mapped_from_a_file_are_read_block_by_block() -> None:
+    big = torch.randn(functional.BLOCK + 10, 4, dtype=torch.bfloat16)
+    sizes = [len(b) for b in functional.blocks(big)]
+    assert sizes == [functional.BLOCK, 10]
+    assert all(b.dtype == torch.float32 for b in functional.blocks(big))

@@ -1,0 +1,14 @@
+"""A pair of arrays is names alone."""
+
+from __future__ import annotations
+
+from tests.data.pairs.built import pair_of
+
+
+def test_each_name_is_a_set_of_its_own_and_nothing_is_known() -> None:
+    pair = pair_of("arrays", near=["cifar100", "tin"], far=["svhn"], shifted=["cifar10c"])
+    assert pair.id is None
+    assert list(pair.near) == ["cifar100", "tin"]
+    assert list(pair.far) == ["svhn"]
+    assert list(pair.shifted) == ["cifar10c"]
+    assert not pair_of("arrays").near
