@@ -13,7 +13,9 @@ from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
 
 
-def _plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list[str]) -> None:
+def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list[str]) -> None:
+    """Add to a run the plans of the suite's scorers, tuned and attacked ones too. `network`: as the method
+    sets it up, None where there is none. `problems`: gets what cannot be where the suite refuses that."""
     for spec in suite.scorers:
         plain, scorer = _scorer_plan(run, spec, spec, network)
         found = [plain] if "none" in suite.tune else []

@@ -3,7 +3,8 @@ anything is paid for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from oodbench.core import registry
@@ -13,7 +14,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.spec import Spec
-from oodbench.suite.applicable import _plan_scorers
+from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.run import Run
@@ -34,85 +35,114 @@ class Plan:
 def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
     """Resolve data, check every combination, refuse what cannot run. Raises UserError with one line per
     problem."""
-    cache: dict[str, Dataset] = {}
-    problems: list[str] = []
-    skipped: list[str] = []
-    runs: list[Run] = []
-    probes: dict[str, tuple[Network | None, str]] = {}
     methods = [(m, registry.build("method", m.spec)) for m in suite.methods]
-    if not suite.networks and any(m.provides != "outputs" for _, m in methods):
+    images = any(built.provides != "outputs" for _, built in methods)
+    if images and not suite.networks:
         raise UserError(
             f"{suite.file or 'suite'}: networks: is missing; every method here but 'outputs' needs one:"
             f" {', '.join(registry.networks)}"
         )
+    planning = _Planning(suite, skip_missing)
     for entry in suite.pairs:
-        data: PairData | None = None
-        if any(m.provides != "outputs" for _, m in methods):
-            try:
-                data = PairData(entry, cache, skip_missing)
-            except MissingData as error:
-                (skipped if skip_missing else problems).extend(
-                    f"pair {entry.label!r}: {line}" for line in str(error).splitlines()
-                )
-                continue
-            except SpecError as error:
-                problems += [f"pair {entry.label!r}: {p}: {m}" for p, m in error.problems]
-                continue
-            except UserError as error:
-                problems.append(str(error))
-                continue
+        data = planning.data(entry) if images else None
+        if images and data is None:
+            continue
         for method, built in methods:
+            planning.add(entry, method, built, data)
+    return planning.done()
+
+
+class _Planning:
+    """A plan in the making, and what it has met that cannot run."""
+
+    def __init__(self, suite: Suite, skip_missing: bool) -> None:
+        self.suite, self.skip_missing = suite, skip_missing
+        self.runs: list[Run] = []
+        self.problems: list[str] = []
+        self.skipped: list[str] = []
+        self._sources: dict[str, Dataset] = {}
+        self._probes: dict[str, tuple[Network | None, str]] = {}
+
+    @contextlib.contextmanager
+    def noting(self, whose: str) -> Iterator[None]:
+        """What cannot run is noted as a problem or, where the user says so, as left out."""
+        try:
+            yield
+        except MissingData as error:
+            found = self.skipped if self.skip_missing else self.problems
+            found += [f"{whose}: {line}" for line in str(error).splitlines()]
+        except NotApplicable as error:
+            (self.problems if self.suite.inapplicable == "refuse" else self.skipped).append(str(error))
+        except SpecError as error:
+            self.problems += [f"{whose}: {path}: {message}" for path, message in error.problems]
+        except UserError as error:
+            self.problems.append(str(error))
+
+    def data(self, entry: PairEntry) -> PairData | None:
+        """The sets of a pair; None where they are not there."""
+        with self.noting(f"pair {entry.label!r}"):
+            return PairData(entry, self._sources, self.skip_missing)
+        return None
+
+    def add(self, entry: PairEntry, method: MethodEntry, built: Method, data: PairData | None) -> None:
+        """The runs of one method on one pair, each with its scorers."""
+        with self.noting(f"method {method.label!r} on pair {entry.label!r}"):
+            if built.provides == "outputs":
+                self._add(_array_run(self.suite, entry, method, built), None)
+                return
+            assert data is not None
+            _check_data(method, built, data)
+            for network in self.suite.networks:
+                probe = self._probe(network, method, built, data)
+                for seed in self.suite.seeds[:1] if built.provides == "weights" else self.suite.seeds:
+                    self._add(_run(self.suite, network, method, built, seed, data), probe)
+
+    def _add(self, run: Run, network: Network | None) -> None:
+        plan_scorers(run, self.suite, network, self.problems)
+        self.runs.append(run)
+
+    def _probe(self, network: Spec, method: MethodEntry, built: Method, data: PairData) -> Network:
+        """The network as the method sets it up, built once per combination, to see what it has before any
+        work is done."""
+        place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
+        if place not in self._probes:
             try:
-                if built.provides == "outputs":
-                    run = Run(
-                        suite.name,
-                        entry,
-                        None,
-                        method,
-                        suite.recipe_of(entry, method),
-                        suite.seeds[0],
-                        None,
-                        _array_sets(entry, built),
-                    )
-                    _plan_scorers(run, suite, None, problems)
-                    runs.append(run)
-                    continue
-                assert data is not None
-                trained: Method = getattr(built, "of", built) if built.provides == "members" else built
-                if "outliers" in trained.needs and data.outliers is None:
-                    raise NotApplicable(
-                        f"method {method.label!r} needs outliers, but pair {entry.label!r} names none; add"
-                        " `outliers:` to the pair"
-                    )
-                if built.provides in ("loss", "members") and "train" not in data.sets:
-                    raise NotApplicable(
-                        f"method {method.label!r} trains, but the ID set of pair {entry.label!r} has no"
-                        " training split"
-                    )
-                for network in suite.networks:
-                    net = _probe(network, method, built, data, probes)
-                    for seed in suite.seeds[:1] if built.provides == "weights" else suite.seeds:
-                        run = _run(suite, entry, network, method, built, seed, data)
-                        _plan_scorers(run, suite, net, problems)
-                        runs.append(run)
-            except MissingData as error:
-                (skipped if skip_missing else problems).append(
-                    f"method {method.label!r} on pair {entry.label!r}: {error}"
-                )
+                made = fresh_weights(network, built, data.blank_task(), seed=0)
+                self._probes[place] = (made, "")
             except NotApplicable as error:
-                (problems if suite.inapplicable == "refuse" else skipped).append(str(error))
-            except UserError as error:
-                problems.append(str(error))
-    if problems:
-        raise UserError("\n".join(f"{suite.file or suite.name}: {p}" for p in dict.fromkeys(problems)))
-    if not runs:
-        raise UserError(f"{suite.file or suite.name}: nothing is left to run: " + "; ".join(skipped))
-    return Plan(suite, runs, list(dict.fromkeys(skipped)))
+                self._probes[place] = (None, str(error))
+        net, reason = self._probes[place]
+        if net is None:
+            raise NotApplicable(f"pair {data.entry.label!r}: {reason}")
+        return net
+
+    def done(self) -> Plan:
+        """The plan, refused where there is a problem or nothing to run."""
+        where = self.suite.file or self.suite.name
+        if self.problems:
+            raise UserError("\n".join(f"{where}: {p}" for p in dict.fromkeys(self.problems)))
+        if not self.runs:
+            raise UserError(f"{where}: nothing is left to run: " + "; ".join(self.skipped))
+        return Plan(self.suite, self.runs, list(dict.fromkeys(self.skipped)))
+
+
+def _check_data(method: MethodEntry, built: Method, data: PairData) -> None:
+    """A pair has the sets that a method trains on."""
+    trained: Method = getattr(built, "of", built) if built.provides == "members" else built
+    if "outliers" in trained.needs and data.outliers is None:
+        raise NotApplicable(
+            f"method {method.label!r} needs outliers, but pair {data.entry.label!r} names none; add"
+            " `outliers:` to the pair"
+        )
+    if built.provides in ("loss", "members") and "train" not in data.sets:
+        raise NotApplicable(
+            f"method {method.label!r} trains, but the ID set of pair {data.entry.label!r} has no training"
+            " split"
+        )
 
 
 def _run(
     suite: Suite,
-    entry: PairEntry,
     network: Spec,
     method: MethodEntry,
     built: Method,
@@ -120,57 +150,36 @@ def _run(
     data: PairData,
 ) -> Run:
     """A run with what it starts from or is made of."""
+    entry = data.entry
     run = Run(suite.name, entry, network, method, suite.recipe_of(entry, method), seed, data, data.sets)
     if built.provides == "members":
         of = method.of(method.spec.params["of"])
         count = method.spec.params["members"]
         inner = registry.build("method", of.spec)
-        run.members = tuple(
-            _run(suite, entry, network, of, inner, seed * count + i, data) for i in range(count)
-        )
+        run.members = tuple(_run(suite, network, of, inner, seed * count + i, data) for i in range(count))
     elif method.start is not None:
         same = (m for m in suite.methods if m.start is None and m.spec.identity == method.start.identity)
         start = next(
             same, variants(MethodEntry, "method", method.start)[0]
         )  # its recipe is the suite's own where the suite trains it too
-        run.parent = _run(suite, entry, network, start, registry.build("method", start.spec), seed, data)
+        run.parent = _run(suite, network, start, registry.build("method", start.spec), seed, data)
     return run
 
 
-def _array_sets(entry: PairEntry, method: Method) -> dict[str, SetPlan]:
-    """The sets of a pair as the user's arrays bring them: test and the OOD sets must be there, train and val
-    may be."""
+def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> Run:
+    """A run of outputs that the user's arrays bring: test and the OOD sets must be there, train and val may
+    be."""
     sets: dict[str, SetPlan] = {}
     roles = [(role, role) for role in ("train", "val", "test")]
     roles += [(name, role) for role in (*OOD_SHIFTS, "shifted") for name in getattr(entry.pair, role)]
     for name, role in roles:
         try:
-            sets[name] = SetPlan(name, role, method.digest(name), None)
+            sets[name] = SetPlan(name, role, built.digest(name), None)
         except MissingData:
             if name not in ("train", "val"):
                 raise
-    return sets
-
-
-def _probe(
-    network: Spec,
-    method: MethodEntry,
-    built: Method,
-    data: PairData,
-    probes: dict[str, tuple[Network | None, str]],
-) -> Network:
-    """The network as the method sets it up, built once per combination, to see what it has before any work is
-    done."""
-    place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
-    if place not in probes:
-        try:
-            probes[place] = (fresh_weights(network, built, data.blank_task(), seed=0), "")
-        except NotApplicable as error:
-            probes[place] = (None, str(error))
-    net, reason = probes[place]
-    if net is None:
-        raise NotApplicable(f"pair {data.entry.label!r}: {reason}")
-    return net
+    recipe = suite.recipe_of(entry, method)
+    return Run(suite.name, entry, None, method, recipe, suite.seeds[0], None, sets)
 
 
 def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:

@@ -29,8 +29,8 @@ _STATISTICS_FROM = 10_000
 
 
 class SetPlan(NamedTuple):
-    """One set of a pair: its name, its role (train, val, test, near, far, shifted, tune) and the digest of its
-    content."""
+    """One set of a pair: its name, its role (train, val, test, near, far, shifted or tune) and the digest of
+    its content."""
 
     name: str
     role: str
@@ -50,47 +50,53 @@ class PairData:
             raise UserError(
                 f"pair {entry.label!r} has no images of its own; only the method 'outputs' can run on it"
             )
-        absent: list[str] = []
-        names: Sequence[str] = ()
-        try:
-            known = _dataset(entry.pair.id, cache)
-            names = known.classes
-            for name in ("train", "val", "test"):
-                if name in known:
-                    try:
-                        self._add(name, name, known[name])
-                    except MissingData as error:
-                        absent.append(str(error))
-        except MissingData as error:
-            absent.append(str(error))
-        for role in (*OOD_SHIFTS, "shifted"):
-            for name, raw in getattr(entry.pair, role).items():
-                try:
-                    self._add(name, role, _dataset(raw, cache)["test"])
-                except MissingData as error:
-                    self.missing[name] = (role, str(error))
-        if absent or (
-            self.missing and not skip_missing
-        ):  # all that is missing at once, each with where to get it
+        self._sources = cache
+        absent, names = self._read_known()
+        self._read_others()
+        if absent or (self.missing and not skip_missing):  # all at once, each with where to get it
             raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
-        self._cache = cache
-        ids = {s.digest: s.name for s in self.sets.values() if s.role in ("train", "val")}
-        if self.sets["test"].digest in ids:
-            raise UserError(
-                f"pair {entry.label!r}: its ID {ids[self.sets['test'].digest]} and test sets are the same"
-                " images; give a set with splits"
-            )
-        twin = next(
-            (s for s in self.sets.values() if s.role in OOD_SHIFTS and s.digest == self.sets["test"].digest),
-            None,
-        )
-        if twin is not None:
-            raise UserError(
-                f"pair {entry.label!r}: the OOD set {twin.name!r} is the ID test set, image for image; name"
-                " another data set"
-            )
+        self._check_twins()
+
+    def _read_known(self) -> tuple[list[str], Sequence[str]]:
+        """Add the splits of the ID set. Returns what is not there, and the names of the classes."""
+        absent: list[str] = []
+        try:
+            known = _dataset(self.entry.pair.id, self._sources)
+        except MissingData as error:
+            return [str(error)], ()
+        for name in ("train", "val", "test"):
+            if name in known:
+                try:
+                    self._add(name, name, known[name])
+                except MissingData as error:
+                    absent.append(str(error))
+        return absent, known.classes
+
+    def _read_others(self) -> None:
+        """Add the OOD and the covariate-shifted sets; `missing` tells of those that are not there."""
+        for role in (*OOD_SHIFTS, "shifted"):
+            for name, raw in getattr(self.entry.pair, role).items():
+                try:
+                    self._add(name, role, _dataset(raw, self._sources)["test"])
+                except MissingData as error:
+                    self.missing[name] = (role, str(error))
+
+    def _check_twins(self) -> None:
+        """The ID test set is neither a set that is trained on nor an OOD set."""
+        test = self.sets["test"].digest
+        for other in self.sets.values():
+            if other.digest == test and other.role in ("train", "val"):
+                raise UserError(
+                    f"pair {self.entry.label!r}: its ID {other.name} and test sets are the same images; give"
+                    " a set with splits"
+                )
+            if other.digest == test and other.role in OOD_SHIFTS:
+                raise UserError(
+                    f"pair {self.entry.label!r}: the OOD set {other.name!r} is the ID test set, image for"
+                    " image; name another data set"
+                )
 
     @cached_property
     def outliers(self) -> Samples | None:
@@ -101,7 +107,7 @@ class PairData:
         raw = self.entry.pair.outliers
         if raw is None:
             return None
-        outliers = _dataset(raw, self._cache)["train"]
+        outliers = _dataset(raw, self._sources)["train"]
         for other in self.sets.values():
             if other.role not in OOD_SHIFTS or other.samples is None:
                 continue
@@ -160,7 +166,7 @@ class PairData:
                     " needs"
                 )
             else:
-                samples = _dataset(self.entry.pair.ood_val, self._cache)["val"]
+                samples = _dataset(self.entry.pair.ood_val, self._sources)["val"]
             for other in self.sets.values():
                 if other.role in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
                     shared = shared_images(samples, other.samples, self.geometry)
