@@ -20,8 +20,6 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import save_file
 
-from oodbench.core import registry
-from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.core.progress import Reporter
 from oodbench.evaluation import metrics
@@ -31,7 +29,6 @@ from oodbench.runs import weights
 from oodbench.runs.runner import run
 from oodbench.runs.store import Store
 from oodbench.suite.load import load_suite
-from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 from tests.conftest import ROOT, TINY
 
@@ -149,54 +146,6 @@ def test_a_deleted_or_damaged_artefact_alone_is_made_again(tiny: Path, tmp_path:
     victim.unlink()
     assert _run(tiny, tmp_path).made == {"weights": 0, "outputs": 0, "choices": 0, "scores": 1}
     assert (tmp_path / "tiny" / "results.csv").read_bytes() == before
-
-
-def _keys(raw: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(kind, key) for kind, key, _ in artefacts(make_plan(parse_suite(raw)))}
-
-
-BASE: dict[str, Any] = {
-    "name": "k", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
-    "recipe": {"epochs": 1},
-    "pairs": [{"name": "p", "id": {"digits": {"classes": [0, 1, 2, 3]}},
-    "near": [{"digits": {"classes": [4, 5]}}]}],
-}  # fmt: skip
-
-
-def test_adding_a_set_a_scorer_a_view_or_a_method_changes_no_existing_key() -> None:
-    base = _keys(BASE)
-    pair = BASE["pairs"][0]
-    for change in (
-        {"pairs": [pair | {"far": ["noise"]}]},
-        {"pairs": [pair | {"near": [*pair["near"], {"digits": {"classes": [6]}}]}]},
-        {"scorers": ["msp", "knn", "vim"]},
-        {"scorers": ["msp", "knn", "odin"]},
-        {"methods": ["cross-entropy", "als"]},
-        {"seeds": [0, 1]},
-        {"name": "other"},
-    ):
-        assert base <= _keys(BASE | change), change
-
-
-def test_a_spelled_out_default_is_the_same_key() -> None:
-    assert _keys(BASE | {"scorers": ["msp", {"knn": {"k": 50}}]}) == _keys(BASE)
-
-
-@pytest.mark.parametrize(
-    ("change", "kinds"),
-    [
-        ({"recipe": {"epochs": 2}}, {"weights", "outputs", "scores"}),
-        ({"seeds": [1]}, {"weights", "outputs", "scores"}),
-        ({"networks": [{"mlp": {"hidden": [8]}}]}, {"weights", "outputs", "scores"}),
-        ({"methods": [{"label-smoothing": {"epsilon": 0.2}}]}, {"weights", "outputs", "scores"}),
-        ({"scorers": ["msp", {"knn": {"k": 3}}]}, {"scores"}),
-    ],
-)
-def test_what_an_artefact_depends_on_changes_its_key_and_no_other(
-    change: dict[str, Any], kinds: set[str]
-) -> None:
-    base, changed = _keys(BASE), _keys(BASE | change)
-    assert {kind for kind, _ in base - changed} == kinds
 
 
 PLUGIN = """
@@ -447,54 +396,6 @@ def test_a_missing_set_stops_the_plan_or_leaves_its_means_empty(tiny: Path, tmp_
     tiny.write_text(TINY.replace("[digits]", "[{name: p, id: gone, far: [noise]}]"))
     with pytest.raises(UserError, match="nothing is left to run"):
         make_plan(load_suite(tiny, [plugin]), skip_missing=True)
-
-
-def test_an_ood_set_equal_to_the_id_set_image_for_image_is_refused(tmp_path: Path) -> None:
-    raw = BASE | {
-        "pairs": [
-            {
-                "name": "p",
-                "id": {"digits": {"classes": [0, 1, 2]}},
-                "near": {"same": {"digits": {"classes": [0, 1, 2]}}},
-            }
-        ]
-    }
-    with pytest.raises(UserError, match="is the ID set"):
-        parse_suite(raw)
-
-
-@pytest.mark.parametrize(
-    ("outliers", "message"),
-    [
-        ({"noise": {"size": 8, "channels": 1}}, "the outliers for training are the OOD set 'noise'"),
-        (
-            {"joined": {"of": [{"noise": {"size": 8, "channels": 1}}]}},
-            "hold images of the OOD test set 'twice'",
-        ),
-    ],
-)
-def test_outliers_that_are_an_ood_set_are_refused(outliers: dict[str, Any], message: str) -> None:
-    """The second by its images: what is trained on is the training split of one set, and the test split of
-    another."""
-    noise = {"noise": {"size": 8, "channels": 1}}
-    part = {"sampled-test": {"of": noise}}
-
-    @registry.dataset("sampled-test", source="the test")
-    def backwards(*, of: Dataset) -> Dataset:
-        "The training images of a set as its test images."
-        return Dataset({"test": lambda: of["train"]}, of.classes)
-
-    pair = {"name": "p", "id": "digits", "far": {"noise": noise, "twice": part}, "outliers": outliers}
-    raw = BASE | {"pairs": [pair], "methods": ["outlier-exposure"]}
-    with pytest.raises(UserError, match=message):
-        make_plan(parse_suite(raw))
-    if "joined" in outliers:
-        make_plan(parse_suite(raw | {"methods": ["cross-entropy"]}))  # nobody asks for them
-
-
-def test_a_network_is_needed_to_train() -> None:
-    with pytest.raises(UserError, match="networks"):
-        make_plan(parse_suite({k: v for k, v in BASE.items() if k != "networks"}))
 
 
 # ---------------------------------------------------------------- kill and go on
