@@ -149,7 +149,7 @@ def print_comparison(
             reopen.with_samples(groups[1], b or a, store_b or store, plugins),
         )
         for m in matches:
-            click.echo("\n".join(lines(m, values, evidence.on_samples(*whole, m))) + "\n")
+            click.echo("\n".join(lines(*whole, m, values, evidence.on_samples(*whole, m))) + "\n")
     click.echo(document(*groups, matches, values, style))
 
 

@@ -1,17 +1,19 @@
-"""Two rows of a leaderboard on the same samples, and everything that can be said of their difference, in
-words."""
+"""Two rows of a leaderboard on the same samples, and everything that can be said of their difference."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from oodbench.evaluation import statistics
-from oodbench.evaluation.comparison import Group, Match
+from oodbench.evaluation.comparison import Group, Match, Measured
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.detection import detection_metrics
+
+Trial = tuple[str, str]
+"""Split and seed."""
 
 
 class SampleTest(NamedTuple):
@@ -27,59 +29,76 @@ class SampleTest(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the scores themselves say of one match: DeLong's tests, and the bootstrap interval of A - B over
-    samples, trials held fixed."""
+    """What the scores themselves say of one match: DeLong's tests, and for near and far the bootstrap
+    interval of A - B over samples, trials held fixed. `lacks` is what was missing where there is nothing: a
+    group's scores, a trial of both, samples of both."""
 
-    tests: list[SampleTest]
-    intervals: dict[str, statistics.Interval]
-    why: str
+    tests: Sequence[SampleTest]
+    intervals: Mapping[str, statistics.Interval]
+    lacks: Literal["", "scores", "trials", "samples"] = ""
 
 
 def on_samples(a: Group, b: Group, match: Match, *, replicates: int = 1000) -> Evidence:
-    """Compare the AUROCs of one match on the samples themselves; `why` says why nothing could be, where that
-    is so."""
+    """Compare the AUROCs of one match on the samples themselves.
+
+    Args:
+        a: the first group, with its per-sample scores.
+        b: the second.
+        match: a row of each.
+        replicates: of the bootstrap.
+    """
     if a.samples is None or b.samples is None:
-        return Evidence([], {}, a.why or b.why or "per-sample scores are not here")
+        return Evidence([], {}, "scores")
     mine, theirs = a.samples(match.a), b.samples(match.b)
-    shared = [t for t in mine if t in theirs]
+    shared = [trial for trial in mine if trial in theirs]
     if not shared:
-        return Evidence([], {}, a.why or b.why or "no trial of both has its scores in the store")
-    tests = []
-    common: dict[tuple[str, str], list[str]] = {}
-    for trial in shared:
-        x, y = mine[trial], theirs[trial]
-        same = [s for s in x if s in y and x[s].digest == y[s].digest]
-        if "" not in same:
-            continue
-        common[trial] = [s for s in same if s]
-        for ood in common[trial]:
-            test = statistics.delong(x[""].values, x[ood].values, y[""].values, y[ood].values)
-            tests.append(SampleTest(*trial, ood, x[ood].shift, test, test.p))
+        return Evidence([], {}, "trials")
+    common = {trial: sets for trial in shared if (sets := _common(mine[trial], theirs[trial]))}
+    tests = [
+        _tested(trial, ood, mine[trial], theirs[trial]) for trial, sets in common.items() for ood in sets
+    ]
+    if not tests:
+        return Evidence([], {}, "samples")
     adjusted = statistics.holm([t.test.p for t in tests])
     tests = [t._replace(p_holm=float(p)) for t, p in zip(tests, adjusted, strict=True)]
-    if not tests:
-        return Evidence([], {}, "the two groups did not score the same samples")
     intervals = {}
     for shift in ("near", "far"):
-        sides = []
-        for scored in (mine, theirs):
-            splits: dict[str, list[dict[str, Array]]] = {}
-            for trial, oods in common.items():
-                sets = [s for s in oods if scored[trial][s].shift == shift]
-                if sets:
-                    splits.setdefault(trial[0], []).append({s: scored[trial][s].values for s in ("", *sets)})
-            sides.append(list(splits.values()))
-        if sides[0] and all(t.keys() == split[0].keys() for split in sides[0] for t in split):
-            # the same seed draws the same samples for both sides
-            drawn = statistics.bootstrap_mean(sides[0], n=replicates) - statistics.bootstrap_mean(
-                sides[1], n=replicates
-            )
-            means = [
-                float(np.mean([np.mean([_auroc(t, s) for t in split for s in t if s]) for split in side]))
-                for side in sides
-            ]
-            intervals[shift] = statistics.percentile_interval(means[0] - means[1], drawn)
-    return Evidence(tests, intervals, "")
+        of_a, of_b = (_by_split(scored, common, shift) for scored in (mine, theirs))
+        if of_a and all(t.keys() == split[0].keys() for split in of_a for t in split):
+            # the same seed draws the same samples for both
+            drawn, other = (statistics.bootstrap_mean(of, n=replicates) for of in (of_a, of_b))
+            intervals[shift] = statistics.percentile_interval(_mean(of_a) - _mean(of_b), drawn - other)
+    return Evidence(tests, intervals)
+
+
+def _common(mine: Mapping[str, Measured], theirs: Mapping[str, Measured]) -> list[str]:
+    """The OOD sets whose samples both scored; none where their ID samples differ."""
+    same = [s for s in mine if s in theirs and mine[s].digest == theirs[s].digest]
+    return [s for s in same if s] if "" in same else []
+
+
+def _tested(
+    trial: Trial, ood: str, mine: Mapping[str, Measured], theirs: Mapping[str, Measured]
+) -> SampleTest:
+    test = statistics.delong(mine[""].values, mine[ood].values, theirs[""].values, theirs[ood].values)
+    return SampleTest(*trial, ood, mine[ood].shift, test, test.p)
+
+
+def _by_split(
+    scored: Mapping[Trial, Mapping[str, Measured]], common: Mapping[Trial, Sequence[str]], shift: str
+) -> list[list[dict[str, Array]]]:
+    """For each split its trials, each {set: scores} of the sets of one shift, the ID test set under ""."""
+    splits: dict[str, list[dict[str, Array]]] = {}
+    for trial, oods in common.items():
+        sets = [s for s in oods if scored[trial][s].shift == shift]
+        if sets:
+            splits.setdefault(trial[0], []).append({s: scored[trial][s].values for s in ("", *sets)})
+    return list(splits.values())
+
+
+def _mean(splits: Sequence[Sequence[Mapping[str, Array]]]) -> float:
+    """AUROC: mean over splits of the mean over seeds and OOD sets."""
+    return float(np.mean([np.mean([_auroc(t, s) for t in split for s in t if s]) for split in splits]))
 
 
 def _auroc(trial: Mapping[str, Array], ood: str) -> float:

@@ -10,7 +10,7 @@ percent, as papers print them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,30 +42,38 @@ def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mappi
     if not isinstance(raw, list) or not raw or not all(isinstance(f, Mapping) for f in raw):
         example = "{method: cross-entropy, id_accuracy: 95.06, source: ...}"
         raise SpecError([("", f"should be a list of figures such as {example}, got {raw!r}")])
-    allowed = (*PLACES, "source", *VALUES, *(f"{v}_std" for v in VALUES))
-    problems: list[tuple[str, str]] = []
-    for i, figure in enumerate(raw):
-        for key, value in figure.items():
-            if key not in allowed:
-                problems.append((f"[{i}].{key}", f"unknown key{meant(str(key), allowed)}"))
-            elif key in PLACES and value not in names[key]:
-                problems.append(
-                    (f"[{i}].{key}", f"{value!r} is no {key} of this suite; allowed: {', '.join(names[key])}")
-                )
-            elif key not in (*PLACES, "source") and (
-                isinstance(value, bool) or not isinstance(value, (int, float))
-            ):
-                problems.append((f"[{i}].{key}", f"should be a number in percent, got {value!r}"))
-        if not isinstance(figure.get("source"), str) or not figure["source"].strip():
-            problems.append((f"[{i}].source", "is missing: where the figure was read"))
-        values = [v for v in VALUES if v in figure]
-        if not values:
-            problems.append((f"[{i}]", f"holds no figure; allowed: {', '.join(VALUES)}"))
-        elif "scorer" not in figure and (of := [v for v in values if not of_network(v)]):
-            problems.append((f"[{i}]", f"{of[0]} is a scorer's; name the scorer"))
+    problems = [(f"[{i}]{at}", says) for i, figure in enumerate(raw) for at, says in _problems(figure, names)]
     if problems:
         raise SpecError(problems)
     return tuple(dict(f) for f in raw)
+
+
+def _problems(figure: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """What is wrong with one figure, each with its place."""
+    for key, value in figure.items():
+        if problem := _problem(key, value, names):
+            yield f".{key}", problem
+    if not str(figure.get("source") or "").strip():
+        yield ".source", "is missing: where the figure was read"
+    values = [v for v in VALUES if v in figure]
+    if not values:
+        yield "", f"holds no figure; allowed: {', '.join(VALUES)}"
+    elif "scorer" not in figure and (of := [v for v in values if not of_network(v)]):
+        yield "", f"{of[0]} is a scorer's; name the scorer"
+
+
+def _problem(key: str, value: Any, names: Mapping[str, Sequence[str]]) -> str:
+    """What is wrong with one value; empty if nothing."""
+    allowed = (*PLACES, "source", *VALUES, *(f"{v}_std" for v in VALUES))
+    if key not in allowed:
+        return f"unknown key{meant(str(key), allowed)}"
+    if key in PLACES:
+        others = ", ".join(names[key])
+        return "" if value in names[key] else f"{value!r} is no {key} of this suite; allowed: {others}"
+    if key == "source":
+        return "" if value is None or isinstance(value, str) else f"should be text, got {value!r}"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "" if number else f"should be a number in percent, got {value!r}"
 
 
 def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group:

@@ -235,7 +235,14 @@ def _some(group: Group) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
-def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
+_LACKS = {
+    "scores": "per-sample scores are not here",
+    "trials": "no trial of both has its scores in the store",
+    "samples": "the two groups did not score the same samples",
+}
+
+
+def lines(a: Group, b: Group, match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
     """One match in words: every test over trials, then what the samples say."""
     found = [f"A: {_who(match.a)}", f"B: {_who(match.b)}"]
     for value in values:
@@ -258,8 +265,9 @@ def lines(match: Match, values: Sequence[str], evidence: Evidence) -> list[str]:
         tests += [f"no Wilcoxon test below 6 {d.unit}s"] if d.unit and d.p_wilcoxon != d.p_wilcoxon else []
         counts = f"; A better in {d.wins}, equal in {d.ties}, worse in {d.losses}" if d.unit else ""
         found.append(f"{label(value)}: {signed(d.value)}{interval}{over}{counts}; " + ", ".join(tests))
-    if evidence.why:
-        return [*found, f"On samples: cannot be said here: {evidence.why}"]
+    if evidence.lacks:
+        why = (evidence.lacks != "samples" and (a.why or b.why)) or _LACKS[evidence.lacks]
+        return [*found, f"On samples: cannot be said here: {why}"]
     for shift, i in evidence.intervals.items():
         text = f"{signed(i.value)}, 95 % {signed(i.low)} to {signed(i.high)}"
         found.append(

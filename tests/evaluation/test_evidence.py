@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from oodbench.evaluation import comparison, evidence
+from oodbench.evaluation.comparison import Group, Match, Measured
+from oodbench.evaluation.leaderboard import over_trials
 from oodbench.report.comparison import lines
 from tests.cli.test_results import copied, made, ok
+from tests.evaluation.frames import make_rows
 
 __all__ = ["copied", "made"]
 
@@ -42,7 +46,9 @@ def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
     assert match.differences["near_auroc"].value == pytest.approx(float(np.mean(near)), abs=1e-9)
     assert all(t.p_holm >= t.test.p for t in found.tests)
     assert found.intervals["near"].low < found.intervals["near"].value < found.intervals["near"].high
-    assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in lines(match, ["near_auroc"], found)
+    assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in lines(
+        *whole, match, ["near_auroc"], found
+    )
 
 
 def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied: Path) -> None:
@@ -50,3 +56,20 @@ def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied
     text = ok("compare", copied, "--where", "scorer=knn*", "--where-b", "scorer=msp", "--tests")
     assert "On samples: cannot be said here: the store of " in text
     assert "paired over 2 splits" in text
+
+
+@pytest.mark.parametrize(
+    ("theirs", "lacks"),
+    [(None, "scores"), ({}, "trials"), ({("0", "0"): {"": ("other", "id"), "x": ("x", "near")}}, "samples")],
+)
+def test_what_was_missing_is_told(theirs: Any, lacks: str) -> None:
+    def scores(trials: Any) -> Any:
+        values = np.linspace(0, 1, 5)
+        return {at: {s: Measured(*of, values) for s, of in sets.items()} for at, sets in trials.items()}
+
+    board = over_trials(make_rows(methods=("a",)))
+    mine = {("0", "0"): {"": ("same", "id"), "x": ("x", "near")}}
+    a = Group("a", board, None, lambda _: scores(mine))
+    b = Group("b", board, None, None if theirs is None else lambda _: scores(theirs))
+    found = evidence.on_samples(a, b, Match({}, {}, {}))
+    assert (list(found.tests), dict(found.intervals), found.lacks) == ([], {}, lacks)

@@ -31,7 +31,7 @@ def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
     return values
 
 
-def _correct_array(correct: ArrayLike, n: int, name: str) -> Array:
+def correct_array(correct: ArrayLike, n: int, name: str) -> Array:
     values = correct.detach().cpu().numpy() if isinstance(correct, Tensor) else np.asarray(correct)
     if values.shape != (n,):
         raise ValueError(f"{name}: should have the shape ({n},) of the ID scores, got {tuple(values.shape)}")

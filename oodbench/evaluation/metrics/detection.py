@@ -53,7 +53,7 @@ def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, 
     strictest threshold that rejects at least 95 % of OOD), ``autc``, ``overlap``, ``ks``, ``n_id``, ``n_ood``
     and ``n_tied`` (samples whose score some other sample shares)."""
     inside, outside = scores_array(id_scores, "ID scores"), scores_array(ood_scores, "OOD scores")
-    return _detection(inside, outside)
+    return detection_of(inside, outside)
 
 
 _PART = 1 << 15
@@ -141,7 +141,7 @@ def _both(work: Callable[[_In], _Out], first: _In, second: _In, samples: int) ->
         return work(first), later.result()
 
 
-def _detection(inside: Array, outside: Array) -> dict[str, float]:
+def detection_of(inside: Array, outside: Array) -> dict[str, float]:
     n, m = len(inside), len(outside)
     inside, outside = _both(np.sort, inside, outside, n + m)
     i, o = _ranks(inside, outside)

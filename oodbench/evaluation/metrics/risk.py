@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oodbench.evaluation.metrics.arrays import ArrayLike, _correct_array, scores_array
+from oodbench.evaluation.metrics.arrays import ArrayLike, correct_array, scores_array
 
 
 def oscr(id_scores: ArrayLike, ood_scores: ArrayLike, id_correct: ArrayLike) -> float:
@@ -16,7 +16,7 @@ def oscr(id_scores: ArrayLike, ood_scores: ArrayLike, id_correct: ArrayLike) -> 
     accuracy]. Source: the evaluation code of ARPL (Chen et al., TPAMI 2021), whose tie handling and
     off-by-one are not followed."""
     inside, outside = scores_array(id_scores, "ID scores"), np.sort(scores_array(ood_scores, "OOD scores"))
-    correct = _correct_array(id_correct, len(inside), "correct ID predictions")
+    correct = correct_array(id_correct, len(inside), "correct ID predictions")
     hits = inside[correct]
     above = len(outside) - np.searchsorted(outside, hits, side="right")
     tied = np.searchsorted(outside, hits, side="right") - np.searchsorted(outside, hits, side="left")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oodbench.evaluation.metrics.arrays import Array, ArrayLike, _correct_array, scores_array
+from oodbench.evaluation.metrics.arrays import Array, ArrayLike, correct_array, scores_array
 from oodbench.evaluation.metrics.columns import METRICS
-from oodbench.evaluation.metrics.detection import _detection, detection_metrics
+from oodbench.evaluation.metrics.detection import detection_metrics, detection_of
 from oodbench.evaluation.metrics.risk import oscr, risk_coverage
 
 
@@ -35,14 +35,12 @@ def row_metrics(
     torch-uncertainty 0.13 defines it)."""
     inside = scores_array(id_scores, "ID scores")
     row: dict[str, float] = {}
-    correct = (
-        None if id_correct is None else _correct_array(id_correct, len(inside), "correct ID predictions")
-    )
+    correct = None if id_correct is None else correct_array(id_correct, len(inside), "correct ID predictions")
     if correct is not None:
         row["id_accuracy"] = float(correct.mean())
     if edited_correct is not None:
         row["edited_accuracy"] = float(
-            _correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean()
+            correct_array(edited_correct, len(inside), "correct predictions of the edited network").mean()
         )
     threshold = None
     if val_scores is not None:
@@ -63,7 +61,7 @@ def row_metrics(
                 row["auroc_misclassified"] = detection_metrics(inside[correct], inside[~correct])["auroc"]
         return _in_order(row)
     outside = scores_array(ood_scores, "OOD scores")
-    row |= _detection(inside, outside)
+    row |= detection_of(inside, outside)
     if threshold is not None:
         row["fpr95_in_val"] = float(np.mean(outside <= threshold))
     if correct is not None:
