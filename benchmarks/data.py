@@ -32,7 +32,7 @@ from PIL import Image
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry
 from oodbench.data.samples import TensorSamples
-from oodbench.data.sources.files import _threads, folder, from_items
+from oodbench.data.sources.files import decoding_threads, folder, from_items
 from oodbench.data.sources.lists import image_list
 from oodbench.training.reader import Reader
 
@@ -178,13 +178,15 @@ def from_files(n: int, rounds: int, place: Path) -> None:
             for start in range(0, len(samples), 256):
                 samples.read(range(start, min(start + 256, len(samples))), geometry)
 
-        found = in_turns({"ours": ours, "bare": lambda f=files, r=resize: _bare(f, _threads(), r)}, rounds)  # type: ignore[misc]
+        found = in_turns(
+            {"ours": ours, "bare": lambda f=files, r=resize: _bare(f, decoding_threads(), r)}, rounds
+        )  # type: ignore[misc]
         a, b = (count / statistics.median(found[k]) for k in ("ours", "bare"))
         rows.append(
             [name, f"{a:,.0f}", f"{b:,.0f}", f"{100 * (ratio(found['ours'], found['bare']) - 1):+.0f} %"]
         )
     table(
-        f"Image files, {_threads()} threads",
+        f"Image files, {decoding_threads()} threads",
         ("", "ours, images per CPU second", "bare Pillow", "overhead (target: below +10 %)"),
         rows,
     )

@@ -32,6 +32,3 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
-
-
-replace_text = replace  # until the rooms after this one have taken the new name

@@ -87,7 +87,7 @@ class FileSamples:
         if geometry is not None:
             out = np.empty((len(wanted), *geometry.shape), dtype=np.uint8)
             # One task per worker and slice: a task per image would cost more than a small image's decoding.
-            step = max(1, -(-len(wanted) // (4 * _threads())))
+            step = max(1, -(-len(wanted) // (4 * decoding_threads())))
             parts = [range(s, min(s + step, len(wanted))) for s in range(0, len(wanted), step)]
 
             def fill(part: range) -> None:
@@ -140,13 +140,14 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _threads() -> int:
+def decoding_threads() -> int:
+    """How many threads decode images: one for each CPU that this process may use, at most 16."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @lru_cache(1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_threads(), thread_name_prefix="decode")
+    return ThreadPoolExecutor(decoding_threads(), thread_name_prefix="decode")
 
 
 def from_items(
