@@ -8,7 +8,7 @@ seed, scorer, ood (empty for ID test), shift (id | near | far) and `value`, a fl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +87,31 @@ def score_histograms(
     return figure
 
 
+_FPR = np.linspace(0, 1, 201)
+
+
+def _roc_panel(axis: Axes, curves: Mapping[str, Sequence[tuple[Array, float]]]) -> None:
+    """The curves of one method and shift: for each scorer those of its trials and sets, with their areas."""
+    axis.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
+    for i, (scorer, each) in enumerate(curves.items()):
+        if each:
+            tprs, area = np.mean([t for t, _ in each], axis=0), float(np.mean([a for _, a in each]))
+            dash: Any = "-" if i < 4 else (0, (4, 1.5))
+            name = f"{short(scorer, 22)} {100 * area:.1f}"
+            axis.plot(_FPR, tprs, color=COLOURS[i], linestyle=dash, label=name)
+    if len(axis.lines) > 1:
+        small: dict[str, Any] = {
+            "fontsize": 7,
+            "title_fontsize": 7,
+            "handlelength": 1.4,
+            "labelspacing": 0.25,
+        }
+        axis.legend(loc="lower right", title="AUROC %", **small)
+    else:
+        axis.text(0.5, 0.3, "no scores", ha="center", va="center", color="#777777")
+    axis.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
+
+
 @styled
 def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -> Figure:
     """ROC curves, OOD positive: methods across, near-OOD above far-OOD, one line per scorer, averaged
@@ -97,46 +122,19 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
     methods = all_methods[:6]
     shifts = [s for s in ("near", "far") if (samples["shift"] == s).any()]
     figure, axes = grid(max(len(shifts), 1), len(methods), width=2.5, height=2.4, sharex=True, sharey=True)
-    at = np.linspace(0, 1, 201)
-    curves = {key: rocs(mine, at) for key, mine in samples.groupby(["method", "scorer"], sort=False)}
+    curves = {key: rocs(mine, _FPR) for key, mine in samples.groupby(["method", "scorer"], sort=False)}
     for i, shift in enumerate(shifts):
         for j, method in enumerate(methods):
-            axis = axes[i, j]
-            axis.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8)
-            for k, scorer in enumerate(scorers):
-                mine = [
-                    one
-                    for (s, _), each in curves.get((method, scorer), {}).items()
-                    if s == shift
-                    for one in each
-                ]
-                if mine:
-                    tprs, area = np.mean([t for t, _ in mine], axis=0), float(np.mean([a for _, a in mine]))
-                    dash: Any = "-" if k < 4 else (0, (4, 1.5))
-                    axis.plot(
-                        at,
-                        tprs,
-                        color=COLOURS[k],
-                        linestyle=dash,
-                        label=f"{short(scorer, 22)} {100 * area:.1f}",
-                    )
-            if len(axis.lines) > 1:
-                axis.legend(
-                    loc="lower right",
-                    title="AUROC %",
-                    title_fontsize=7,
-                    fontsize=7,
-                    handlelength=1.4,
-                    labelspacing=0.25,
-                )
-            else:
-                axis.text(0.5, 0.3, "no scores", ha="center", va="center", color="#777777")
-            axis.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-            if i == 0:
-                axis.set_title(wrapped(method))
-            if i == len(shifts) - 1:
-                axis.set_xlabel("ID rejected (FPR)")
+            found = {
+                scorer: [one for (s, _), each in curves.get((method, scorer), {}).items() if s == shift
+                         for one in each]
+                for scorer in scorers
+            }  # fmt: skip
+            _roc_panel(axes[i, j], found)
         axes[i, 0].set_ylabel(f"{KIND[shift][0]} rejected (TPR)")
+    for j, method in enumerate(methods):
+        axes[0, j].set_title(wrapped(method) if shifts else "")
+        axes[-1, j].set_xlabel("ID rejected (FPR)" if shifts else "")
     trials = samples[["split", "seed"]].drop_duplicates().shape[0]
     shown = note(len(scorers), len(every), "scorers") + note(len(methods), len(all_methods), "methods")
     headline(figure, f"ROC, {where(samples)}, mean of {trials} trial{'s' * (trials > 1)}{shown}")

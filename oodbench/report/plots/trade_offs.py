@@ -139,57 +139,46 @@ def cost_quality(
 ) -> Figure:
     """Detection against cost (a column of `costs.COLUMNS`, log scale): a dot per scorer and method, the
     Pareto front dashed and named."""
-    from matplotlib.patheffects import withStroke
-
     both = board.merge(costs, on=["network", "method", "scorer", "tune"])
     both = both[both[value].notna() & (both[cost] > 0)].reset_index(drop=True)
     figure, axes = grid(1, 1, width=5.2, height=3.4)
     axis: Axes = axes[0, 0]
     for i, method in enumerate(first(both["method"], len(COLOURS))):
         mine = both[both["method"] == method]
-        axis.plot(
-            mine[cost],
-            100 * mine[value],
-            MARKERS[i],
-            color=COLOURS[i],
-            markersize=4.5,
-            alpha=0.85,
-            label=method,
-        )
+        style: dict[str, Any] = {"color": COLOURS[i], "markersize": 4.5, "alpha": 0.85, "label": method}
+        axis.plot(mine[cost], 100 * mine[value], MARKERS[i], **style)
     x, y = both[cost].tolist(), (100 * both[value]).tolist()
     front = pareto(x, [-v for v in y] if lower_is_better(value) else y)
-    axis.plot(
-        [x[i] for i in front],
-        [y[i] for i in front],
-        color="#555555",
-        linestyle="--",
-        linewidth=1,
-        drawstyle="steps-post",
-        zorder=1,
-    )
-    named: set[str] = set()
-    for place, i in enumerate(front):
-        if (
-            str(both["scorer"][i]) not in named
-        ):  # each name once, every other one below its point, so that neighbours keep apart
-            named.add(str(both["scorer"][i]))
-            beside = (0, -12 if place % 2 else 6)
-            text = axis.annotate(
-                str(both["scorer"][i]),
-                (x[i], y[i]),
-                textcoords="offset points",
-                xytext=beside,
-                ha="center",
-                fontsize=7,
-            )
-            text.set_path_effects([withStroke(linewidth=2, foreground="white")])
-    words = {"score_seconds_per_1000": "score seconds per 1,000 samples", "fit_seconds": "fit seconds",
-    "bytes_stored": "bytes stored",
-             "passes": "forward passes", "train_seconds": "training seconds"}  # fmt: skip
+    _front(axis, [(x[i], y[i]) for i in front], [str(both["scorer"][i]) for i in front])
     plain_log(axis)
-    axis.set(xlabel=words.get(cost, cost), ylabel=f"{label(value)}, %")
+    axis.set(xlabel=_COSTS.get(cost, cost), ylabel=f"{label(value)}, %")
     bulk(axis, y, lower_is_better(value))
     legend(figure, axes)
     axis.set_title("dashed: what nothing cheaper beats")
     headline(figure, f"Cost against detection, {where(board)}")
     return figure
+
+
+_COSTS = {
+    "score_seconds_per_1000": "score seconds per 1,000 samples",
+    "fit_seconds": "fit seconds",
+    "bytes_stored": "bytes stored",
+    "passes": "forward passes",
+    "train_seconds": "training seconds",
+}
+"""What people read for a column of costs."""
+
+
+def _front(axis: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+    """The Pareto front, dashed; each name once, every other one below its point, so that neighbours keep
+    apart."""
+    from matplotlib.patheffects import withStroke
+
+    line: dict[str, Any] = {"color": "#555555", "linestyle": "--", "linewidth": 1, "zorder": 1}
+    axis.plot([x for x, _ in points], [y for _, y in points], drawstyle="steps-post", **line)
+    for place, (point, name) in enumerate(zip(points, names, strict=True)):
+        if name in names[:place]:
+            continue
+        beside = (0, -12 if place % 2 else 6)
+        text = axis.annotate(name, point, textcoords="offset points", xytext=beside, ha="center", fontsize=7)
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from pathlib import Path
 
@@ -123,3 +124,14 @@ def test_formats_say_which_files_are_written(
     assert sorted(f.name for f in (tmp_path / "alone").iterdir()) == sorted(f.name for f in alone)
     for file in alone:
         assert file.read_bytes() == (tmp_path / "both" / file.name).read_bytes()
+
+
+def test_plots_know_their_style_and_not_one_another() -> None:
+    for file in Path(plots.__file__).parent.glob("*.py"):
+        if file.stem not in ("__init__", "drawing"):
+            known = {
+                node.module
+                for node in ast.walk(ast.parse(file.read_text()))
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("oodbench.report.plots")
+            }
+            assert known <= {"oodbench.report.plots.style"}, file
