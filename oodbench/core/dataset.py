@@ -14,9 +14,17 @@ from oodbench.core.spec import SpecLike
 
 
 class Geometry(NamedTuple):
-    """How a stored image becomes a network's input: the shape (channels, height, width) and, where the
-    protocol crops, the length of the shorter edge before the centre crop (``None``: resize straight to the
-    shape)."""
+    """How a stored image becomes a network's input.
+
+    Args:
+        shape: channels, height, width.
+        resize: length of the shorter edge before the centre crop, where the protocol crops;
+            ``None``: no crop, straight to the shape.
+
+    Example:
+        >>> oodbench.Geometry((3, 224, 224), resize=256).shape
+        (3, 224, 224)
+    """
 
     shape: tuple[int, int, int]
     resize: int | None = None
@@ -27,9 +35,17 @@ class Samples(Protocol):
     """A labelled set of samples. Small ones are one tensor, large ones are decoded by workers; the interface
     is the same.
 
-    `labels` is int64 (N,) and known without decoding anything; OOD sets keep their own labels. `ids` names
-    each sample (a file, an index) for reports. `digest` is a sha256 of the content, labels included: it is
-    the set's identity."""
+    Args:
+        kind: of sample: ``image``.
+        labels: int64 (N,), known without decoding anything; OOD sets keep their own labels.
+        ids: a name for each sample (a file, an index), for reports.
+        digest: sha256 of the content, labels included: the set's identity.
+
+    Example:
+        >>> test = oodbench.build("dataset", "digits")["test"]
+        >>> len(test), test.read([0, 1]).shape
+        (445, torch.Size([2, 1, 8, 8]))
+    """
 
     kind: str
     labels: Tensor
@@ -39,17 +55,38 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
-        """The samples at `indices` as one tensor, uint8 or float32 in [0, 1]: (B, C, H, W), fitted to
-        `geometry` if given."""
+        """The samples at `indices`, in that order.
+
+        Args:
+            indices: places 0 to N - 1, (B,).
+            geometry: what the images are fitted to; ``None``: as they are stored.
+
+        Returns:
+            uint8, or float32 in [0, 1], (B, C, H, W).
+
+        Raises:
+            UserError: an image is damaged, or images without a geometry differ in size.
+        """
         ...
 
 
 class Dataset:
-    """The named splits of one source (``train``, ``val``, ``test``, or what a protocol adds); each is read
-    when first asked for.
+    """The named splits of one source; each is read when first asked for.
 
-    The role decides the split that a pair uses: ID train / val / test, an OOD set its ``test``, OOD
-    validation its ``val``, outliers for training its ``train``."""
+    The role decides the split that a pair uses: ID ``train``, ``val`` and ``test``; an OOD set its ``test``;
+    OOD validation its ``val``; outliers for training its ``train``.
+
+    Args:
+        splits: what reads each split, by its name.
+        classes: names of the classes, in the order of their labels.
+
+    Example:
+        >>> digits = oodbench.build("dataset", {"digits": {"classes": [3, 8]}})
+        >>> digits.splits, digits.classes
+        (('train', 'val', 'test'), ('3', '8'))
+        >>> digits["test"].labels.bincount()
+        tensor([45, 43])
+    """
 
     def __init__(self, splits: Mapping[str, Callable[[], Samples]], classes: Sequence[str] = ()) -> None:
         self._splits = dict(splits)
@@ -75,7 +112,21 @@ class Pair:
     *it*.
 
     Everything is a data-set spec, so that a pair can be listed, checked and hashed without reading an image.
-    `id` is None for a pair that exists as arrays only (method ``outputs``)."""
+
+    Args:
+        id: the known data set; ``None`` for a pair that exists as arrays only (method ``outputs``).
+        near, far: OOD sets by the names that they have in rows.
+        shifted: ID sets under covariate shift, by name.
+        ood_val: OOD validation, for tuning.
+        outliers: for methods that train with them.
+        geometry: what all images are fitted to; ``None``: the size of the known images.
+        note: what a user should know of it; ``oodbench list pairs`` shows it.
+
+    Example:
+        >>> pair = oodbench.build("pair", {"digits": {"split": 1}})
+        >>> pair.id, list(pair.near)
+        ({'digits': {'classes': [3, 2, 6, 9, 4, 0]}}, ['unknown-digits'])
+    """
 
     id: SpecLike | None
     near: Mapping[str, SpecLike] = field(default_factory=dict)

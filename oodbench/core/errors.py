@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 class UserError(Exception):
     """A mistake of the user's: the message says where, what is wrong and what is allowed. The command line
-    prints it and exits 1."""
+    prints it and exits 1.
+
+    Example:
+        >>> try:
+        ...     oodbench.build("scorer", "ennergy")
+        ... except oodbench.UserError as error:
+        ...     print(str(error)[:53])
+        unknown scorer 'ennergy'; did you mean 'energy'? allo
+    """
 
 
 class SpecError(UserError, ValueError):

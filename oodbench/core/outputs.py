@@ -17,10 +17,26 @@ T = TypeVar("T")
 class Outputs:
     """All that a scorer may see of one set through one network, on one device.
 
-    `logits` (N, C) and `features` (N, D) float32 (`features` may be None for arrays without them), `labels`
-    (N,) int64, `head` where the network's head is linear, `extras` whatever heads and views added, each (N,
-    ...). Derived tensors are memoised for the life of the object, so that scorers of one chunk share work
-    without knowing one another."""
+    Derived tensors are memoised for the life of the object, so that scorers of one chunk share work without
+    knowing one another.
+
+    Args:
+        logits: (N, C), float32.
+        features: (N, D), float32; ``None`` for arrays without them, and asking for them is then a ValueError.
+        labels: (N,), int64; -1 where the class is not known, which is the default.
+        head: weight and bias of the network's head, where it is linear.
+        extras: what heads and views added, by name, each (N, ...).
+
+    Raises:
+        ValueError: a tensor has another number of samples than `logits`.
+
+    Example:
+        >>> outputs = oodbench.Outputs(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+        >>> len(outputs), outputs.classes, outputs.predictions
+        (2, 2, tensor([0, 1]))
+        >>> outputs[outputs.predictions == 1].probabilities
+        tensor([[0.2689, 0.7311]])
+    """
 
     def __init__(
         self,
@@ -81,9 +97,11 @@ class Outputs:
         )
 
     def __getitem__(self, index: slice | Tensor) -> Outputs:
+        """Some samples: a slice, places (int64) or a mask (bool)."""
         return self.map(lambda t: t[index])
 
     def to(self, device: torch.device | str) -> Outputs:
+        """The same outputs on another device, the head included."""
         moved = self.map(lambda t: t.to(device))
         moved.head = (
             None if self.head is None else Head(self.head.weight.to(device), self.head.bias.to(device))
@@ -96,14 +114,18 @@ class Outputs:
             yield self[start : start + size]
 
     def memo(self, key: Any, make: Callable[[], T]) -> T:
-        """`make()` the first time `key` is asked for, then the same object again."""
+        """`make()` the first time `key` is asked for, then the same object again.
+
+        A key is a name, or a tuple of a name and what else the result depends on."""
         if key not in self._memo:
             self._memo[key] = make()
         return self._memo[key]
 
     @property
     def probabilities(self) -> Tensor:
-        """softmax of the logits, (N, C)."""
+        """softmax of the logits, (N, C), in their precision, which rounds confident samples to 1.
+
+        Scores that must not tie take `functional.log_odds` instead."""
         return self.memo("probabilities", lambda: torch.softmax(self.logits, dim=1))
 
     @property

@@ -33,15 +33,38 @@ _PACKAGES = (
 
 
 class Registry:
-    """Components of one kind by name. Iterating lists the names, built-in ones and entry points included."""
+    """Components of one kind by name. Iterating lists the names, built-in ones and entry points included.
+
+    `oodbench.dataset`, `pair`, `network`, `method`, `scorer`, `view` and `augmentation` are one each: as a
+    decorator it registers, as a mapping (`oodbench.registry.scorers` is the same object) it lists.
+
+    Example:
+        >>> @oodbench.dataset("example-black", source="an example")
+        ... def black(*, count: int = 10) -> oodbench.Dataset:
+        ...     "Black images."
+        ...     images, labels = torch.zeros(count, 1, 8, 8), torch.zeros(count)
+        ...     return oodbench.Dataset({"test": lambda: TensorSamples(images, labels)})
+        >>> len(oodbench.build("dataset", {"example-black": {"count": 3}})["test"])
+        3
+        >>> "example-black" in oodbench.dataset
+        True
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._components: dict[str, Component] = {}
 
     def __call__(self, name: str, *, source: str = "", version: int = 1) -> Callable[[F], F]:
-        """Decorator: register a class or function. `source` says what was read for it; bump `version` when
-        its numbers change."""
+        """Decorator: register a class or function. ``oodbench list`` shows its docstring's first paragraph.
+
+        Args:
+            name: lower case with hyphens, not taken yet.
+            source: what was read for it: paper, code, page.
+            version: to be raised when its numbers change, so that what was stored is made again.
+
+        Raises:
+            UserError: the name is taken, or a keyword-only parameter has no type.
+        """
 
         def register(target: F) -> F:
             component = Component(self.kind, name, target, source, version, resolve)
@@ -159,8 +182,21 @@ def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | 
 
 
 def build(kind: str, spec: SpecLike | Spec, *injected: Any) -> Any:
-    """The component itself: ``build("scorer", {"knn": {"k": 50}})``. Positional parameters of its signature
-    go in `injected`."""
+    """The component itself.
+
+    Args:
+        kind: one of ``dataset``, ``pair``, ``network``, ``method``, ``scorer``, ``view``, ``augmentation``.
+        spec: its name, or ``{name: {parameter: value}}``; nested components are written the same way.
+        injected: positional parameters of its signature (a network takes its `Task`).
+
+    Raises:
+        UserError: there is no such kind, component or parameter, or a value is not allowed; all mistakes at
+            once.
+
+    Example:
+        >>> oodbench.build("scorer", {"knn": {"k": 5}}).k
+        5
+    """
     spec = resolve(kind, spec)
     made = spec.component.target(*injected, **{k: _build_value(v) for k, v in spec.params.items()})
     if kind in ("method", "scorer", "view"):

@@ -144,10 +144,26 @@ def score_all(
     val: Outputs | None,
     sets: Mapping[str, Outputs],
 ) -> dict[str, dict[str, Tensor]]:
-    """OOD scores of every scorer on every set: ``{scorer: {set: scores (N,) float64}}``, higher = more OOD.
+    """OOD scores of every scorer on every set, higher = more OOD.
 
-    `scorers` are names, ``{name: {parameter: value}}`` or built scorers, as a list or under labels of your
-    own. Raises UserError naming scorer and set where one fails."""
+    Args:
+        scorers: names, ``{name: {parameter: value}}`` or built scorers; a list, or under labels of your own.
+        train, val: outputs of the ID training and validation set; ``None`` where no scorer needs them.
+        sets: outputs to score, by name.
+
+    Returns:
+        ``{scorer: {set: scores (N,) float64}}``; a scorer without a label of your own has that of the
+        leaderboard.
+
+    Raises:
+        UserError: a scorer fails on a set; the message names both.
+
+    Example:
+        >>> outputs = oodbench.Outputs(torch.tensor([[4.0, 0.0], [1.0, 0.0]]))
+        >>> found = oodbench.score_all(["mls", {"energy": {"temperature": 2}}], None, None, {"test": outputs})
+        >>> list(found), found["energy(temperature=2)"]["test"]
+        (['mls', 'energy(temperature=2)'], tensor([-4.2539, -1.9482], dtype=torch.float64))
+    """
     named: dict[str, Scorer] = {}
     for label, given in scorers.items() if isinstance(scorers, Mapping) else ((None, s) for s in scorers):
         built = given if isinstance(given, Scorer) else registry.build("scorer", given)
