@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.errors import SpecError
+from oodbench.core.identity import fingerprint
 from oodbench.core.signature import COMPONENT
 from oodbench.core.spec import Spec, SpecLike, plain_value
 from oodbench.suite.entries import Dataset, Name, NamedPair, Override, Reads, folder_of, variants
@@ -127,24 +128,21 @@ def _check(pair: Pair, folder: Path | None) -> None:
     names = [*pair.near, *pair.far, *pair.shifted]
     for name in sorted({n for n in names if names.count(n) > 1}):
         found.append(("", f"the set name {name!r} stands twice in the pair"))
-    resolved = {
+    resolved: dict[str, Spec | None] = {
         path: found.tried(path, registry.resolve, "dataset", raw, folder=folder)
         for path, raw in _places(pair)
     }
-    identities = {path: spec.identity_key for path, spec in resolved.items() if spec is not None}
-    tested = {key: path for path, key in identities.items() if path.startswith(("near.", "far."))}
-    if identities.get("id") in tested:
-        known = resolved["id"].label if resolved["id"] else ""
-        found += [
-            (path, f"the OOD set is the ID set ({known}); name another data set")
-            for path, key in identities.items()
-            if path.startswith(("near.", "far.")) and key == identities["id"]
-        ]
-    if identities.get("outliers") in tested:
-        name = tested[identities["outliers"]].partition(".")[2]
-        found.append(
-            ("outliers", f"the outliers for training are the OOD set {name!r}; name another data set")
-        )
+    places = {path: fingerprint(plain_value(spec)) for path, spec in resolved.items() if spec is not None}
+    ood = {path: key for path, key in places.items() if path.startswith(("near.", "far."))}
+    for path, key in ood.items():
+        if key == places.get("id"):
+            label = resolved["id"].label  # type: ignore[union-attr]
+            found.append((path, f"the OOD set is the ID set ({label}); name another data set"))
+        if key == places.get("outliers"):
+            name = path.partition(".")[2]
+            found.append(
+                ("outliers", f"the outliers for training are the OOD set {name!r}; name another data set")
+            )
     found.stop()
 
 

@@ -55,6 +55,8 @@ class PairData:
         self._read_others()
         if absent or (self.missing and not skip_missing):  # all at once, each with where to get it
             raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
+        if "test" not in self.sets:
+            raise UserError(f"pair {entry.label!r}: the ID set has no test images")
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
         self._check_twins()
@@ -79,7 +81,7 @@ class PairData:
         for role in (*OOD_SHIFTS, "shifted"):
             for name, raw in getattr(self.entry.pair, role).items():
                 try:
-                    self._add(name, role, _dataset(raw, self._sources)["test"])
+                    self._add(name, role, _part(raw, "test", self._sources))
                 except MissingData as error:
                     self.missing[name] = (role, str(error))
 
@@ -107,7 +109,7 @@ class PairData:
         raw = self.entry.pair.outliers
         if raw is None:
             return None
-        outliers = _dataset(raw, self._sources)["train"]
+        outliers = _part(raw, "train", self._sources)
         for other in self.sets.values():
             if other.role not in OOD_SHIFTS or other.samples is None:
                 continue
@@ -166,7 +168,7 @@ class PairData:
                     " needs"
                 )
             else:
-                samples = _dataset(self.entry.pair.ood_val, self._sources)["val"]
+                samples = _part(self.entry.pair.ood_val, "val", self._sources)
             for other in self.sets.values():
                 if other.role in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
                     shared = shared_images(samples, other.samples, self.geometry)
@@ -216,3 +218,12 @@ def _dataset(raw: Any, cache: dict[str, Dataset]) -> Dataset:
     if place not in cache:
         cache[place] = registry.build("dataset", spec)
     return cache[place]
+
+
+def _part(raw: Any, split: str, cache: dict[str, Dataset]) -> Samples:
+    """One split of a data set; UserError where it has none of that name."""
+    found = _dataset(raw, cache)
+    if split not in found:
+        label = registry.resolve("dataset", raw).label
+        raise UserError(f"data set {label!r} has no {split} images; it has {', '.join(found.splits)}")
+    return found[split]

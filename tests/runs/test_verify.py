@@ -20,7 +20,7 @@ from oodbench.runs.runner import run
 from oodbench.scoring.scorers.logits import MSP
 from oodbench.suite.parse import parse_suite
 from tests.cli.test_results import SUITE, call, copied, made
-from tests.suite.test_parents import SUITE as PARENTS
+from tests.suite.written import FAMILY as PARENTS
 
 __all__ = ["copied", "made"]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import UserError
+from oodbench.core.errors import MissingData, UserError
+from oodbench.suite.load import load_suite
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
+from tests.suite.written import FAMILY
 
 BASE: dict[str, Any] = {
     "name": "k", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
@@ -106,3 +109,65 @@ def test_outliers_that_are_an_ood_set_are_refused(outliers: dict[str, Any], mess
 def test_a_network_is_needed_to_train() -> None:
     with pytest.raises(UserError, match="networks"):
         make_plan(parse_suite({k: v for k, v in BASE.items() if k != "networks"}))
+
+
+def test_the_parents_recipe_is_part_of_the_key(tmp_path: Path) -> None:
+    def key(**recipe: Any) -> str:
+        parent = {"cross-entropy": {}, "recipe": recipe} if recipe else "cross-entropy"
+        plan = make_plan(parse_suite(FAMILY | {"methods": [{"als": {}, "start": "cross-entropy"}, parent]}))
+        return plan.runs[0].key
+
+    assert key() == key(epochs=1)
+    assert key() != key(epochs=2)
+
+
+def test_a_resolved_suite_keeps_the_start(tmp_path: Path) -> None:
+    suite = parse_suite(FAMILY | {"methods": [{"als": {"lam": {"grid": [1, 2]}}, "start": "cross-entropy"}]})
+    file = tmp_path / "family.yaml"
+    file.write_text(suite.dump())
+    assert [m.label for m in load_suite(file).methods] == [
+        "als from cross-entropy",
+        "als(lam=2) from cross-entropy",
+    ]
+    assert [k for _, k, _ in artefacts(make_plan(load_suite(file)))] == [
+        k for _, k, _ in artefacts(make_plan(suite))
+    ]
+
+
+def test_members_of_an_ensemble_are_the_runs_of_their_seeds() -> None:
+    methods = [{"ensemble": {"members": 3}}, "cross-entropy"]
+    suite = parse_suite(FAMILY | {"methods": methods, "seeds": [0, 1]})
+    ensembles, singles = make_plan(suite).runs[:2], make_plan(suite).runs[2:]
+    assert [[m.seed for m in e.members] for e in ensembles] == [[0, 1, 2], [3, 4, 5]]
+    assert [m.key for m in ensembles[0].members[:2]] == [s.key for s in singles]
+    assert len({key for kind, key, _ in artefacts(make_plan(suite)) if kind == "weights"}) == 6
+
+
+def test_what_a_pair_does_not_have_is_refused_or_left_out() -> None:
+    raw = FAMILY | {"methods": ["outlier-exposure", "cross-entropy"]}
+    with pytest.raises(UserError, match="'outlier-exposure' needs outliers, but pair 'two' names none"):
+        make_plan(parse_suite(raw))
+    plan = make_plan(parse_suite(raw | {"inapplicable": "skip"}))
+    assert [r.method.label for r in plan.runs] == ["cross-entropy"]
+    assert len(plan.skipped) == 1
+    with pytest.raises(UserError, match="nothing is left to run: method 'outlier-exposure' needs"):
+        make_plan(parse_suite(raw | {"inapplicable": "skip", "methods": ["outlier-exposure"]}))
+
+
+def _gone() -> Dataset:
+    raise MissingData("it is not here\nget it there")
+
+
+def test_missing_data_of_every_pair_is_told_at_once_or_left_out() -> None:
+    registry.dataset("t-gone", source="a test")(_gone)
+    absent = {"id": "t-gone", "near": ["noise"]}
+    raw = FAMILY | {"pairs": [*FAMILY["pairs"], {"name": "p", **absent}, {"name": "q", **absent}]}
+    with pytest.raises(UserError) as caught:
+        make_plan(parse_suite(raw))
+    assert str(caught.value).splitlines() == [
+        "family: pair 'p': it is not here", "family: pair 'p': get it there",
+        "family: pair 'q': it is not here", "family: pair 'q': get it there",
+    ]  # fmt: skip
+    plan = make_plan(parse_suite(raw), skip_missing=True)
+    assert {r.pair.label for r in plan.runs} == {"two"}
+    assert plan.skipped == [line.removeprefix("family: ") for line in str(caught.value).splitlines()]
