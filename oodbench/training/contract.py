@@ -82,9 +82,11 @@ def of_method(spec: Spec) -> Iterator[str]:
     if method.provides != "loss":
         return
     images = toy_images(16)
-    network = fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0)
-    network.train()
-    batch = _batch(images, method)
+
+    def fresh() -> Network:
+        return fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0)
+
+    network, batch = fresh().train(), _batch(images, method)
     loss = method.loss(network, batch)
     if not isinstance(loss, Tensor) or loss.dim() != 0:
         yield f"loss returned {shape_text(loss)}; a scalar is due"
@@ -93,14 +95,23 @@ def of_method(spec: Spec) -> Iterator[str]:
         yield "loss is not finite on an ordinary batch"
         return
     loss.backward()
-    for name, p in network.named_parameters():
-        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all()):
-            yield f"no finite gradient reaches {name}"
+    yield from _untouched(network)
     for name in network.heads:
         if network.heads[name](network.features(batch.inputs)).shape[0] != len(batch.inputs):
             yield f"head {name!r} does not give one row for each sample"
-    losses = _fit(fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
-    again = _fit(fresh_weights(SMALL, method, toy_task((1, 8, 8), images), seed=0), method, [batch], _STEPS)
+    yield from _unlearnt(*(_fit(fresh(), method, [batch], _STEPS) for _ in range(2)))
+    if not torch.isfinite(method.loss(network.eval(), _batch(toy_images(1), method))):
+        yield "loss is not finite on a batch of one"
+
+
+def _untouched(network: Network) -> Iterator[str]:
+    for name, p in network.named_parameters():
+        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all()):
+            yield f"no finite gradient reaches {name}"
+
+
+def _unlearnt(losses: Sequence[float], again: Sequence[float]) -> Iterator[str]:
+    """Two trainings of the same seed."""
     if losses != again:
         yield (
             "gives other losses with the same seed; draw randomness from batch.rng or torch's global"
@@ -108,25 +119,14 @@ def of_method(spec: Spec) -> Iterator[str]:
         )
     if not all(map(math.isfinite, losses)) or sum(losses[-5:]) >= sum(losses[:5]):
         yield f"{_STEPS} steps on one batch do not lower the loss ({losses[0]:.3g} to {losses[-1]:.3g})"
-    alone = toy_images(1)
-    network.eval()
-    if not torch.isfinite(method.loss(network, _batch(alone, method))):
-        yield "loss is not finite on a batch of one"
 
 
 def of_network(spec: Spec) -> Iterator[str]:
-    """What is wrong with a network, one line each."""
-    built = None
-    for shape in _SHAPES:
-        images = toy_images(4, shape)
-        try:
-            built = fresh_weights(spec, Method(), toy_task(shape, images), seed=0)
-            break
-        except (NotApplicable, MissingData):
-            continue
-    if built is None:
+    """What is wrong with a network, one line each; nothing where it suits no shape that is offered."""
+    network = _that_suits(spec)
+    if network is None:
         return
-    network, x = built.eval(), toy_images(4, shape).images
+    x = toy_images(4, network.task.shape).images
     logits, features = network(x), network.features(x)
     if tuple(logits.shape) != (4, CLASSES):
         yield f"logits have the shape {tuple(logits.shape)}; (4, {CLASSES}) is due, one for each known class"
@@ -136,20 +136,26 @@ def of_network(spec: Spec) -> Iterator[str]:
     if not torch.allclose(network.head(features), logits, atol=1e-5):
         yield "logits are not head(features)"
     modules = dict(network.named_modules())
-    for stage in network.stages:
-        if stage not in modules:
-            yield f"names a stage {stage!r} that is no submodule"
+    yield from (f"names a stage {s!r} that is no submodule" for s in network.stages if s not in modules)
     if not torch.equal(network(x), logits):
         yield "gives other logits the second time in evaluation mode"
     other = fresh_weights(spec, Method(), network.task, seed=1).eval()
     other.load_state_dict(network.state_dict())
     if not torch.equal(other(x), logits):
         yield "does not come back from its state dict"
-    network.train()
-    torch.logsumexp(network(x), dim=1).sum().backward()
-    for name, p in network.named_parameters():
-        if p.requires_grad and p.grad is None:
-            yield f"no gradient reaches {name}"
+    torch.logsumexp(network.train()(x), dim=1).sum().backward()
+    learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    yield from (f"no gradient reaches {name}" for name, p in learning.items() if p.grad is None)
+
+
+def _that_suits(spec: Spec) -> Network | None:
+    """The network for the first shape that it accepts, in evaluation mode."""
+    for shape in _SHAPES:
+        try:
+            return fresh_weights(spec, Method(), toy_task(shape, toy_images(4, shape)), seed=0).eval()
+        except (NotApplicable, MissingData):
+            continue
+    return None
 
 
 def of_augmentation(spec: Spec) -> Iterator[str]:

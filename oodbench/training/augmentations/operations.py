@@ -2,8 +2,8 @@
 augmentation is registered here.
 
 Images are (N, C, H, W) in [0, 1]; what Pillow does in grey levels (posterize, solarize, equalize) is done in
-255ths. torchvision's functions serve where they need no strength: theirs is one for the whole batch, ours one for
-each image (docs/decisions/own-augmentations.md)."""
+255ths. torchvision's functions serve where they need no strength: theirs is one for the whole batch, ours one
+for each image (docs/decisions/own-augmentations.md)."""
 
 from __future__ import annotations
 

@@ -59,44 +59,60 @@ class ReadyOutputs(Method):
             raise UserError(
                 f"outputs {file}: 'logits' is missing; there: {', '.join(sorted(arrays)) or 'nothing'}"
             )
-        head_file = self._file("head")
-        head_arrays = arrays if head_file is None or "head.weight" in arrays else _read_arrays(head_file)
-        weight = head_arrays.get("head.weight", head_arrays.get("weight"))
-        bias = head_arrays.get("head.bias", head_arrays.get("bias"))
         logits, features, labels = arrays["logits"], arrays.get("features"), arrays.get("labels")
-        if logits.ndim != 2 or len(logits) == 0:
-            raise UserError(f"outputs {file}: logits should have the shape (N, C), got {tuple(logits.shape)}")
-        n, classes = logits.shape
-        if features is not None and (features.ndim != 2 or len(features) != n):
-            raise UserError(
-                f"outputs {file}: features should have the shape ({n}, D) like the logits, got"
-                f" {tuple(features.shape)}"
-            )
-        if labels is not None and labels.shape != (n,):
-            raise UserError(
-                f"outputs {file}: labels should have the shape ({n},) like the logits, got"
-                f" {tuple(labels.shape)}"
-            )
-        if name in ("train", "val", "test"):
-            if labels is None:
-                raise UserError(f"outputs {file}: 'labels' is missing; ID sets need it")
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= classes:
-                raise UserError(f"outputs {file}: labels should lie in 0..{classes - 1}, got {low}..{high}")
-        head = None
-        if weight is not None and features is not None:
-            if weight.shape != (classes, features.shape[1]):
-                want = (classes, features.shape[1])
-                raise UserError(
-                    f"outputs {file}: head.weight should have the shape {want}, got {tuple(weight.shape)}"
-                )
-            head = Head(weight.float(), torch.zeros(len(weight)) if bias is None else bias.float())
-        extras = {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")}
+        known = name in ("train", "val", "test")
+        wrong = _wrong_shapes(logits, features, labels) or _wrong_labels(labels, logits.shape[1], known)
+        if wrong:
+            raise UserError(f"outputs {file}: {wrong}")
+        head = None if features is None else self._head(file, arrays, (logits.shape[1], features.shape[1]))
         for what, values in (("logits", logits), ("features", features)):
             if values is not None and not bool(torch.isfinite(values).all()):
                 raise UserError(f"outputs {file}: {what} are not all finite")
-        features = None if features is None else features.float()
-        return Outputs(logits.float(), features, None if labels is None else labels.long(), head, extras)
+        return Outputs(
+            logits.float(),
+            None if features is None else features.float(),
+            None if labels is None else labels.long(),
+            head,
+            {k.removeprefix("extras."): v for k, v in arrays.items() if k.startswith("extras.")},
+        )
+
+    def _head(self, file: Path, arrays: dict[str, Tensor], due: tuple[int, int]) -> Head | None:
+        """The head among a set's arrays, else the one that stands alone; None where there is none."""
+        alone = self._file("head")
+        if alone is not None and "head.weight" not in arrays:
+            arrays = _read_arrays(alone)
+        weight = arrays.get("head.weight", arrays.get("weight"))
+        bias = arrays.get("head.bias", arrays.get("bias"))
+        if weight is None:
+            return None
+        if weight.shape != due:
+            got = tuple(weight.shape)
+            raise UserError(f"outputs {file}: head.weight should have the shape {due}, got {got}")
+        return Head(weight.float(), torch.zeros(len(weight)) if bias is None else bias.float())
+
+
+def _wrong_shapes(logits: Tensor, features: Tensor | None, labels: Tensor | None) -> str:
+    """What does not fit together, or nothing."""
+    if logits.ndim != 2 or len(logits) == 0:
+        return f"logits should have the shape (N, C), got {tuple(logits.shape)}"
+    n = len(logits)
+    if features is not None and (features.ndim != 2 or len(features) != n):
+        return f"features should have the shape ({n}, D) like the logits, got {tuple(features.shape)}"
+    if labels is not None and labels.shape != (n,):
+        return f"labels should have the shape ({n},) like the logits, got {tuple(labels.shape)}"
+    return ""
+
+
+def _wrong_labels(labels: Tensor | None, classes: int, known: bool) -> str:
+    """Sets of known classes need labels, all of them among the classes; what others hold is not read."""
+    if not known:
+        return ""
+    if labels is None:
+        return "'labels' is missing; ID sets need it"
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        return f"labels should lie in 0..{classes - 1}, got {low}..{high}"
+    return ""
 
 
 def _read_arrays(file: Path) -> dict[str, Tensor]:

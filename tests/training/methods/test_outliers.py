@@ -1,4 +1,4 @@
-"""Methods that learn from outliers, given or made up: their loss against slow references."""
+"""Methods that learn from outliers: their loss against slow references."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.core.outputs import Outputs
-from tests.training.methods.test_extra_heads import (
+from tests.training.methods.common import (
     CLASSES,
     TASK,
     ce,
@@ -26,18 +26,13 @@ from tests.training.methods.test_extra_heads import (
     norm,
     rng,
     rows,
+    softmax,
 )
 
 
 def exposed(count: int = 12, outliers: int = 9, **more: Any) -> Batch:
     other = torch.rand(outliers, 1, 8, 8, generator=rng(8), dtype=torch.float64)
     return data(count, outliers=other, **more)
-
-
-def softmax(z: list[float]) -> list[float]:
-    top = max(z)
-    e = [math.exp(v - top) for v in z]
-    return [v / sum(e) for v in e]
 
 
 def lse(z: list[float]) -> float:

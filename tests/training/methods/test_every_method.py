@@ -21,9 +21,10 @@ from oodbench.data.contract import toy_images
 from oodbench.data.images import to_float
 from oodbench.scoring import contract
 from oodbench.training.initialise import fresh_weights
-from oodbench.training.loop import train
+from oodbench.training.loop import Listener, train
+from oodbench.training.reader import Material
 from oodbench.training.recipe import Recipe
-from tests.training.methods.test_extra_heads import gradcheck
+from tests.training.methods.common import gradcheck
 
 SHAPE = (1, 8, 8)
 GEOMETRY = Geometry(SHAPE)
@@ -150,10 +151,10 @@ def test_a_killed_training_ends_in_the_same_weights_and_so_does_another_of_the_s
 
     def weights(seed: int = 0, **more: Any) -> dict[str, Tensor]:
         network, method = made(name, seed=seed)
-        train(network, method, recipe, shown, None, geometry=GEOMETRY, seed=3, outliers=others, **more)
+        train(network, method, recipe, Material(shown, None, GEOMETRY, others), seed=3, **more)
         return network.state_dict()
 
-    whole = weights(save=states)
+    whole = weights(listener=Listener(save=states))
     for other in (weights(), weights(seed=7, resume=states[0])):
         assert set(other) == set(whole)
         assert all(torch.equal(v, other[k]) for k, v in whole.items())
