@@ -136,6 +136,8 @@ class ResultsFolder:
         replace(self.path / BOARD, to_csv(made.leaderboard))
         if len(made.claims):
             replace(self.path / CLAIMS, to_csv(made.claims))
+        else:
+            (self.path / CLAIMS).unlink(missing_ok=True)  # of a suite that stated some
         replace(self.path / ENVIRONMENT, json.dumps(dict(c.environment), indent=1, sort_keys=True) + "\n")
         if c.formats:
             samples = pd.DataFrame() if c.samples is None else c.samples

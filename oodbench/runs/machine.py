@@ -17,14 +17,19 @@ from oodbench.core.errors import UserError
 
 def pick_device(name: str) -> str:
     """``auto`` is cuda or mps where there is one, else cpu; anything else must be there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
     if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if there[d])
-    if not there.get(name.split(":")[0], False):
-        raise UserError(
-            f"--device {name}: not available here; available: {', '.join(d for d, ok in there.items() if ok)}"
-        )
-    return name
+        return next(d for d in ("cuda", "mps", "cpu") if counts[d])
+    with contextlib.suppress(RuntimeError):  # torch's own word for a name that it cannot read
+        device = torch.device(name)
+        if (device.index or 0) < counts.get(device.type, 0):
+            return name
+    available = ", ".join(d for d, n in counts.items() if n)
+    raise UserError(f"--device {name}: not available here; available: {available}")
 
 
 def provenance(device: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def folders(
         _merged_suite(parts, plugins),
         timing=_once(parts, "timing"),
         history=_once(parts, "history"),
-        environment=_merged_environment({p.path.name: p.environment() for p in parts}),
+        environment=_merged_environment(_told_apart(parts)),
         compressed=compressed,
     )
     ResultsFolder.writable(into.parent, into.name).write(contents)
@@ -47,6 +47,17 @@ def _once(parts: Sequence[ResultsFolder], name: str) -> pd.DataFrame | None:
     """A table of all folders, no row twice."""
     found = joined(p.frame(name) for p in parts)
     return None if found is None else found.drop_duplicates()
+
+
+def _told_apart(parts: Sequence[ResultsFolder]) -> dict[str, dict[str, Any]]:
+    """Environments by the shortest end of each folder's path that no other has: results of one suite lie in
+    folders of one name."""
+    paths = [p.path.resolve() for p in parts]
+    for n in range(1, max(len(p.parts) for p in paths) + 1):
+        names = ["/".join(p.parts[-n:]) for p in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return {name: part.environment() for name, part in zip(names, parts, strict=True)}
 
 
 def _merged_environment(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

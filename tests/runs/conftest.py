@@ -1,31 +1,38 @@
-"""One real run with attacks and claims, which several tests of this room open, change and put together."""
+"""Three real runs, each made once; tests that change one take a copy."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
+from tests.conftest import TINY
+from tests.runs.suites import ATTACKED, RICH, run_file
 
-ATTACKED: dict[str, Any] = {
-    "name": "attacked", "pairs": ["digits"], "networks": [{"mlp": {"hidden": [16]}}],
-    "methods": ["cross-entropy", "label-smoothing"],
-    "scorers": ["msp", {"energy": {}, "as": "free-energy"}, {"knn": {"k": 5}}],
-    "attacks": [{"fgsm": {"eps": 0.1}}], "seeds": [0, 1],
-    "recipe": {"epochs": 2, "batch_size": 128, "lr": 0.05},
-    "claims": [
-        {
-            "id": "smoothing", "says": "Label smoothing detects better.",
-            "metric": "auroc", "expect": "higher",
-            "compare": ["label-smoothing", "cross-entropy"],
-        }
-    ],
-}  # fmt: skip
-"""Two methods, two seeds, a scorer with an alias, an attack and a claim."""
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a suite whose results lie in ``results`` beside it."""
+    file = tmp_path_factory.mktemp("done") / "tiny.yaml"
+    file.write_text(TINY)
+    run_file(file, file.parent / "results", plots=True)
+    return file
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_file: Path) -> Path:
+    """The results folder of that run, its store beside it."""
+    return tiny_file.parent / "results" / "tiny"
+
+
+@pytest.fixture
+def copied(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy to change, with its store beside it."""
+    shutil.copytree(tiny_run.parent, tmp_path / "r")
+    return tmp_path / "r" / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +47,17 @@ def attacked(attacked_run: Path, tmp_path: Path) -> Path:
     """A copy to change, with its store beside it."""
     shutil.copytree(attacked_run.parent, tmp_path / "attacked-copy")
     return tmp_path / "attacked-copy" / "attacked"
+
+
+@pytest.fixture(scope="session")
+def rich_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("rich")
+    run(parse_suite(RICH), results=root, device="cpu", plots=False)
+    return root / "rich"
+
+
+@pytest.fixture
+def rich(rich_run: Path, tmp_path: Path) -> Path:
+    """A copy to change, with its store beside it."""
+    shutil.copytree(rich_run.parent, tmp_path / "rich-copy")
+    return tmp_path / "rich-copy" / "rich"
