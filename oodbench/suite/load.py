@@ -29,7 +29,8 @@ def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
 
     Example:
         >>> suite = oodbench.load_suite("openood/cifar10")
-        >>> oodbench.run(suite.restricted(seeds=[0]))
+        >>> [pair.label for pair in suite.pairs], suite.seeds
+        (['openood-cifar10'], (0, 1, 2))
     """
     file = packaged.find(file)
     return parse_suite(read_plain(file), file=file, plugins=plugins)

@@ -21,6 +21,8 @@ NAMES = (
     "UserError",
     "build",
     "score_all",
+    "Suite",
+    "load_suite",
 )
 GLOBALS = {"oodbench": oodbench, "torch": torch, "TensorSamples": TensorSamples}
 
