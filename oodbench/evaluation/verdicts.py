@@ -20,6 +20,7 @@ from oodbench.evaluation import leaderboard, statistics
 from oodbench.evaluation.claims import Claim, Side
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.columns import ID_ONLY, lower_is_better
+from oodbench.evaluation.statistics.trials import spread_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,14 +69,12 @@ def t_test(d: Array, expect: str, margin: float) -> OneSided:
 
 def _above(d: Array, at: float) -> float:
     """p of the mean being above `at`, were it at most that."""
-    from scipy.stats import t
+    from scipy.stats import ttest_1samp
 
-    spread, mean = float(d.std(ddof=1)), float(d.mean()) - at
-    if spread <= 1e-12 * abs(
-        float(d.mean())
-    ):  # units that all agree leave no doubt, but where they agree on the border itself
-        return 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
-    return float(t.sf(mean / (spread / math.sqrt(len(d))), len(d) - 1))
+    if not spread_of(d):  # units that all agree leave no doubt, but where they agree on the border
+        distance = float(d.mean()) - at
+        return 0.0 if distance > 0 else 1.0 if distance < 0 else 0.5
+    return float(ttest_1samp(d, at, alternative="greater").pvalue)
 
 
 def _below(d: Array, at: float) -> float:

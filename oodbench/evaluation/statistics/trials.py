@@ -35,14 +35,15 @@ class Interval(NamedTuple):
 def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Interval:
     """Mean of independent values with Student's t interval; NaNs are left out, and one value has no
     interval."""
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
     x = np.asarray(values, dtype=float)
     x = x[~np.isnan(x)]
     if len(x) < 2:
         return Interval(float(x[0]) if len(x) else NAN, NAN, NAN, len(x))
-    half = float(t.ppf((1 + confidence) / 2, len(x) - 1)) * x.std(ddof=1) / math.sqrt(len(x))
-    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
+    mean, error = float(x.mean()), float(sem(x))
+    low, high = t.interval(confidence, len(x) - 1, mean, error) if error else (mean, mean)
+    return Interval(mean, float(low), float(high), len(x))
 
 
 class Paired(NamedTuple):
@@ -82,7 +83,7 @@ def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_bett
 
 def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = False) -> Paired:
     """The tests of `paired_trials` on the differences of independent units."""
-    from scipy.stats import t, wilcoxon
+    from scipy.stats import ttest_1samp, wilcoxon
 
     d = np.asarray(d, dtype=float)
     mean, low, high, n = t_interval(d)
@@ -90,19 +91,20 @@ def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = Fals
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
     p = p_wilcoxon = NAN
     if n > 1:
-        spread = float(d.std(ddof=1))
         # differences that are all the same have no spread to test against: nothing to find if they are 0, no
         # doubt if not
-        p = (
-            (1.0 if mean == 0 else 0.0)
-            if spread == 0
-            else float(2 * t.sf(abs(mean) / (spread / math.sqrt(n)), n - 1))
-        )
+        p = float(ttest_1samp(d, 0).pvalue) if spread_of(d) else float(mean == 0)
     if n >= 6:
         p_wilcoxon = float(wilcoxon(d).pvalue) if np.any(d != 0) else 1.0
     return Paired(
         mean, low, high, p, p_wilcoxon, sign_test(wins, losses), wins, n - wins - losses, losses, n, unit
     )
+
+
+def spread_of(d: Array) -> float:
+    """Standard deviation of the units; 0 where they differ by rounding alone."""
+    found = float(d.std(ddof=1))
+    return found if found > 1e-12 * abs(float(d.mean())) else 0.0
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -171,16 +173,16 @@ class Welch(NamedTuple):
 def welch(a: tuple[float, float, int], b: tuple[float, float, int], confidence: float = 0.95) -> Welch:
     """Difference a - b of two independent means by Welch's test, from (mean, sample std, n) of each; no
     interval and no p where n is 1."""
-    from scipy.stats import t
+    from scipy.stats import t, ttest_ind_from_stats
 
     difference, n = a[0] - b[0], min(a[2], b[2])
     if n < 2 or math.isnan(a[1]) or math.isnan(b[1]):
         return Welch(difference, NAN, NAN, n, NAN)
     va, vb = a[1] ** 2 / a[2], b[1] ** 2 / b[2]
     if va + vb == 0:
-        return Welch(difference, difference, difference, n, 1.0 if difference == 0 else 0.0)
-    freedom, error = (va + vb) ** 2 / (va**2 / (a[2] - 1) + vb**2 / (b[2] - 1)), math.sqrt(va + vb)
-    half = float(t.ppf((1 + confidence) / 2, freedom)) * error
-    return Welch(
-        difference, difference - half, difference + half, n, float(2 * t.sf(abs(difference) / error, freedom))
-    )
+        return Welch(difference, difference, difference, n, float(difference == 0))
+    # SciPy's test from means and deviations gives p, and neither an interval nor the degrees of freedom
+    freedom = (va + vb) ** 2 / (va**2 / (a[2] - 1) + vb**2 / (b[2] - 1))
+    low, high = t.interval(confidence, freedom, difference, math.sqrt(va + vb))
+    p = ttest_ind_from_stats(*a, *b, equal_var=False).pvalue
+    return Welch(difference, float(low), float(high), n, float(p))
