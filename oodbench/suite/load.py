@@ -15,7 +15,7 @@ from oodbench.suite.suite import Suite
 
 
 def load_suite(file: Path | str, plugins: Sequence[Path] = ()) -> Suite:
-    """Read, check and resolve a suite file. Nothing is downloaded, read or trained yet.
+    """Read, check and resolve a suite file; no data are read and nothing is trained yet.
 
     Args:
         file: the path of a YAML file, or the name of a suite of the package (``oodbench list suites``).
@@ -50,16 +50,11 @@ def read_plain(file: Path) -> Any:
         ) from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not a text file; give the path of a suite file") from None
-    return plain(text, str(file))
-
-
-def plain(text: str, where: str) -> Any:
-    """The same of the text itself; `where` stands before the message."""
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
         raise UserError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+import oodbench
 from oodbench.core.errors import UserError
 from oodbench.suite.load import load_suite, read_plain
 from tests.conftest import TINY
@@ -59,3 +61,11 @@ def test_a_plugin_from_the_command_line_comes_beside_those_of_the_suite(tmp_path
     (tmp_path / "suite.yaml").write_text(TINY.replace("[msp", "[msp, t-third"))
     with pytest.raises(UserError, match=r"scorers\[1\]: unknown scorer 't-third'"):
         load_suite(tmp_path / "suite.yaml")
+
+
+def test_no_other_module_reads_yaml() -> None:
+    """One place says what is wrong with a suite's file, whoever asks for it."""
+    package = Path(oodbench.__file__).parent
+    reads = re.compile(r"yaml\.(safe_|full_|unsafe_)?load")
+    found = {f.relative_to(package).as_posix() for f in package.rglob("*.py") if reads.search(f.read_text())}
+    assert found == {"suite/load.py"}
