@@ -12,9 +12,22 @@ from oodbench.core.outputs import Outputs
 
 
 class Batch(NamedTuple):
-    """What a training step sees: inputs (B, C, H, W) in [0, 1] and labels (B,); outliers where the method
-    needs them; further augmented views of the same samples; progress of training in [0, 1]; a generator for
-    all randomness."""
+    """What a training step sees.
+
+    Args:
+        inputs: augmented images (B, C, H, W) in [0, 1].
+        labels: their classes (B,), int64, from 0 to the number of classes - 1.
+        outliers: images like the inputs, of no known class; None unless the method `needs` them.
+        views: further augmentations of the same samples, like the inputs; as many as the method's `views`.
+        progress: part of the training that is over, in [0, 1].
+        rng: generator on the device of the inputs, for all randomness of the loss; None: torch's global one.
+
+    Example:
+        >>> import torch
+        >>> batch = Batch(torch.rand(2, 3, 32, 32), torch.tensor([0, 1]), progress=0.5)
+        >>> batch._replace(inputs=batch.inputs.flip(-1)).labels
+        tensor([0, 1])
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -25,13 +38,36 @@ class Batch(NamedTuple):
 
 
 class Method:
-    """How a network gets its weights. Keyword-only parameters of `__init__` are its configuration.
+    """How a network gets its weights: the base class of all methods.
 
-    `provides` says what the method brings: a ``loss`` to train with, ready-made ``weights``, ready-made
-    ``outputs``, or ``members``: the networks that its parameter `of` trains, `members` of them. `needs` lists
-    what each batch must carry beyond inputs and labels (``outliers``); `views` is the number of further
-    augmented views. All state (queues, averages, centres, heads) is put on the network by `setup`, so that it
-    is saved, resumed and synchronised with it."""
+    Most methods define `criterion`, the loss of each sample from its logits, or `loss`, that of a batch. All
+    state (queues, averages, centres, heads) is put on the network by `setup`, so that it is saved, resumed
+    and synchronised with it.
+
+    Args:
+        Keyword-only parameters of a subclass's `__init__` are its configuration: the keys of a suite.
+
+    Attributes:
+        provides: what the method brings: a ``loss`` to train with, ready-made ``weights``, ready-made
+            ``outputs``, or ``members``, the networks that its parameter `of` trains.
+        needs: what each batch must carry beyond inputs and labels: nothing, or ``outliers``.
+        views: number of further augmented views in each batch.
+
+    Example:
+        >>> import oodbench, torch
+        >>> @oodbench.method("squared-error", source="an example")
+        ... class SquaredError(oodbench.Method):
+        ...     '''Mean squared distance of the probabilities to the label.'''
+        ...
+        ...     def __init__(self, *, scale: float = 1.0) -> None:
+        ...         self.scale = scale
+        ...
+        ...     def criterion(self, logits, labels):
+        ...         label = torch.nn.functional.one_hot(labels, logits.shape[1])
+        ...         return self.scale * (logits.softmax(1) - label).square().sum(1)
+        >>> SquaredError().criterion(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+        tensor([0.5000])
+    """
 
     provides: ClassVar[Literal["loss", "weights", "outputs", "members"]] = "loss"
     needs: frozenset[str] = frozenset()

@@ -10,8 +10,19 @@ from torch import Tensor, nn
 
 
 class Task(NamedTuple):
-    """What a network must fit. Injected by the runner; mean and std are those of the ID training images in
-    [0, 1], per channel."""
+    """What a network must fit. A run makes it of its data and gives it to the network's function.
+
+    Args:
+        kind: what a sample is: ``image``.
+        shape: of one sample: (C, H, W).
+        classes: number of known classes.
+        mean: of the ID training images in [0, 1], one number per channel.
+        std: their standard deviation, likewise.
+
+    Example:
+        >>> Task("image", (1, 28, 28), 10, (0.13,), (0.31,)).classes
+        10
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -21,7 +32,20 @@ class Task(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A linear classification head: weight (C, D), bias (C,); logits = features @ weight.T + bias."""
+    """A linear classification head: logits = features @ weight.T + bias.
+
+    Args:
+        weight: (C, D), a row for each class.
+        bias: (C,).
+
+    Returns:
+        Called with features (N, D): logits (N, C).
+
+    Example:
+        >>> import torch
+        >>> Head(torch.eye(2), torch.tensor([0.0, 1.0]))(torch.tensor([[3.0, 4.0]]))
+        tensor([[3., 5.]])
+    """
 
     weight: Tensor
     bias: Tensor
@@ -31,13 +55,29 @@ class Head(NamedTuple):
 
 
 class Network(nn.Module):
-    """logits = head(features(x)). Normalisation with the ID statistics lives inside, so that OOD inputs meet
-    it too.
+    """A classifier in two parts: logits = head(features(x)). Normalisation with the ID statistics lives
+    inside, so that OOD inputs meet it too.
 
-    `body` maps normalised inputs (B, C, H, W) to penultimate features (B, D); `head` maps those to exactly
-    the known classes. `heads` are further functions of the features (rotation, confidence, projection) that
-    methods attach and extraction stores by name. `stages` names submodules, shallow to deep, whose outputs a
-    view may read or replace by hook."""
+    Args:
+        task: what the network must fit; it brings the statistics.
+        body: maps normalised inputs (B, C, H, W) to penultimate features (B, D).
+        head: maps those to logits (B, C) of exactly the known classes.
+        stages: names of submodules, shallow to deep, whose outputs a view may read or replace by hook.
+
+    Attributes:
+        heads: further functions of the features (rotation, confidence, projection), by name. Methods attach
+            them, and extraction stores what they give.
+
+    Returns:
+        Called with inputs (B, C, H, W) in [0, 1]: logits (B, C).
+
+    Example:
+        >>> import torch
+        >>> task = Task("image", (1, 8, 8), 10, (0.3,), (0.3,))
+        >>> network = Network(task, nn.Flatten(), nn.Linear(64, 10))
+        >>> network(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
 
     mean: Tensor
     std: Tensor

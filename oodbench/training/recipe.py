@@ -138,10 +138,23 @@ def schema(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Recipe(BaseModel):
-    """How weights are trained. Everything here changes numbers, so all of it is identity; device and worker
-    count are not here."""
+    """How weights are trained. Everything here changes numbers, so all of it is part of a run's key; the
+    device is not here.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Args:
+        The keys of ``recipe`` in a suite, each with its range and meaning beside it below. All have defaults.
+
+    Raises:
+        pydantic.ValidationError: an unknown key, a value out of its range, or values that do not go together.
+
+    Example:
+        >>> Recipe(epochs=30, lr=0.05, augment=("flip", "pad-crop")).schedule
+        'cosine'
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"description": "How weights are trained."}
+    )
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1, description="samples in a forward pass")

@@ -3,7 +3,9 @@ them is tested over the registry, in tests/whole/test_contracts.py."""
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from oodbench.core import method as core_method
+from oodbench.core import network as core_network
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
+from oodbench.training import recipe
 from oodbench.training.contract import of_augmentation, of_method, of_network
 
 # ---------------------------------------------------------------- methods
@@ -150,3 +155,13 @@ def test_a_broken_augmentation_is_found_out(augment: Callable[..., Tensor], comp
     registry.augmentation("broken", source="this test")(broken)
     told = " / ".join(of_augmentation(registry.resolve("augmentation", "broken")))
     assert complaint in told if complaint else not told
+
+
+# ---------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("module", [core_method, core_network, recipe], ids=lambda m: m.__name__)
+def test_the_examples_of_what_a_user_builds_on_are_true(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert tried
+    assert not failed
