@@ -18,7 +18,7 @@ from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.run import Run
-from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
+from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
 from oodbench.suite.suite import Suite
 from oodbench.training.initialise import fresh_weights
 
@@ -78,13 +78,13 @@ class _Planning:
         except UserError as error:
             self.problems.append(str(error))
 
-    def data(self, entry: PairEntry) -> PairData | None:
+    def data(self, entry: PairEntry) -> PairSets | None:
         """The sets of a pair; None where they are not there."""
         with self.noting(f"pair {entry.label!r}"):
-            return PairData(entry, self._sources, self.skip_missing)
+            return PairSets(entry, self._sources, self.skip_missing)
         return None
 
-    def add(self, entry: PairEntry, method: MethodEntry, built: Method, data: PairData | None) -> None:
+    def add(self, entry: PairEntry, method: MethodEntry, built: Method, data: PairSets | None) -> None:
         """The runs of one method on one pair, each with its scorers."""
         with self.noting(f"method {method.label!r} on pair {entry.label!r}"):
             if built.provides == "outputs":
@@ -101,7 +101,7 @@ class _Planning:
         plan_scorers(run, self.suite, network, self.problems)
         self.runs.append(run)
 
-    def _probe(self, network: Spec, method: MethodEntry, built: Method, data: PairData) -> Network:
+    def _probe(self, network: Spec, method: MethodEntry, built: Method, data: PairSets) -> Network:
         """The network as the method sets it up, built once per combination, to see what it has before any
         work is done."""
         place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
@@ -126,7 +126,7 @@ class _Planning:
         return Plan(self.suite, self.runs, list(dict.fromkeys(self.skipped)))
 
 
-def _check_data(method: MethodEntry, built: Method, data: PairData) -> None:
+def _check_data(method: MethodEntry, built: Method, data: PairSets) -> None:
     """A pair has the sets that a method trains on."""
     trained: Method = getattr(built, "of", built) if built.provides == "members" else built
     if "outliers" in trained.needs and data.outliers is None:
@@ -147,7 +147,7 @@ def _run(
     method: MethodEntry,
     built: Method,
     seed: int,
-    data: PairData,
+    data: PairSets,
 ) -> Run:
     """A run with what it starts from or is made of."""
     entry = data.entry

@@ -15,7 +15,7 @@ from oodbench.core.scorer import View
 from oodbench.core.spec import Spec, identity_value
 from oodbench.suite.entries import MethodEntry
 from oodbench.suite.pairs import PairEntry
-from oodbench.suite.sets import OOD_SHIFTS, PairData, SetPlan
+from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
 from oodbench.training.recipe import Recipe
 
 
@@ -81,7 +81,7 @@ class Run:
     method: MethodEntry
     recipe: Recipe
     seed: int
-    data: PairData | None
+    data: PairSets | None
     sets: dict[str, SetPlan]
     scorers: list[ScorerPlan] = field(default_factory=list)
     parent: Run | None = None

@@ -38,7 +38,7 @@ class SetPlan(NamedTuple):
     samples: Samples | None
 
 
-class PairData:
+class PairSets:
     """The samples of one pair entry, read from disk but not yet decoded. `missing` holds OOD sets that are
     not there, with the reason."""
 

@@ -13,7 +13,7 @@ from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.errors import MissingData, NotApplicable, UserError
 from oodbench.suite.parse import parse_suite
-from oodbench.suite.sets import PairData
+from oodbench.suite.sets import PairSets
 from tests.suite.written import written
 
 
@@ -38,7 +38,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _data(folder: Path, *, skip_missing: bool = False, **changes: Any) -> PairData:
+def _data(folder: Path, *, skip_missing: bool = False, **changes: Any) -> PairSets:
     def arrays(name: str) -> dict[str, Any]:
         return {"arrays": {"file": str(folder / name)}}
 
@@ -48,7 +48,7 @@ def _data(folder: Path, *, skip_missing: bool = False, **changes: Any) -> PairDa
             made[key] = arrays(made[key])
     for key in ("near", "far", "shifted"):
         made[key] = {n: arrays(f) if isinstance(f, str) else f for n, f in made.get(key, {}).items()}
-    return PairData(parse_suite(written(pairs=[made])).pairs[0], {}, skip_missing)
+    return PairSets(parse_suite(written(pairs=[made])).pairs[0], {}, skip_missing)
 
 
 def test_sets_are_found_by_role(own: Path) -> None:
@@ -214,4 +214,4 @@ def test_tuning_on_test_images_is_refused(own: Path, tested: str) -> None:
 def test_a_pair_without_images_runs_on_arrays_alone(own: Path) -> None:
     entry = parse_suite(written(pairs=["arrays"])).pairs[0]
     with pytest.raises(UserError, match="only the method 'outputs' can run on it"):
-        PairData(entry, {}, skip_missing=False)
+        PairSets(entry, {}, skip_missing=False)

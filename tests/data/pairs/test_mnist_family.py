@@ -10,7 +10,7 @@ import torch
 
 from oodbench.core import registry
 from oodbench.suite.load import load_suite
-from oodbench.suite.sets import PairData
+from oodbench.suite.sets import PairSets
 from tests.data.pairs.built import SUITES, pair_of
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -30,9 +30,9 @@ def test_open_set_splits_are_the_literatures(name: str, shared: Path) -> None:
         assert unknown["of"] == pair.id["subset"]["of"]
 
 
-def _read(suite: str) -> PairData:
+def _read(suite: str) -> PairSets:
     entry = load_suite(SUITES / suite).pairs[0]
-    return PairData(entry, {}, skip_missing=False)
+    return PairSets(entry, {}, skip_missing=False)
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
