@@ -17,7 +17,8 @@ from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec
 from oodbench.runs.store import Artefact, Store
-from oodbench.suite.run import Run, ScorerPlan
+from oodbench.suite.run import ArrayRun, Run
+from oodbench.suite.scorer_plan import ScorerPlan
 
 
 class OnDisk(NamedTuple):
@@ -67,10 +68,10 @@ class LazyOutputs:
     def stored(self, name: str) -> Outputs:
         """The plain outputs of a set, opened anew."""
         run = self._run
-        if run.data is None:
+        if isinstance(run, ArrayRun):
             return run.built_method.outputs(name)
-        if run.members:
-            return ensemble_outputs([LazyOutputs(self._store, m).stored(name) for m in run.members])
+        if run.sources != (run,):
+            return ensemble_outputs([LazyOutputs(self._store, m).stored(name) for m in run.sources])
         tensors = artefact(self._store, "outputs", run.outputs_key(name)).tensors("outputs")
         head = artefact(self._store, "weights", run.key).tensors("head")
         extras = {k.removeprefix("extras."): t for k, t in tensors.items() if k.startswith("extras.")}
@@ -113,9 +114,7 @@ class Held:
 
     def objection(self) -> str:
         """Why the run cannot be read at all; empty where its weights and plain outputs are there."""
-        if self.run.data is None:
-            return ""
-        for source in self.run.members or (self.run,):  # an ensemble has no weights of its own
+        for source in self.run.sources:
             if not self.store.get("weights", source.key):
                 return f"the weights {source.key[:12]} are not in the store, or damaged"
             for name in ("test", *self.run.scored_sets):
@@ -156,14 +155,16 @@ class Held:
     def timing(self) -> list[dict[str, Any]]:
         """Seconds and bytes of every artefact of the run, as recorded when it was made."""
         run, rows = self.run, []
-        for source in (run.members or (run,)) if run.data is not None else ():
+        for source in run.sources:
             made = artefact(self.store, "weights", source.key)
             rows.append({"stage": "train", "seconds": made.json("run")["seconds"], "bytes": made.bytes})
-        for source, name, view in run.extractions(run.wanted()) if run.data is not None else ():
-            made = artefact(self.store, "outputs", source.outputs_key(name, view))
-            meta, of_view = made.json("meta"), view.label if view else ""
+        for source, name, view in run.extractions(run.wanted()):
+            found = self.store.get("outputs", source.outputs_key(name, view))
+            if found is None:  # of a view that failed
+                continue
+            meta, of_view = found.json("meta"), view.label if view else ""
             what = {"stage": "extract", "ood": name, "scorer": of_view, "n": meta["n"]}
-            rows.append(what | {"seconds": meta["seconds"], "bytes": made.bytes})
+            rows.append(what | {"seconds": meta["seconds"], "bytes": found.bytes})
         for label, sets in self.scores.items():
             rows.append({"stage": "fit", "scorer": label, "seconds": next(iter(sets.values())).fit_seconds})
             rows += [
@@ -177,8 +178,8 @@ def history(store: Store, run: Run) -> list[dict[str, Any]]:
     """What was recorded of each epoch of a run's training, or of its members', with whose it is; empty where
     nothing is stored."""
     rows: list[dict[str, Any]] = []
-    for source in run.members or (run,):
-        stored = None if source.data is None else store.get("weights", source.key)
+    for source in run.sources:
+        stored = store.get("weights", source.key)
         rows += [
             {"run_key": source.key, **source.place, **record, "epoch": int(record["epoch"])}
             for record in (stored.json("history") if stored else ())

@@ -14,7 +14,8 @@ from oodbench.core.spec import plain_value
 from oodbench.evaluation import metrics
 from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.runs.held import Held, OnDisk
-from oodbench.suite.run import Asked, Run
+from oodbench.suite.asked import Asked
+from oodbench.suite.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

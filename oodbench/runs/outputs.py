@@ -8,11 +8,16 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.errors import UserError
 from oodbench.core.spec import Spec
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.weights import Bench, Weights
 from oodbench.scoring.extract import extract_view, outputs_of
-from oodbench.suite.run import Run, prepares
+from oodbench.suite.run import Run, TrainedRun
+from oodbench.suite.scorer_plan import prepares
+
+FAILURES = (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError)
+"""What a component may raise without ending the run, as scorers may (`scoring.score`)."""
 
 
 class Extraction:
@@ -21,16 +26,28 @@ class Extraction:
     def __init__(self, bench: Bench, weights: Weights) -> None:
         self.bench, self.store, self.weights = bench, bench.store, weights
 
-    def make(self, run: Run, wanted: Iterable[tuple[str, Spec | None]]) -> None:
-        """Extract every (set, view) of `wanted` that is not stored, through each member of an ensemble."""
-        for source, name, view in run.extractions(wanted) if run.data is not None else ():
+    def make(self, run: Run, wanted: Iterable[tuple[str, Spec | None]]) -> dict[str, str]:
+        """Extract every (set, view) of `wanted` that is not stored, through each member of an ensemble;
+        {label: reason} of the views that failed, which cost their scorers alone."""
+        failed: dict[str, str] = {}
+        for source, name, view in run.extractions(wanted):
             key = source.outputs_key(name, view)
-            if not self.store.get("outputs", key):
-                with self.store.lock("outputs", key):
-                    if not self.store.get("outputs", key):
-                        self._extract(source, name, view, key)
+            if (view is not None and view.label in failed) or self.store.get("outputs", key):
+                continue
+            with self.store.lock("outputs", key):
+                if self.store.get("outputs", key):
+                    continue
+                try:
+                    self._extract(source, name, view, key)
+                except FAILURES as error:
+                    if view is None:
+                        raise
+                    why = f"{type(error).__name__}: {error}".splitlines()[0]
+                    failed[view.label] = f"view {view.label!r} on set {name!r}: {why}"
+                    self.bench.reporter.warn(f"{run.title}: {failed[view.label]}")
+        return failed
 
-    def _extract(self, run: Run, name: str, view: Spec | None, key: str) -> None:
+    def _extract(self, run: TrainedRun, name: str, view: Spec | None, key: str) -> None:
         samples, start = run.sets[name].samples, time.perf_counter()
         assert samples is not None
         title = f"extract {run.title} / {name}" + (f" / {view.label}" if view else "")
@@ -47,9 +64,8 @@ class Extraction:
             draft.json("meta", {"seconds": spent, "set": name, "n": len(samples), "run": run.title})
         self.bench.made["outputs"] += 1
 
-    def _batches(self, run: Run, name: str, view_spec: Spec | None) -> Iterator[dict[str, Tensor]]:
+    def _batches(self, run: TrainedRun, name: str, view_spec: Spec | None) -> Iterator[dict[str, Tensor]]:
         samples, device = run.sets[name].samples, self.bench.device
-        assert run.data is not None
         assert samples is not None
         network = self.weights.network(run)
         if view_spec is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oodbench.runs.held import Held
 from oodbench.suite.plan import Plan
+from oodbench.suite.run import TrainedRun
 from oodbench.suite.sets import OOD_SHIFTS
 
 DRAWN = 2_000
@@ -41,12 +42,12 @@ def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
 def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any]]:
     """The images of a pair's sets (ID test under ""), as the network sees them, for the page: (H, W, C)
     uint8."""
-    runs = {(str(r.place["pair"]), str(r.place["split"])): r for r in plan.runs if r.data is not None}
+    runs = {(str(r.place["pair"]), str(r.place["split"])): r for r in plan.runs if isinstance(r, TrainedRun)}
 
     def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[Any]:
         run = runs.get((pair, split))
         samples = run.sets[ood or "test"].samples if run is not None else None
-        if run is None or run.data is None or samples is None or samples.kind != "image":
+        if run is None or samples is None or samples.kind != "image":
             return []
         images = samples.read(indices, run.data.geometry)
         if images.dtype != torch.uint8:

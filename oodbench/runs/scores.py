@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oodbench.core import registry
 from oodbench.runs.held import LazyOutputs
@@ -11,7 +11,8 @@ from oodbench.runs.outputs import Extraction
 from oodbench.runs.weights import Bench
 from oodbench.scoring.score import score_sets
 from oodbench.scoring.tuning import choose, record
-from oodbench.suite.run import Run, ScorerPlan
+from oodbench.suite.run import Run
+from oodbench.suite.scorer_plan import ScorerPlan
 
 
 class Scoring:
@@ -35,7 +36,7 @@ class Scoring:
         self.extraction.make(run, wanted)
         passes = sum(
             len(run.sets[name].samples or ())
-            for _, name, view in (run.extractions(wanted) if run.data is not None else ())
+            for _, name, view in run.extractions(wanted)
             if view is not None or run.sets[name].role == "tune"
         )
         outputs, points = LazyOutputs(self.store, run), scorer.candidates
@@ -56,17 +57,20 @@ class Scoring:
             draft.json("meta", {"auroc": [None if a != a else a for a in choice.auroc], "seconds": spent})
         self.bench.made["choices"] += 1
 
-    def make(self, run: Run) -> dict[str, str]:
-        """Score every set that a scorer has no scores of; {label: reason} of the scorers that failed."""
+    def make(self, run: Run, without: Mapping[str, str]) -> dict[str, str]:
+        """Score every set that a scorer has no scores of; {label: reason} of the scorers that failed. So do
+        those that read a view `without` extras, {label of the view: reason}."""
         missing: dict[tuple[str, ...], list[ScorerPlan]] = {}
+        failed: dict[str, str] = {}
         for scorer in run.scorers:
-            if not scorer.reason:
+            if scorer.view is not None and scorer.view.label in without:
+                failed[scorer.label] = without[scorer.view.label]
+            elif not scorer.reason:
                 absent = [
                     n for n in run.sets_of(scorer) if not self.store.get("scores", run.scores_key(scorer, n))
                 ]
                 if absent:
                     missing.setdefault(tuple(absent), []).append(scorer)
-        failed: dict[str, str] = {}
         outputs = LazyOutputs(self.store, run)
         for names, scorers in missing.items():
             by_view: dict[str, list[ScorerPlan]] = {}
@@ -103,8 +107,10 @@ class Scoring:
                     tensors["predictions"] = one.predictions
                 meta = {"fit_seconds": result.fit_seconds, "seconds": one.seconds}
                 key = run.scores_key(s, name)
-                with self.store.lock("scores", key), self.store.draft("scores", key) as draft:
-                    draft.tensors("scores", tensors)
-                    draft.json("meta", meta | {"scorer": s.spec.plain, "set": name})
-                self.bench.made["scores"] += 1
+                with self.store.lock("scores", key):
+                    if not self.store.get("scores", key):  # another process, or a scorer of another name
+                        with self.store.draft("scores", key) as draft:
+                            draft.tensors("scores", tensors)
+                            draft.json("meta", meta | {"scorer": s.spec.plain, "set": name})
+                        self.bench.made["scores"] += 1
         return failed

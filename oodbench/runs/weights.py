@@ -19,7 +19,7 @@ from oodbench.core.spec import plain_value
 from oodbench.runs.held import artefact
 from oodbench.runs.machine import provenance
 from oodbench.runs.store import Store
-from oodbench.suite.run import Run
+from oodbench.suite.run import Run, TrainedRun
 from oodbench.training.initialise import fresh_weights
 from oodbench.training.loop import Listener, train
 from oodbench.training.processes import ALONE, Team
@@ -51,12 +51,14 @@ class Weights:
     def make(self, run: Run) -> None:
         """Train, or load a user's weights, unless they are stored; what a run starts from or is made of comes
         first."""
-        for other in (*run.members, *((run.parent,) if run.parent else ())):
-            self.make(other)
+        for one in run.lineage:
+            self._ensure(one)
+
+    def _ensure(self, run: TrainedRun) -> None:
         team = self.bench.team
         # a training together has the first process decide for all; everything else is the first one's alone
         together = run.built_method.provides == "loss" and run.recipe.world_size > 1
-        if run.data is None or run.members or (team.rank and not together):
+        if team.rank and not together:
             return
         if not together and self.store.get("weights", run.key):
             return
@@ -65,7 +67,7 @@ class Weights:
             if not (team.agreed(there) if together else there):
                 self._make(run)
 
-    def network(self, run: Run) -> Network:
+    def network(self, run: TrainedRun) -> Network:
         """The run's network with its stored weights; the last one is kept at hand."""
         if self._last is None or self._last[0] != run.key:
             network = self._fresh(run)
@@ -73,12 +75,10 @@ class Weights:
             self._last = (run.key, network)
         return self._last[1]
 
-    def _fresh(self, run: Run) -> Network:
-        assert run.network is not None
-        assert run.data is not None
+    def _fresh(self, run: TrainedRun) -> Network:
         return fresh_weights(run.network, run.built_method, run.data.task, run.seed)
 
-    def _make(self, run: Run) -> None:
+    def _make(self, run: TrainedRun) -> None:
         start = time.perf_counter()
         network = self._fresh(run)
         if run.parent is not None:
@@ -105,7 +105,7 @@ class Weights:
         self.bench.made["weights"] += 1
         self._last = (run.key, network)
 
-    def _begin_from(self, parent: Run, network: Network) -> None:
+    def _begin_from(self, parent: TrainedRun, network: Network) -> None:
         """Put a parent's weights into a network, which may have heads and buffers besides that the parent
         lacks."""
         stored = artefact(self.store, "weights", parent.key).tensors("weights")
@@ -122,8 +122,7 @@ class Weights:
         fitting = {k: v for k, v in stored.items() if k in own and own[k].shape == v.shape}
         network.load_state_dict(fitting, strict=False)
 
-    def _train(self, run: Run, network: Network) -> list[dict[str, float]]:
-        assert run.data is not None
+    def _train(self, run: TrainedRun, network: Network) -> list[dict[str, float]]:
         with self.bench.reporter.stage(f"train {run.title}", run.recipe.epochs) as advance:
             shown, latest = 0.0, dict.fromkeys(("loss", "val_accuracy", "images_per_second"), math.nan)
 

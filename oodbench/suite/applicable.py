@@ -8,7 +8,8 @@ from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import Spec, spec_of
 from oodbench.scoring import tuning
-from oodbench.suite.run import Run, ScorerPlan
+from oodbench.suite.run import Run, TrainedRun
+from oodbench.suite.scorer_plan import ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
 
@@ -36,13 +37,17 @@ def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list
             and scorer.differentiable
             and view_free(scorer)
             and network is not None
-            and not run.members
+            and not _is_ensemble(run)
         ):
             run.scorers += [p for attack in suite.attacks for p in _attacked(run, spec, attack, network)]
-    if network is not None and not run.members:
+    if network is not None and not _is_ensemble(run):
         run.scorers += [
             _under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks
         ]
+
+
+def _is_ensemble(run: Run) -> bool:
+    return isinstance(run, TrainedRun) and bool(run.members)
 
 
 def view_free(scorer: Scorer) -> bool:
@@ -86,7 +91,7 @@ def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPla
     if not reason and "val" not in run.sets:
         reason = f"scorer {plain.spec.label!r} cannot be tuned: pair {run.pair.label!r} has no validation set"
     if not reason and regime != "id":
-        if run.data is None:
+        if not isinstance(run, TrainedRun):
             reason = (
                 f"scorer {plain.spec.label!r}: tune: {regime} needs images and a network; arrays can be tuned"
                 " by `tune: id` alone"
@@ -102,8 +107,8 @@ def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPla
 def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network: Network | None) -> str:
     missing = [role for role in ("train", "val") if role in scorer.needs and role not in run.sets]
     where = (
-        f"{run.network.label!r} trained by {run.method.label!r}"
-        if run.network is not None
+        f"{run.network_label!r} trained by {run.method.label!r}"
+        if run.sources
         else f"the arrays of {run.method.label!r}"
     )
     if missing:
@@ -111,7 +116,7 @@ def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network:
             f"scorer {label!r} needs the {' and '.join(missing)} set of pair {run.pair.label!r}, which has"
             " none"
         )
-    if run.members:
+    if _is_ensemble(run):
         if view is not None:
             return f"scorer {label!r} needs one network to look into, and {where} has several members"
         has_head, has_features, extras = False, False, {"members.logits"}

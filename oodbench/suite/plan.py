@@ -17,7 +17,7 @@ from oodbench.core.spec import Spec
 from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.pairs import PairEntry
-from oodbench.suite.run import Run
+from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
 from oodbench.suite.suite import Suite
 from oodbench.training.initialise import fresh_weights
@@ -148,10 +148,13 @@ def _run(
     built: Method,
     seed: int,
     data: PairSets,
-) -> Run:
+) -> TrainedRun:
     """A run with what it starts from or is made of."""
     entry = data.entry
-    run = Run(suite.name, entry, network, method, suite.recipe_of(entry, method), seed, data, data.sets)
+    run = TrainedRun(
+        suite=suite.name, pair=entry, network=network, method=method,
+        recipe=suite.recipe_of(entry, method), seed=seed, data=data, sets=data.sets,
+    )  # fmt: skip
     if built.provides == "members":
         of = method.of(method.spec.params["of"])
         count = method.spec.params["members"]
@@ -166,7 +169,7 @@ def _run(
     return run
 
 
-def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> Run:
+def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> ArrayRun:
     """A run of outputs that the user's arrays bring: test and the OOD sets must be there, train and val may
     be."""
     sets: dict[str, SetPlan] = {}
@@ -179,23 +182,23 @@ def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Metho
             if name not in ("train", "val"):
                 raise
     recipe = suite.recipe_of(entry, method)
-    return Run(suite.name, entry, None, method, recipe, suite.seeds[0], None, sets)
+    return ArrayRun(
+        suite=suite.name, pair=entry, method=method, recipe=recipe, seed=suite.seeds[0], sets=sets
+    )
 
 
 def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:
     """(kind, key, title) of every artefact of a plan, each once, in the order they are made."""
     found: dict[tuple[str, str], str] = {}
     for run in plan.runs:
-        for source in _lineage(run) if run.data is not None else ():
+        for source in run.lineage:
             found.setdefault(("weights", source.key), source.title)
-        for source, name, view in run.extractions(run.wanted()) if run.data is not None else ():
+        for source, name, view in run.extractions(run.wanted()):
             title = f"{source.title} / {name}" + (f" / view {view.label}" if view else "")
             found.setdefault(("outputs", source.outputs_key(name, view)), title)
         for scorer in run.scorers:
             if scorer.candidates and not scorer.reason:
-                for source, name, view in (
-                    run.extractions(run.wanted_for(scorer)) if run.data is not None else ()
-                ):
+                for source, name, view in run.extractions(run.wanted_for(scorer)):
                     title = f"{source.title} / {name}" + (f" / view {view.label}" if view else "")
                     found.setdefault(("outputs", source.outputs_key(name, view)), title)
                 found.setdefault(
@@ -207,10 +210,3 @@ def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:
                     ("scores", run.scores_key(scorer, name)), f"{run.title} / {name} / {scorer.spec.label}"
                 )
     return [(kind, key, title) for (kind, key), title in found.items()]
-
-
-def _lineage(run: Run) -> list[Run]:
-    """The runs whose weights have to be made for this one, in the order they are made."""
-    if run.members:
-        return [r for m in run.members for r in _lineage(m)]
-    return [*(_lineage(run.parent) if run.parent is not None else ()), run]

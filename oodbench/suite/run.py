@@ -1,93 +1,68 @@
-"""One run: a network to be trained (or loaded), the sets it meets, the scorers that read it, and the key of
-every artefact of it."""
+"""One run: the sets it meets, the scorers that read it, and the key of every artefact of it. Its outputs come
+from a network that is trained or loaded, or from the user's arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from oodbench.core import registry
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
-from oodbench.core.scorer import View
 from oodbench.core.spec import Spec, identity_value
+from oodbench.suite.asked import Asked
 from oodbench.suite.entries import MethodEntry
 from oodbench.suite.pairs import PairEntry
+from oodbench.suite.scorer_plan import ScorerPlan, prepares
 from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
 from oodbench.training.recipe import Recipe
 
 
-class ScorerPlan(NamedTuple):
-    """A scorer of one run: its spec, what it needs, the view it reads, and why it cannot run here (empty: it
-    can).
-
-    Under a tuning regime `candidates` are what is to be chosen from; once that is done, they are empty,
-    `spec` is the chosen one, `declared` the suite's, and `chosen` the record of the choice."""
-
-    spec: Spec
-    needs: frozenset[str]
-    view: Spec | None
-    reason: str
-    declared: Spec
-    tune: str = "none"
-    candidates: tuple[ScorerPlan, ...] = ()
-    chosen: str = ""
-    attack: str = ""
-    """The attack's label, where this is a scorer under attack; `sets` are then those that are attacked."""
-    sets: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The scorer's label, and its regime where it is tuned: unique within a run."""
-        return self.declared.label if self.tune == "none" else f"{self.declared.label} [{self.tune}]"
-
-
-class Asked(NamedTuple):
-    """One row that a run owes: which ID images, under which condition, read by which scorer, against which
-    OOD set."""
-
-    condition: str
-    """``clean``, the name of a covariate-shifted set, or an attack and what it is on."""
-    id_set: str
-    """``id``: the images of one set; ``full``: clean and covariate-shifted ones together."""
-    id_names: tuple[str, ...]
-    """The sets that count as ID."""
-    scorer: ScorerPlan | None
-    """None: the network alone."""
-    ood: str = ""
-    """Empty: ID alone. A scorer's row of that kind is there only where the scorer has scores."""
-    shift: str = "none"
-    attack: ScorerPlan | None = None
-    """The scorer under attack, in the rows of an attack; `scorer` is then the one that it attacks."""
-    missing: str = ""
-    """Why the OOD set is not here."""
-
-    @property
-    def reason(self) -> str:
-        """Why this row is skipped, as far as the plan knows; empty where it is to be measured."""
-        plans = [p for p in (self.attack, self.scorer) if p is not None]
-        return next((p.reason for p in plans if p.reason), self.missing)
-
-
-@dataclass
+@dataclass(kw_only=True)
 class Run:
-    """One network to be trained (or loaded) and everything to be computed from it."""
+    """What is scored together: the outputs of one network, or arrays, on the sets of a pair."""
 
     suite: str
     pair: PairEntry
-    network: Spec | None
     method: MethodEntry
     recipe: Recipe
     seed: int
-    data: PairSets | None
     sets: dict[str, SetPlan]
     scorers: list[ScorerPlan] = field(default_factory=list)
-    parent: Run | None = None
-    """The run whose weights training starts from."""
-    members: tuple[Run, ...] = ()
-    """The runs that an ensemble is made of; it has no weights of its own."""
+
+    # -------------------------------------------------- what the two kinds of run differ in
+
+    @property
+    def network_label(self) -> str:
+        """The network's label, empty where there is none."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> tuple[TrainedRun, ...]:
+        """The runs through whose networks the sets are read."""
+        raise NotImplementedError
+
+    @property
+    def lineage(self) -> tuple[TrainedRun, ...]:
+        """The runs whose weights have to be made for this one, in the order they are made."""
+        raise NotImplementedError
+
+    @property
+    def missing(self) -> Mapping[str, tuple[str, str]]:
+        """OOD sets that are not here: {name: (role, reason)}."""
+        raise NotImplementedError
+
+    def _comes_from(self) -> dict[str, Any]:
+        """What the key is made of, besides method and seed."""
+        raise NotImplementedError
+
+    def _read_through(self) -> dict[str, Any]:
+        """What the keys of outputs are made of, besides the set."""
+        raise NotImplementedError
+
+    # -------------------------------------------------- what they share
 
     @property
     def place(self) -> dict[str, Any]:
@@ -95,7 +70,7 @@ class Run:
         return {
             "pair": self.pair.label,
             "split": "" if self.pair.split is None else self.pair.split,
-            "network": self.network.label if self.network else "",
+            "network": self.network_label,
             "method": self.method.label,
             "seed": self.seed,
         }
@@ -103,36 +78,14 @@ class Run:
     @property
     def title(self) -> str:
         split = "" if self.pair.split is None else f" split {self.pair.split}"
-        network = f" / {self.network.label}" if self.network else ""
+        network = f" / {self.network_label}" if self.network_label else ""
         return f"{self.pair.label}{split}{network} / {self.method.label} / seed {self.seed}"
 
     @cached_property
     def key(self) -> str:
         """Key of the weights: exactly what they depend on."""
-        identity: dict[str, Any] = {
-            "artefact": "weights",
-            "method": self.method.spec.identity,
-            "seed": self.seed,
-        }
-        if self.data is None or self.network is None:
-            identity["arrays"] = {s.name: s.digest for s in self.sets.values()}
-        else:
-            identity |= {
-                "train": self.sets["train"].digest if "train" in self.sets else None,
-                "val": self.sets["val"].digest if "val" in self.sets else None,
-                "classes": self.data.classes,
-                "geometry": list(self.data.geometry),
-                "network": self.network.identity,
-            }
-            if self.built_method.provides == "loss":
-                identity["recipe"] = identity_value(dict(self.recipe))
-            if self.members:
-                identity["members"] = [m.key for m in self.members]
-            if self.parent is not None:
-                identity["start"] = self.parent.key
-            if "outliers" in self.built_method.needs:
-                identity["outliers"] = self.data.outliers.digest if self.data.outliers is not None else None
-        return fingerprint(identity)
+        of = {"artefact": "weights", "method": self.method.spec.identity, "seed": self.seed}
+        return fingerprint(of | self._comes_from())
 
     @cached_property
     def built_method(self) -> Method:
@@ -140,10 +93,7 @@ class Run:
 
     def outputs_key(self, name: str, view: Spec | None = None) -> str:
         """Key of one set's outputs through this run, plain or of a view."""
-        identity: dict[str, Any] = {"artefact": "outputs", "set": self.sets[name].digest}
-        if self.built_method.provides != "outputs":
-            assert self.data is not None
-            identity |= {"weights": self.key, "geometry": list(self.data.geometry)}
+        identity = {"artefact": "outputs", "set": self.sets[name].digest, **self._read_through()}
         return fingerprint(identity | ({"view": view.identity} if view is not None else {}))
 
     def scores_key(self, scorer: ScorerPlan, name: str) -> str:
@@ -190,7 +140,7 @@ class Run:
         for s in self.sets.values():
             if s.role in OOD_SHIFTS:
                 yield row._replace(ood=s.name, shift=s.role)
-        for name, (shift, why) in (self.data.missing if self.data is not None else {}).items():
+        for name, (shift, why) in self.missing.items():
             yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
 
     def _attacked_by(self, attack: ScorerPlan) -> ScorerPlan:
@@ -237,12 +187,87 @@ class Run:
                     views[self.outputs_key(name, s.view)] = (name, s.view)
         return plain + list(views.values())
 
-    def extractions(self, wanted: Iterable[tuple[str, Spec | None]]) -> list[tuple[Run, str, Spec | None]]:
+    def extractions(
+        self, wanted: Iterable[tuple[str, Spec | None]]
+    ) -> list[tuple[TrainedRun, str, Spec | None]]:
         """What has to be extracted, and through which run's network: an ensemble's sets go through each
-        member."""
-        return [(source, name, view) for source in self.members or (self,) for name, view in wanted]
+        member, ready outputs through none."""
+        return [(source, name, view) for source in self.sources for name, view in wanted]
 
 
-def prepares(view: Spec | None) -> bool:
-    """Whether a view fits something to the plain outputs of train and val before it runs."""
-    return view is not None and getattr(view.component.target, "prepare", View.prepare) is not View.prepare
+@dataclass(kw_only=True)
+class ArrayRun(Run):
+    """Outputs that were computed elsewhere, read from the user's arrays."""
+
+    @property
+    def network_label(self) -> str:
+        return ""
+
+    @property
+    def sources(self) -> tuple[TrainedRun, ...]:
+        return ()
+
+    @property
+    def lineage(self) -> tuple[TrainedRun, ...]:
+        return ()
+
+    @property
+    def missing(self) -> Mapping[str, tuple[str, str]]:
+        return {}  # arrays of every OOD set must be there
+
+    def _comes_from(self) -> dict[str, Any]:
+        return {"arrays": {s.name: s.digest for s in self.sets.values()}}
+
+    def _read_through(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(kw_only=True)
+class TrainedRun(Run):
+    """One network, trained or loaded, or an ensemble of them."""
+
+    network: Spec
+    data: PairSets
+    parent: TrainedRun | None = None
+    """The run whose weights training starts from."""
+    members: tuple[TrainedRun, ...] = ()
+    """The runs that an ensemble is made of; it has no weights of its own."""
+
+    @property
+    def network_label(self) -> str:
+        return self.network.label
+
+    @property
+    def sources(self) -> tuple[TrainedRun, ...]:
+        return self.members or (self,)
+
+    @property
+    def lineage(self) -> tuple[TrainedRun, ...]:
+        if self.members:
+            return tuple(r for m in self.members for r in m.lineage)
+        return (*(self.parent.lineage if self.parent is not None else ()), self)
+
+    @property
+    def missing(self) -> Mapping[str, tuple[str, str]]:
+        return self.data.missing
+
+    def _comes_from(self) -> dict[str, Any]:
+        of: dict[str, Any] = {
+            "train": self.sets["train"].digest if "train" in self.sets else None,
+            "val": self.sets["val"].digest if "val" in self.sets else None,
+            "classes": self.data.classes,
+            "geometry": list(self.data.geometry),
+            "network": self.network.identity,
+        }
+        if self.built_method.provides == "loss":
+            of["recipe"] = identity_value(dict(self.recipe))
+        if self.members:
+            of["members"] = [m.key for m in self.members]
+        if self.parent is not None:
+            of["start"] = self.parent.key
+        if "outliers" in self.built_method.needs:
+            of["outliers"] = self.data.outliers.digest if self.data.outliers is not None else None
+        return of
+
+    def _read_through(self) -> dict[str, Any]:
+        return {"weights": self.key, "geometry": list(self.data.geometry)}

@@ -20,7 +20,7 @@ from oodbench.suite.entries import MethodEntry
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
-from oodbench.suite.run import Run
+from oodbench.suite.run import ArrayRun, TrainedRun
 from oodbench.suite.suite import Suite
 from oodbench.training.recipe import Recipe
 
@@ -33,10 +33,14 @@ BASE: dict[str, Any] = {
 # field -> does it reach a key?  True: identity; False: how or where the same numbers are made, or names for
 # people
 CLASSED: dict[type, dict[str, bool]] = {
-    Run: {
-        "suite": False, "pair": True, "network": True, "method": True, "recipe": True, "seed": True,
-        "data": True, "sets": True,
-        "scorers": True, "parent": True, "members": True,
+    ArrayRun: {
+        "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
+        "scorers": True,
+    },
+    TrainedRun: {
+        "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
+        "scorers": True,
+        "network": True, "data": True, "parent": True, "members": True,
     },
     Suite: {
         "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,
