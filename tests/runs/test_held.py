@@ -1,66 +1,152 @@
-"""What was made before is read again: ensembles through their members, runs that start from another's
-weights."""
+"""What a store holds of a run, and how it is told what it lacks."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
-from oodbench.runs.held import ensemble_outputs
-from oodbench.runs.runner import run
-from oodbench.suite.parse import parse_suite
-from oodbench.suite.plan import make_plan
-from tests.suite.written import FAMILY
+from oodbench.runs.held import Held, artefact, ensemble_outputs, history, tuned
+from oodbench.runs.measure import rows_of
+from oodbench.runs.reopen import Opened, reopened
+from oodbench.runs.store import Store
+
+
+def forget(store: Path, kind: str, key: str) -> None:
+    shutil.rmtree(store / kind / key[:2] / key)
+
+
+def opened_without(folder: Path, kind: str, key: str) -> Opened:
+    forget(folder.parent / ".store", kind, key)
+    return reopened(folder)
+
+
+@pytest.mark.parametrize("kind", ["weights", "outputs"])
+def test_a_run_that_lost_its_weights_or_outputs_cannot_be_read(rich: Path, kind: str) -> None:
+    run = reopened(rich).plan.runs[0]
+    key = run.key if kind == "weights" else run.outputs_key("six")
+    first, second, _ = opened_without(rich, kind, key).held()
+    said = f"the weights {key[:12]} are" if kind == "weights" else "the outputs of six are"
+    assert not isinstance(first, Held)
+    assert first[1] == f"{said} not in the store, or damaged"
+    assert isinstance(second, Held), "the other runs are read"
+
+
+def test_an_ensemble_needs_what_its_members_left(rich: Path) -> None:
+    member = reopened(rich).plan.runs[2].sources[1]
+    _, _, last = opened_without(rich, "outputs", member.outputs_key("test")).held()
+    assert not isinstance(last, Held)
+    assert last[1] == "the outputs of test are not in the store, or damaged"
+
+
+def test_a_choice_that_is_gone_or_damaged_is_one_line(rich: Path) -> None:
+    run = reopened(rich).plan.runs[0]
+    scorer = next(s for s in run.scorers if s.candidates)
+    key = run.choice_key(scorer)
+    file = rich.parent / ".store" / "choices" / key[:2] / key / "choice.json"
+    file.write_text("{}")
+    damaged = next(reopened(rich).held())
+    gone = next(opened_without(rich, "choices", key).held())
+    assert not isinstance(damaged, Held)
+    assert not isinstance(gone, Held)
+    assert damaged[1].startswith(f"choices {key[:12]} is not in the store, or damaged; run again")
+    assert gone[1] == f"the choice of {scorer.label} is not in the store"
+
+
+def test_a_scorer_that_lost_its_scores_is_absent_alone(rich: Path) -> None:
+    run = reopened(rich).plan.runs[0]
+    msp = next(s for s in run.scorers if s.label == "msp")
+    held = next(opened_without(rich, "scores", run.scores_key(msp, "grey")).held())
+    assert isinstance(held, Held)
+    why = "its scores on grey are not in the store, or damaged"
+    assert held.absent == {"msp": why}
+    assert "msp" not in held.scores
+    assert len(held.scores) == len([s for s in run.scorers if not s.reason]) - 1
+    rows = [r for r in rows_of(held) if r["scorer"] == "msp" and r["condition"] == "clean"]
+    assert {(r["status"], r["reason"]) for r in rows} == {("failed", why)}
+    under = [r for r in rows_of(held) if r["scorer"] == "msp" and r["condition"] != "clean"]
+    assert {r["status"] for r in under} == {"failed"}, "an attack is measured against the clean scores"
+    assert [r for r in rows_of(held) if r["scorer"] == "energy" and r["status"] != "ok"] == []
+
+
+def test_what_must_be_there_is_asked_for_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^outputs aaaaaaaaaaaa is not in the store, or damaged; run again"):
+        artefact(Store(tmp_path), "outputs", "a" * 64)
+
+
+def on_disk(root: Path, kind: str) -> dict[str, Path]:
+    return {f.parent.name: f.parent for f in (root / kind).glob("*/*/manifest.json")}
+
+
+def test_timing_has_a_row_for_everything_that_was_paid_for(rich_run: Path) -> None:
+    store = rich_run.parent / ".store"
+    for held in reopened(rich_run).held():
+        assert isinstance(held, Held)
+        run, rows = held.run, held.timing()
+        assert {r["run_key"] for r in rows} == {run.key}
+        of = {
+            stage: [r for r in rows if r["stage"] == stage] for stage in ("train", "extract", "fit", "score")
+        }
+        assert sum(map(len, of.values())) == len(rows)
+        weights = [on_disk(store, "weights")[s.key] for s in run.sources]
+        assert [r["bytes"] for r in of["train"]] == [size(w) for w in weights]
+        assert [r["seconds"] for r in of["train"]] == [read(w, "run")["seconds"] for w in weights]
+        for r in of["extract"]:
+            assert r["n"] == len(run.sets[r["ood"]].samples)
+        extracted = {source.outputs_key(n, v) for source, n, v in run.extractions(run.wanted())}
+        outputs = on_disk(store, "outputs")
+        assert sorted(r["bytes"] for r in of["extract"]) == sorted(size(outputs[k]) for k in extracted)
+        assert {r["scorer"] for r in of["fit"]} == set(held.scores)
+        assert len(of["score"]) == sum(len(sets) for sets in held.scores.values())
+
+
+def size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.iterdir())
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def test_the_history_of_an_ensemble_is_that_of_its_members(rich_run: Path) -> None:
+    run = reopened(rich_run).plan.runs[2]
+    store = Store.opened(rich_run.parent / ".store")
+    rows = history(store, run)
+    assert [(r["seed"], r["epoch"], r["method"]) for r in rows] == [
+        (0, 0, "cross-entropy"),
+        (1, 0, "cross-entropy"),
+    ]
+    written = on_disk(rich_run.parent / ".store", "weights")
+    for row in rows:
+        (epoch,) = read(written[row["run_key"]], "history")
+        assert row["loss"] == epoch["loss"]
+    assert history(store, run.sources[0])[0]["run_key"] == rows[0]["run_key"], "shared with the single run"
+
+
+def test_a_choice_is_taken_as_it_was_stored(rich_run: Path) -> None:
+    run = reopened(rich_run).plan.runs[0]
+    store = Store.opened(rich_run.parent / ".store")
+    planned = {s.label: s for s in run.scorers if s.candidates}
+    found = {s.label: s for s in tuned(store, run).scorers}
+    assert set(planned) <= set(found)
+    written = on_disk(rich_run.parent / ".store", "choices")
+    for label, scorer in planned.items():
+        said = read(written[run.choice_key(scorer)], "choice")
+        assert found[label].spec == scorer.candidates[said.pop("place")].spec
+        assert json.loads(found[label].chosen) == said
+        assert not found[label].candidates
 
 
 def test_logits_of_an_ensemble_are_the_log_of_its_mean_probability() -> None:
     logits = [torch.randn(20, 5) * 3 for _ in range(3)]
     made = ensemble_outputs([Outputs(z, labels=torch.arange(20)) for z in logits])
     mean = torch.stack([torch.softmax(z, dim=1) for z in logits]).mean(dim=0)
-    torch.testing.assert_close(made.probabilities, mean)
     torch.testing.assert_close(made.logits.exp(), mean)
-    assert made.extras["members.logits"].shape == (20, 3, 5)
+    assert torch.equal(made.extras["members.logits"], torch.stack(logits, dim=1))
     assert not made.has_features
-
-
-def test_members_are_shared_with_single_runs_of_their_seeds(tmp_path: Path) -> None:
-    scorers = ["msp", "mutual-information", "disagreement", "knn"]
-    suite = parse_suite(
-        FAMILY
-        | {
-            "methods": [{"ensemble": {"members": 3}}, "cross-entropy"],
-            "scorers": scorers,
-            "seeds": [0, 1],
-            "inapplicable": "skip",
-        }
-    )
-    done = run(suite, results=tmp_path, device="cpu")
-    assert done.made["weights"] == 6  # seeds 0..2 and 3..5; the single runs are two of them
-    rows = done.rows[done.rows.ood != ""]
-    status = {(m, s): set(g.status) for (m, s), g in rows.groupby(["method", "scorer"])}
-    assert status["ensemble(members=3)", "mutual-information"] == {"ok"}
-    assert status["ensemble(members=3)", "knn"] == {"skipped"}
-    assert status["cross-entropy", "disagreement"] == {"skipped"}
-    plan = make_plan(suite)
-    assert plan.runs[0].members[1].key == plan.runs[3].key
-    again = run(suite, results=tmp_path, device="cpu")
-    assert set(again.made.values()) == {0}
-
-
-def test_training_goes_on_from_another_methods_weights(tmp_path: Path) -> None:
-    """With a learning rate of (nearly) nothing the run that starts from another ends where that one ended."""
-    still = {"recipe": {"lr": 1e-12, "weight_decay": 0, "epochs": 1}}
-    methods = [
-        {"als": {}, "start": "cross-entropy", **still},
-        {"label-smoothing": {}, **still},
-        "cross-entropy",
-    ]
-    suite = parse_suite(FAMILY | {"methods": methods})
-    done = run(suite, results=tmp_path, device="cpu")
-    assert done.made["weights"] == 3
-    nll = done.rows[done.rows.scorer == ""].set_index("method").nll
-    assert nll["als from cross-entropy"] == pytest.approx(nll["cross-entropy"], rel=1e-5)
-    assert nll["label-smoothing"] != pytest.approx(nll["cross-entropy"], rel=1e-2)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import IDENTITY, combine, results_file, to_csv, where
+from oodbench.evaluation.rows import IDENTITY, combine, to_csv
 from oodbench.runs import merge, verify
 from oodbench.runs.findings import HOLDS
 from oodbench.runs.folder import ResultsFolder
@@ -147,25 +147,3 @@ def test_one_folder_becomes_a_light_one(attacked_run: Path, tmp_path: Path) -> N
     again = tmp_path / "again"
     merge.folders([light.path], again)
     assert (again / "results.csv.gz").read_bytes() == (light.path / "results.csv.gz").read_bytes()
-
-
-def test_a_folder_without_results_says_what_is_in_it(tmp_path: Path) -> None:
-    folder(tmp_path / "r" / "digits", make_rows())
-    with pytest.raises(UserError, match="holds the results of digits: name one of these folders"):
-        results_file(tmp_path / "r")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="`oodbench run` writes it"):
-        results_file(tmp_path / "empty")
-
-
-def test_where_selects_with_wildcards_and_refuses_nonsense() -> None:
-    rows = make_rows()
-    assert set(where(rows, ["method=a*", "scorer!=knn"])["method"]) == {"als"}
-    assert set(where(rows, ["scorer!=knn"])["scorer"]) == {"", "msp"}
-    for wrong, why in (
-        ("method", "should be KEY=VALUE"),
-        ("aurc=1", "KEY one of suite, pair"),
-        ("method=cee", "nothing has that method"),
-    ):
-        with pytest.raises(UserError, match=why):
-            where(rows, [wrong])
