@@ -29,11 +29,11 @@ class Engine:
         return {kind: self.bench.made[kind] for kind in KINDS}
 
     def work(self, run: Run) -> Held:
-        """Everything of one run. UserError where it cannot be had; a scorer that fails is told of in the
-        result."""
+        """Everything of one run. UserError where it cannot be had; a scorer that fails, or its view,
+        is told of in the result."""
         store = self.bench.store
         self.weights.make(run)
         self.scoring.choices(run)
         run = tuned(store, run)
-        self.extraction.make(run, run.wanted())
-        return Held(store, run, self.scoring.make(run))
+        without = self.extraction.make(run, run.wanted())
+        return Held(store, run, self.scoring.make(run, without))

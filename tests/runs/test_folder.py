@@ -1,0 +1,140 @@
+"""The files of a results folder: which there are, in which form, and what they say."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from oodbench.core.errors import UserError
+from oodbench.evaluation.rows import read_rows
+from oodbench.report.page import cells
+from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder, costs_of, joined, specs_of
+from oodbench.runs.reopen import suite_of
+from oodbench.suite.parse import parse_suite
+from tests.evaluation.frames import make_rows
+from tests.runs.suites import ATTACKED
+
+TABLES = ("results", "timing", "history")
+
+
+def contents(**more: Any) -> Contents:
+    """Rows that nobody measured, with something in each table."""
+    timing = pd.DataFrame([{"run_key": "k", "stage": "train", "seconds": 1.5}], columns=list(TIMING))
+    history = pd.DataFrame([{"run_key": "k", "epoch": 0, "loss": 0.5}], columns=list(HISTORY))
+    return Contents(make_rows(), timing=timing, history=history, environment={"torch": "2"}, **more)
+
+
+def forms(folder: Path) -> dict[str, list[str]]:
+    return {name: sorted(f.name for f in folder.glob(f"{name}.*")) for name in TABLES}
+
+
+def test_plain_and_compressed_tables_never_stand_side_by_side(tmp_path: Path) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    for compressed, ending in ((False, ".csv"), (True, ".csv.gz"), (False, ".csv")):
+        folder.write(contents(compressed=compressed))
+        assert forms(folder.path) == {name: [f"{name}{ending}"] for name in TABLES}
+        assert len(folder.rows()) == len(make_rows())
+        for name in ("timing", "history"):
+            frame = folder.frame(name)
+            assert frame is not None
+            assert frame["run_key"].tolist() == ["k"]
+    assert folder.frame("nothing") is None
+
+
+def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
+    """No time stamp in what is compressed: a repository of results has no changes that are none."""
+    for name in "ab":
+        ResultsFolder.writable(tmp_path, name).write(contents(compressed=True))
+    one, other = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in "ab")
+    assert one == other
+    assert set(one) == {
+        *(f"{t}.csv.gz" for t in TABLES),
+        "leaderboard.csv",
+        "environment.json",
+        "report.html",
+    }
+    assert one["results.csv.gz"][4:8] == bytes(4), "the time in the header of gzip"
+    plain = ResultsFolder.writable(tmp_path, "c")
+    plain.write(contents())
+    assert gzip.decompress(one["results.csv.gz"]) == (plain.path / "results.csv").read_bytes()
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    assert list(folder.path.iterdir()) == [], "the probe is gone"
+    folder.write(contents())
+    assert not [f for f in folder.path.iterdir() if f.name.startswith(".")]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .* choose another with --results") as caught:
+        ResultsFolder.writable(tmp_path / "file", "s")
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(tmp_path / "file" / "s") in str(caught.value)
+
+
+def test_the_page_shows_rows_and_claims(attacked_run: Path) -> None:
+    text = (attacked_run / "report.html").read_text()
+    board = pd.read_csv(attacked_run / "leaderboard.csv", keep_default_na=False)
+    assert len(cells.cells_of(text)) == len(board)
+    assert "Label smoothing detects better." in text
+    claims = pd.read_csv(attacked_run / "claims.csv", keep_default_na=False)
+    assert set(claims["claim"]) == {"smoothing"}
+    assert set(claims["verdict"]) <= {"supported", "contradicted", "undecided", "untested"}
+
+
+def test_a_suite_that_states_no_claims_any_more_leaves_none_behind(attacked: Path) -> None:
+    folder = ResultsFolder(attacked)
+    suite = parse_suite({k: v for k, v in ATTACKED.items() if k != "claims"})
+    assert (attacked / "claims.csv").is_file()
+    folder.write(Contents(folder.rows(), suite))
+    assert not (attacked / "claims.csv").exists()
+    assert "Label smoothing detects better." not in (attacked / "report.html").read_text()
+    assert "claims" not in (attacked / "suite.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "cannot be read"), ("[1, 2]", "should hold a mapping, got list")]
+)
+def test_a_damaged_environment_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    assert folder.environment() == {}
+    (folder.path / "environment.json").write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        folder.environment()
+    assert str(folder.path / "environment.json") in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    (folder.path / "environment.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        folder.environment()
+
+
+def test_a_folder_is_named_by_its_file_too(attacked_run: Path, tmp_path: Path) -> None:
+    assert ResultsFolder.of(attacked_run / "results.csv") == ResultsFolder.of(attacked_run)
+    with pytest.raises(UserError, match="holds the results of attacked: name one of these folders"):
+        ResultsFolder.of(attacked_run.parent)
+    with pytest.raises(UserError, match=r"holds no results\.csv; `oodbench run` writes it"):
+        ResultsFolder.of(tmp_path)
+
+
+def test_costs_need_a_timing(attacked_run: Path) -> None:
+    rows, suite = read_rows(attacked_run / "results.csv"), suite_of(attacked_run)
+    assert costs_of([Contents(rows, suite)], rows) is None
+    found = costs_of([Contents(rows, suite, timing=ResultsFolder(attacked_run).frame("timing"))], rows)
+    assert found is not None
+    assert len(found)
+    assert ("scorer", "free-energy") in specs_of([suite]), "by the labels that rows have"
+    assert ("method", "label-smoothing") in specs_of([suite])
+
+
+def test_tables_are_joined_where_there_are_any() -> None:
+    assert joined([None, None]) is None
+    frame = pd.DataFrame({"a": [1]})
+    found = joined([frame, None, frame])
+    assert found is not None
+    assert found["a"].tolist() == [1, 1]
