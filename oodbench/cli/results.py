@@ -133,7 +133,8 @@ def print_comparison(
     Without B, rows of A that meet --where stand against those that meet --where-b; without that, against the
     suite's reference figures."""
     from oodbench.evaluation import comparison, evidence, reference
-    from oodbench.report.comparison import document, lines
+    from oodbench.report.comparison import document
+    from oodbench.report.evidence import lines
     from oodbench.runs import reopen
 
     groups = (

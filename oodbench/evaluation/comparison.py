@@ -84,7 +84,7 @@ class Group(NamedTuple):
 
 def is_folder(path: Path) -> bool:
     """Whether a path means results of ours, not a published table."""
-    return path.is_dir() or path.name == "results.csv"
+    return path.is_dir() or path.name in ("results.csv", "results.csv.gz")
 
 
 def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Group:

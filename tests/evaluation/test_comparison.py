@@ -122,3 +122,12 @@ def test_a_single_trial_has_a_difference_and_no_interval(tmp_path: Path) -> None
 def test_the_public_leaderboard_reads(shared: Path, digits: Path) -> None:
     text = ok("compare", digits, shared / "published" / "openood-v1.5.csv", "--format", "md")
     assert "| 88.03 ± 0.25 |" in text
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.csv.gz"])
+def test_a_table_of_rows_is_ours_plain_or_compressed(tmp_path: Path, name: str) -> None:
+    make_rows().to_csv(tmp_path / name, index=False)
+    for path in (tmp_path, tmp_path / name):
+        group = comparison.load(path)
+        assert not group.published
+        assert group.name == tmp_path.name

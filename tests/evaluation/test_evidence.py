@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import pytest
 from oodbench.evaluation import comparison, evidence
 from oodbench.evaluation.comparison import Group, Match, Measured
 from oodbench.evaluation.leaderboard import over_trials
-from oodbench.report.comparison import lines
-from tests.cli.test_results import copied, made, ok
+from oodbench.report.evidence import lines
+from tests.cli.test_results import made, ok
 from tests.evaluation.frames import make_rows
 
-__all__ = ["copied", "made"]
+__all__ = ["made"]
 
 
 def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
@@ -49,13 +48,6 @@ def test_samples_of_a_real_run_give_delong_and_bootstrap(made: Path) -> None:
     assert "A: digits / mlp(hidden=[16]) / cross-entropy / knn(k=5)" in lines(
         *whole, match, ["near_auroc"], found
     )
-
-
-def test_without_the_store_statistics_over_trials_are_left_and_it_says_so(copied: Path) -> None:
-    shutil.rmtree(copied.parent / ".store")
-    text = ok("compare", copied, "--where", "scorer=knn*", "--where-b", "scorer=msp", "--tests")
-    assert "On samples: cannot be said here: the store of " in text
-    assert "paired over 2 splits" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import leaderboard
-from oodbench.evaluation.rows import read_rows
+from oodbench.evaluation.rows import read_rows, results_file, where
+from tests.evaluation.folders import folder
 from tests.evaluation.frames import make_rows
 
 
@@ -28,3 +29,25 @@ def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path:
     (tmp_path / "text.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"not a results\.csv"):
         read_rows(tmp_path / "text.csv")
+
+
+def test_a_folder_without_results_says_what_is_in_it(tmp_path: Path) -> None:
+    folder(tmp_path / "r" / "digits", make_rows())
+    with pytest.raises(UserError, match="holds the results of digits: name one of these folders"):
+        results_file(tmp_path / "r")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="`oodbench run` writes it"):
+        results_file(tmp_path / "empty")
+
+
+def test_where_selects_with_wildcards_and_refuses_nonsense() -> None:
+    rows = make_rows()
+    assert set(where(rows, ["method=a*", "scorer!=knn"])["method"]) == {"als"}
+    assert set(where(rows, ["scorer!=knn"])["scorer"]) == {"", "msp"}
+    for wrong, why in (
+        ("method", "should be KEY=VALUE"),
+        ("aurc=1", "KEY one of suite, pair"),
+        ("method=cee", "nothing has that method"),
+    ):
+        with pytest.raises(UserError, match=why):
+            where(rows, [wrong])

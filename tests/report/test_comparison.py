@@ -105,19 +105,3 @@ def test_pairs_are_the_sample_of_the_sign_test(tmp_path: Path) -> None:
     at = folder(tmp_path / "six", pd.concat(frames))
     text = ok("compare", at, "--where", "method=good", "--where-b", "method=bad", "--values", "near_auroc")
     assert "A better on 6, worse on 0 of 6 pairs (sign test p = 0.031)" in text  # 2 / 2^6
-
-
-def test_wilcoxon_only_from_six_units(tmp_path: Path) -> None:
-    for splits, said in ((6, "Wilcoxon p = "), (5, "no Wilcoxon test below 6 splits")):
-        at = folder(tmp_path / str(splits), make_rows(splits=splits))
-        assert said in ok(
-            "compare",
-            at,
-            "--where",
-            "method=als",
-            "--where-b",
-            "method=ce",
-            "--tests",
-            "--values",
-            "near_auroc",
-        )

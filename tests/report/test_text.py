@@ -33,8 +33,6 @@ def test_text_of_a_board_in_every_format(style: str) -> None:
 
 def test_one_trial_is_printed_without_a_spread() -> None:
     assert "±" not in to_text(leaderboard.over_trials(make_rows(splits=1, seeds=1)))
-    assert formats.percent(0.88034, 0.0025) == "88.03 ± 0.25"
-    assert formats.percent(float("nan")) == ""
 
 
 def test_verdicts_as_text_name_each_claim_and_each_cell() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,36 +74,23 @@ def cost_table(spent: pd.DataFrame | None) -> dict[str, Any]:
         return {"head": head, "rows": [], "training": []}
     table, training = [], []
     for (network, scorer, tune), g in spent.groupby(["network", "scorer", "tune"], sort=False):
-        numbers = g[["fit_seconds", "score_seconds_per_1000", "passes", "bytes_stored"]].median()
-        reads = ", ".join(
-            dict.fromkeys(r for text in g["reads"] for r in text.split(", ") if r and r != "outliers")
-        )
-        shown = [
-            digits(numbers.iloc[0]),
-            digits(numbers.iloc[1]),
-            digits(numbers.iloc[2]),
-            digits(numbers.iloc[3] / 1e6),
-        ]
-        table.append(
-            [
-                str(network),
-                str(scorer) if tune == "none" else f"{scorer} [{tune}]",
-                *shown,
-                reads or "nothing",
-            ]
-        )
+        seconds = g[["fit_seconds", "score_seconds_per_1000", "passes"]].median()
+        stored = digits(g["bytes_stored"].median() / 1e6)
+        named = str(scorer) if tune == "none" else f"{scorer} [{tune}]"
+        reads = _read(g["reads"], lambda name: name != "outliers")
+        table.append([str(network), named, *map(digits, seconds), stored, reads])
     for (network, method), g in spent.groupby(["network", "method"], sort=False):
-        read = {name for text in g["reads"] for name in text.split(", ")}
-        known = [name for name in ("outliers", UNKNOWN) if name in read]
-        training.append(
-            [
-                str(network),
-                str(method),
-                digits(g["train_seconds"].median()),
-                known[0] if known else "nothing",
-            ]
-        )
+        reads = _read(g["reads"], lambda name: name == "outliers")
+        training.append([str(network), str(method), digits(g["train_seconds"].median()), reads])
     return {"head": head, "rows": table, "training": training}
+
+
+def _read(reads: Iterable[str], which: Callable[[str], bool]) -> str:
+    """What some rows read; unknown where no row tells."""
+    names = dict.fromkeys(name for text in reads for name in text.split(", "))
+    if set(names) == {UNKNOWN}:
+        return UNKNOWN
+    return ", ".join(n for n in names if n and n != UNKNOWN and which(n)) or "nothing"
 
 
 def facts(rows: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:

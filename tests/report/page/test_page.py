@@ -3,69 +3,21 @@ none)."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from oodbench.core import registry
-from oodbench.evaluation import costs
 from oodbench.evaluation.leaderboard import over_trials
-from oodbench.report.formats import signed
-from oodbench.report.page import cells as pagedata
 from oodbench.report.page import page as report
-from oodbench.report.page.numbers import shortened
 from oodbench.runs.runner import run
 from tests.evaluation.frames import make_rows, make_samples
 from tests.evaluation.stated import SUITE
-
-EVIL = "<script>document.title='owned'</script>"
-
-
-def pictures(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[np.ndarray]:
-    return [np.full((8, 8, 1), 10 * i % 255, dtype=np.uint8) for i in indices]
-
-
-def make_page(rows: pd.DataFrame, samples: pd.DataFrame | None = None, **more: Any) -> str:
-    return report.render(rows, over_trials(rows), samples, **more)
-
-
-def data_of(page: str) -> dict[str, Any]:
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
-    return data | {"cells": pagedata.cells_of(page)}
-
-
-@pytest.fixture(scope="module")
-def rows() -> pd.DataFrame:
-    made = make_rows(methods=("ce", "als", EVIL))
-    made["ks"] = made["auroc"] / 2
-    made.loc[
-        (made["scorer"] == "knn") & (made["method"] == "ce") & (made["ood"] == "noise"), ["status", "reason"]
-    ] = ["failed", EVIL]
-    return made
-
-
-@pytest.fixture(scope="module")
-def text(rows: pd.DataFrame) -> str:
-    samples = make_samples(rows)
-    samples["index"] = [np.arange(len(v)) for v in samples["value"]]
-    timing = pd.DataFrame(
-        [
-            ["k", "mlp", "ce", "msp", "fit", None, 0.5, None],
-            ["k", "mlp", "ce", "msp", "score", 2000, 0.4, None],
-            ["k", "mlp", "ce", "", "train", None, 9.0, 2e6],
-        ],
-        columns=["run_key", "network", "method", "scorer", "stage", "n", "seconds", "bytes"],
-    )
-    about = report.About(f"name: {EVIL}", {"command": f"oodbench run '{EVIL}'", "python": EVIL})
-    spent = costs.of_rows(rows, timing, {("scorer", "msp"): registry.resolve("scorer", "msp")})
-    return make_page(rows, samples, about=about, costs=spent, pictures=pictures)
+from tests.report.page.pages import EVIL, data_of, make_page
 
 
 def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd.DataFrame) -> None:
@@ -90,24 +42,6 @@ def test_page_holds_the_boards_numbers_and_no_foreign_markup(text: str, rows: pd
     assert {h["ood"] for h in data["hard"]} == {"", "unknown", "cousins", "noise"}
 
 
-def test_a_cell_is_compared_with_the_best_on_common_trials(rows: pd.DataFrame, text: str) -> None:
-    from oodbench.evaluation import statistics
-    from oodbench.evaluation.leaderboard import trials
-
-    cells = data_of(text)["cells"]
-    best, other = cells[0], cells[3]
-    assert "vs" not in best
-    t = trials(rows)
-    mine, top = (
-        t[(t["method"] == c["k"]["method"]) & (t["scorer"] == c["k"]["scorer"])] for c in (other, best)
-    )
-    paired = statistics.paired_trials(mine, top, "near_auroc")
-    assert other["vs"][0] == f"{best['k']['method']} + {best['k']['scorer']}"
-    assert other["vs"][1].startswith(
-        f"{signed(paired.difference)} (95 % {signed(paired.low)} to {signed(paired.high)}"
-    )
-
-
 def test_published_figures_stand_beside_the_results() -> None:
     rows = make_rows(methods=("ce",), scorers=("msp",))
     figure = {"method": "ce", "scorer": "msp", "near_auroc": 88.03, "source": "a paper"}
@@ -126,28 +60,6 @@ def test_page_is_the_same_each_time_and_small(rows: pd.DataFrame, text: str) -> 
     )
     assert len(many) > 5_000
     assert len(make_page(many, make_samples(many))) < 5_000_000
-
-
-def test_hardest_images_of_many_pairs_leave_the_page_small() -> None:
-    def noisy(pair: str, split: str, ood: str, indices: Sequence[int]) -> list[np.ndarray]:
-        return list(
-            np.random.default_rng(0).integers(0, 256, (len(indices), 64, 64, 3), dtype=np.uint8)
-        )  # as a PNG no smaller than raw
-
-    many = pd.concat([make_rows(splits=1, seeds=1, pair=f"p{i}") for i in range(9)])
-    samples = pd.concat([make_samples(rows) for _, rows in many.groupby("pair")])
-    samples["index"] = [np.arange(len(v)) for v in samples["value"]]
-    page = make_page(many, samples, pictures=noisy)
-    assert len(page) < 5_000_000
-    shown = data_of(page)["hard"]
-    assert len(shown) == 9 * 4
-    assert all(h["images"] for h in shown)
-
-
-def test_page_shows_the_digits_that_the_command_prints(rows: pd.DataFrame) -> None:
-    # 0.00204950 is 0.20 %; shortened to five places first it would become 0.21 %
-    made = shortened(pd.DataFrame({"x": [0.0020452]}))[0][0]
-    assert f"{100 * made:.2f}" == "0.20"
 
 
 @pytest.mark.parametrize("case", ["one trial", "all failed", "no scorer", "no samples"])

@@ -1,0 +1,80 @@
+"""Tables of text, read back by other programs; numbers as people read them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from html.parser import HTMLParser
+
+import pytest
+
+from oodbench.report import formats
+
+HEADER = ["name", "value"]
+ROWS = [["a,b|c", "1.5"], ["<b>&\\_%$#{}~^", "−2"], ["[x]", '"q"']]
+
+
+class Cells(HTMLParser):
+    """The text of every cell, row by row, as a browser reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1] and data.strip():
+            self.rows[-1][-1] += data
+
+
+def test_csv_and_html_are_read_back_as_they_were() -> None:
+    assert list(csv.reader(io.StringIO(formats.render(HEADER, ROWS, "csv")))) == [HEADER, *ROWS]
+    parser = Cells()
+    parser.feed(formats.render(HEADER, ROWS, "html"))
+    assert parser.rows == [HEADER, *ROWS]
+
+
+def test_plain_text_is_aligned_names_left_numbers_right() -> None:
+    lines = formats.render(HEADER, [["a", "1"], ["long", "10.25"]]).splitlines()
+    assert lines == ["name  value", "----  -----", "a         1", "long  10.25"]
+
+
+def test_markdown_has_as_many_columns_in_every_line() -> None:
+    lines = formats.render(HEADER, ROWS, "md").splitlines()
+    assert lines[1] == "|:---|---:|"
+    assert {line.replace(r"\|", "").count("|") for line in lines} == {3}
+    assert "<b>" not in lines[3]
+
+
+def test_latex_escapes_what_it_would_read_as_commands() -> None:
+    text = formats.render(HEADER, ROWS, "latex", groups=[("over", 1)])
+    assert r"\textless{}b\textgreater{}\&\textbackslash{}\_\%\$\#\{\}" in text
+    assert r"{[}x{]}" in text  # or it would be an option of the line break before it
+    assert r" & \multicolumn{1}{c}{over} \\" in text
+    assert r"\cmidrule(lr){2-2}" in text
+    assert text.count(r"\\") == 2 + len(ROWS)
+
+
+@pytest.mark.parametrize("style", formats.FORMATS)
+def test_an_empty_table_has_its_header(style: str) -> None:
+    assert "value" in formats.render(HEADER, [], style)
+
+
+def test_numbers_for_people() -> None:
+    nan = math.nan
+    assert formats.percent(0.88034, 0.0025) == "88.03 ± 0.25"
+    assert formats.percent(0.88034) == "88.03"
+    assert formats.percent(nan, 0.1) == formats.signed(nan) == ""
+    assert formats.p_text(nan) == formats.digits(nan) == ""
+    assert formats.signed(-0.0123) == "−1.23"
+    assert formats.signed(0.0123) == "+1.23"
+    assert [formats.p_text(p) for p in (0.0004, 0.001, 0.25)] == ["<0.001", "0.001", "0.250"]
+    assert [formats.digits(v) for v in (0.00002, 0.0, 0.012345, 12.345, 123456.7)] == [
+        "< 0.0001", "0", "0.0123", "12.3", "123457",
+    ]  # fmt: skip
