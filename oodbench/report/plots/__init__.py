@@ -1,5 +1,6 @@
 """Plots of results. Each function takes frames and returns a matplotlib Figure."""
 
+from oodbench.report.distributions import bin_edges, compact, pooled, quantity_edges, roc_curve, rocs
 from oodbench.report.plots.drawing import draw, draw_all, representative
 from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
 from oodbench.report.plots.scores import known_unknown, roc_curves, score_histograms
@@ -31,7 +32,9 @@ __all__ = [
     "KIND",
     "MARKERS",
     "STYLE",
+    "bin_edges",
     "cd_diagram",
+    "compact",
     "cost_quality",
     "draw",
     "draw_all",
@@ -44,9 +47,13 @@ __all__ = [
     "legend",
     "one_of_each",
     "pareto",
+    "pooled",
+    "quantity_edges",
     "rank_heat_map",
     "representative",
+    "roc_curve",
     "roc_curves",
+    "rocs",
     "room",
     "save",
     "score_histograms",
