@@ -15,8 +15,18 @@ ArrayLike = Tensor | Array | list[float]
 
 
 def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
-    """Scores as a float64 array (N,), N >= 1, every value finite; ValueError says what is wrong with
-    which."""
+    """Check scores.
+
+    Args:
+        scores: (N,), N >= 1, every value finite; a tensor, an array or a list.
+        name: what errors call them.
+
+    Returns:
+        They as float64, (N,).
+
+    Raises:
+        ValueError: it says what is wrong with which.
+    """
     values = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
     if values.ndim != 1:
         raise ValueError(f"{name}: should have the shape (N,), got {tuple(values.shape)}")

@@ -19,12 +19,19 @@ def _check_logits(logits: Tensor) -> None:
 
 
 def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8192) -> dict[str, float]:
-    """Quality of the classifier on ID samples: id_accuracy, ece, nll, brier. logits (N, C), labels (N,) in
-    0..C-1.
+    """Quality of the classifier on ID samples.
 
-    ``ece``: sum over `bins` equal-width bins of the maximal probability of (share of samples) * |accuracy -
-    mean confidence| (Guo et al., ICML 2017). ``nll``: mean of -log p_label. ``brier``: mean of sum_c (p_c -
-    [c = label])^2, in [0, 2]."""
+    Args:
+        logits: (N, C), finite.
+        labels: (N,), in 0..C-1.
+        bins: of the calibration error.
+        chunk: how many samples are worked on at a time.
+
+    Returns:
+        ``id_accuracy``; ``ece``, the sum over bins of equal width of (share of samples) * |accuracy - mean
+        confidence|, with the maximal probability as confidence (Guo et al., ICML 2017); ``nll``, the mean of
+        -log p_label; ``brier``, the mean of sum_c (p_c - [c = label])^2, in [0, 2].
+    """
     _check_logits(logits)
     if labels.shape != logits.shape[:1]:
         raise ValueError(
@@ -59,13 +66,19 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
 
 
 def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
-    """What label smoothing changes: means over samples of max_prob, max_logit, logit_norm (L2), non_max_std,
-    non_max_ratio. (N, C).
+    """What label smoothing changes in the outputs.
 
-    ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other than the largest, the
-    term that adaptive label smoothing penalises, and ``non_max_ratio`` the same of those probabilities
-    divided by their sum, so that a large maximum does not hide how unequal the rest is. Both are left out for
-    C = 2."""
+    Args:
+        logits: (N, C), finite.
+        chunk: how many samples are worked on at a time.
+
+    Returns:
+        Means over samples: ``max_prob``, ``max_logit``, ``logit_norm`` (L2), ``non_max_std`` and
+        ``non_max_ratio``. ``non_max_std`` is the sample standard deviation of the C - 1 probabilities other
+        than the largest, the term that adaptive label smoothing penalises. ``non_max_ratio`` is the same of
+        those probabilities divided by their sum, so that a large maximum does not hide how unequal the rest
+        is. Both are left out for C = 2.
+    """
     _check_logits(logits)
     n, classes = logits.shape
     totals = dict.fromkeys(

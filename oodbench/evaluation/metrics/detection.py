@@ -28,8 +28,16 @@ class Counts(NamedTuple):
 
 
 def counts(id_scores: Array, ood_scores: Array) -> Counts:
-    """Both sets merged; each is sorted by itself, which is several times faster than an order of all of
-    them."""
+    """Cumulative counts of two sets of scores.
+
+    Args:
+        id_scores: (N,).
+        ood_scores: (M,).
+
+    Returns:
+        Counts at each distinct score. Each set is sorted by itself, which is several times faster than an
+        order of all of them.
+    """
     inside, outside = np.sort(id_scores), np.sort(ood_scores)
     place = np.searchsorted(inside, outside, side="right") + np.arange(len(outside))
     is_ood = np.zeros(len(inside) + len(outside), dtype=bool)
@@ -46,12 +54,19 @@ def counts(id_scores: Array, ood_scores: Array) -> Counts:
 def detection_metrics(id_scores: ArrayLike, ood_scores: ArrayLike) -> dict[str, float]:
     """How well the scores part ID from OOD, exact under ties.
 
-    `id_scores` (N,) and `ood_scores` (M,), higher = more OOD. Returns ``auroc`` (OOD against ID, the same for
-    either positive class), ``aupr_in`` / ``aupr_out`` (average precision, step-wise as scikit-learn's) and
-    ``aupr_*_trapezoid`` (area under the interpolated curve, OpenOOD's), ``fpr95_in`` (share of OOD accepted
-    at the strictest threshold that accepts at least 95 % of ID), ``fpr95_out`` (share of ID rejected at the
-    strictest threshold that rejects at least 95 % of OOD), ``autc``, ``overlap``, ``ks``, ``n_id``, ``n_ood``
-    and ``n_tied`` (samples whose score some other sample shares)."""
+    Args:
+        id_scores: (N,), higher = more OOD.
+        ood_scores: (M,).
+
+    Returns:
+        ``auroc``: OOD against ID, the same for either positive class. ``aupr_in``, ``aupr_out``: average
+        precision, step-wise as scikit-learn's. ``aupr_*_trapezoid``: area under the interpolated curve,
+        OpenOOD's. ``fpr95_in``: share of OOD accepted at the strictest threshold that accepts at least 95 %
+        of ID. ``fpr95_out``: share of ID rejected at the strictest threshold that rejects at least 95 % of
+        OOD.
+        ``autc``, left out where all scores are one. ``overlap``. ``ks``. ``n_id``, ``n_ood``, and ``n_tied``:
+        samples whose score some other sample shares.
+    """
     inside, outside = scores_array(id_scores, "ID scores"), scores_array(ood_scores, "OOD scores")
     return detection_of(inside, outside)
 

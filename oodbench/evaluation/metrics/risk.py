@@ -9,12 +9,20 @@ from oodbench.evaluation.metrics.arrays import ArrayLike, correct_array, scores_
 
 def oscr(id_scores: ArrayLike, ood_scores: ArrayLike, id_correct: ArrayLike) -> float:
     """Open-set classification rate: area under the correct classification rate of known samples over the
-    false positive rate of unknown.
+    false positive rate of unknown ones.
 
     Exactly the share of (known, unknown) pairs in which the known sample is classified correctly and scores
-    lower; a tie counts half. `id_correct` (N,) says which ID samples are classified correctly. Lies in [0,
-    accuracy]. Source: the evaluation code of ARPL (Chen et al., TPAMI 2021), whose tie handling and
-    off-by-one are not followed."""
+    lower; a tie counts half. Source: the evaluation code of ARPL (Chen et al., TPAMI 2021), whose tie
+    handling and off-by-one are not followed.
+
+    Args:
+        id_scores: (N,), higher = more OOD.
+        ood_scores: (M,).
+        id_correct: (N,), which ID samples are classified correctly.
+
+    Returns:
+        In [0, accuracy].
+    """
     inside, outside = scores_array(id_scores, "ID scores"), np.sort(scores_array(ood_scores, "OOD scores"))
     correct = correct_array(id_correct, len(inside), "correct ID predictions")
     hits = inside[correct]
@@ -24,12 +32,20 @@ def oscr(id_scores: ArrayLike, ood_scores: ArrayLike, id_correct: ArrayLike) -> 
 
 
 def risk_coverage(scores: ArrayLike, losses: ArrayLike) -> tuple[float, float]:
-    """AURC and AUGRC: areas under the selective risk and the generalised risk over coverage, lower is better.
+    """Areas under the selective risk and the generalised risk over coverage; lower is better.
 
-    Samples are accepted from the lowest score up; with L(k) the summed loss of the first k of N, AURC =
-    mean_k L(k) / k and AUGRC the area under L(k) / N. Tied samples are accepted in random order, and both are
-    the expectation over it. Sources: Geifman and El-Yaniv, NeurIPS 2017; Traub et al., NeurIPS 2024
-    (fd-shifts, `rc_stats_utils.py`)."""
+    Samples are accepted from the lowest score up. With L(k) the summed loss of the first k of N, AURC is the
+    mean over k of L(k) / k, and AUGRC the area under L(k) / N. Tied samples are accepted in random order, and
+    both are the expectation over it. Sources: Geifman and El-Yaniv, NeurIPS 2017; Traub et al., NeurIPS 2024
+    (fd-shifts, `rc_stats_utils.py`).
+
+    Args:
+        scores: (N,).
+        losses: (N,), 1 for a wrong prediction, 0 for a right one, or anything between.
+
+    Returns:
+        AURC and AUGRC.
+    """
     values, loss = scores_array(scores), scores_array(losses, "losses")
     if len(values) != len(loss):
         raise ValueError(

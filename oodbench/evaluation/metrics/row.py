@@ -23,16 +23,26 @@ def row_metrics(
     id_analysis: Mapping[str, float] | None = None,
     ood_analysis: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
-    """The metrics of one row of results.csv, {column: value}; what is undefined or was not given is left out.
+    """The metrics of one row of results.csv.
 
-    `ood_scores` None makes an ID-only row. `id_correct` (N,): is the network's own prediction right;
-    `edited_correct` (N,): that of the network as the scorer edits it. `val_scores`: scores of ID validation
-    samples, which alone choose the threshold of ``tpr95_in_val`` (share of ID test accepted) and
-    ``fpr95_in_val`` (share of OOD accepted). `id_quality` is `id_metrics` of the ID test logits,
-    `id_analysis` and `ood_analysis` are `analysis` of the ID test and the OOD logits: they do not depend on
-    the scorer, so compute them once. ``scod_*`` are `risk_coverage` on ID and OOD together with loss 1/2 for
-    an accepted OOD sample and 1/2 for an accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as
-    torch-uncertainty 0.13 defines it)."""
+    ``scod_*`` are `risk_coverage` on ID and OOD together, with loss 1/2 for an accepted OOD sample and 1/2
+    for an accepted misclassified ID sample (Xia and Bouganis, ACCV 2022; as torch-uncertainty 0.13 defines
+    it).
+
+    Args:
+        id_scores: (N,), higher = more OOD.
+        ood_scores: (M,); None makes a row of ID alone.
+        id_correct: (N,), whether the network's own prediction is right.
+        edited_correct: (N,), the same of the network as the scorer edits it.
+        val_scores: of ID validation samples. They alone choose the threshold of ``tpr95_in_val`` (share of ID
+            test accepted) and ``fpr95_in_val`` (share of OOD accepted).
+        id_quality: `id_metrics` of the ID test logits. It does not depend on the scorer: compute it once.
+        id_analysis: `analysis` of the ID test logits.
+        ood_analysis: `analysis` of the OOD logits.
+
+    Returns:
+        {column: value} in the order of METRICS; what is undefined or was not given is left out.
+    """
     inside = scores_array(id_scores, "ID scores")
     row: dict[str, float] = {}
     correct = None if id_correct is None else correct_array(id_correct, len(inside), "correct ID predictions")

@@ -58,10 +58,19 @@ class Ranking(NamedTuple):
 
 
 def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: float = 0.05) -> Ranking:
-    """Friedman, Nemenyi and Conover-Holm over a table with one row per block and one column per name.
+    """Friedman, Nemenyi and Conover-Holm over several data sets.
 
-    Ranks within each block, ties averaged (Demsar, JMLR 2006). With fewer than two complete blocks or names
-    everything but the ranks is NaN; where all names are always tied, p is 1."""
+    Ranks within each block, ties averaged (Demsar, JMLR 2006).
+
+    Args:
+        table: one row per block, one column per name; a block that lacks a value is left out.
+        lower_is_better: whether rank 1 is the lowest value.
+        alpha: of the critical difference and of `Ranking.cliques`.
+
+    Returns:
+        The ranking. With fewer than two complete blocks or names everything but the ranks is NaN; where all
+        names are always tied, p is 1.
+    """
     from scipy.stats import chi2 as chi2_distribution
     from scipy.stats import f as f_distribution
     from scipy.stats import rankdata, studentized_range
@@ -106,8 +115,16 @@ def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: fl
 
 
 def win_tie_loss(table: pd.DataFrame, *, lower_is_better: bool = False, margin: float = 0.0) -> pd.DataFrame:
-    """How often each column beats, ties with (within `margin`) and loses to each other, over the rows that
-    have both: "w/t/l" texts."""
+    """How often each column beats, ties with and loses to each other.
+
+    Args:
+        table: one row per block, one column per name; of two names the rows count that have both.
+        lower_is_better: which way a block is won.
+        margin: what still counts as a tie.
+
+    Returns:
+        Names by names, texts "w/t/l", empty on the diagonal.
+    """
     import pandas as pd
 
     x = table.to_numpy(dtype=float) * (-1 if lower_is_better else 1)
@@ -122,8 +139,19 @@ def win_tie_loss(table: pd.DataFrame, *, lower_is_better: bool = False, margin: 
 
 
 def blocks(trials: pd.DataFrame, value: str, *, of: str, within: Sequence[str]) -> pd.DataFrame:
-    """A table for `rank_blocks` from `leaderboard.trials`: one column per value of `of` (method, scorer), one
-    row per block, which is a pair and split (seeds averaged) crossed with the columns `within`. Splits of one
-    pair share images: read p values over them as descriptive unless the rows are pairs."""
+    """A table for `rank_blocks`.
+
+    Splits of one pair share images: read p values over them as descriptive unless the rows are pairs.
+
+    Args:
+        trials: what `leaderboard.trials` gives.
+        value: its column to rank by.
+        of: what to rank, such as method or scorer.
+        within: columns by which blocks are parted, besides pair and split.
+
+    Returns:
+        One column per value of `of`, one row per block: a pair and split, seeds averaged, crossed with
+        `within`.
+    """
     keys: list[Any] = ["pair", "pair_params", "split", *within]
     return trials.groupby([*keys, of], sort=False, dropna=False)[value].mean().unstack(of, sort=False)

@@ -33,8 +33,15 @@ class Interval(NamedTuple):
 
 
 def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Interval:
-    """Mean of independent values with Student's t interval; NaNs are left out, and one value has no
-    interval."""
+    """Mean of independent values with Student's t interval.
+
+    Args:
+        values: of independent units; NaNs are left out.
+        confidence: of the interval.
+
+    Returns:
+        The interval; NaN where there is one value or none.
+    """
     from scipy.stats import sem, t
 
     x = np.asarray(values, dtype=float)
@@ -65,11 +72,18 @@ class Paired(NamedTuple):
 
 
 def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_better: bool = False) -> Paired:
-    """Compare a value on the trials that `a` and `b` share, frames with columns split, seed and `value`.
+    """Compare a value on the trials that two rows share.
 
     Seeds are averaged within each split and the splits are the sample; with one split the seeds are, and the
     inference is for that split. Wilcoxon's signed-rank test is given from six units on: with fewer it cannot
-    reach p < 0.05. The sign of the difference is a - b whatever is better; wins count for the better."""
+    reach p < 0.05.
+
+    Args:
+        a: trials, with the columns split, seed and `value`.
+        b: the others.
+        value: the column to compare.
+        lower_is_better: for which side a unit is won. The difference is a - b whatever is better.
+    """
     both = (
         a[["split", "seed", value]]
         .merge(b[["split", "seed", value]], on=["split", "seed"], suffixes=("_a", "_b"))
@@ -82,7 +96,13 @@ def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_bett
 
 
 def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = False) -> Paired:
-    """The tests of `paired_trials` on the differences of independent units."""
+    """The tests of `paired_trials` on the differences of independent units.
+
+    Args:
+        d: (n,), a - b of each unit.
+        unit: what the units are, for the result.
+        lower_is_better: for which side a unit is won.
+    """
     from scipy.stats import ttest_1samp, wilcoxon
 
     d = np.asarray(d, dtype=float)
@@ -108,16 +128,29 @@ def spread_of(d: Array) -> float:
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact sign test: the p of so uneven a count if either side were as likely to win. Ties are
-    left out."""
+    """Two-sided exact sign test; ties are left out.
+
+    Args:
+        wins: units won by one side.
+        losses: units won by the other.
+
+    Returns:
+        The p of so uneven a count if either side were as likely to win.
+    """
     from scipy.stats import binomtest
 
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def holm(p_values: Sequence[float] | Array) -> Array:
-    """Holm's step-down adjusted p values of one family (Scand. J. Statistics 1979); NaNs are no member of it
-    and stay NaN."""
+    """Holm's step-down adjustment (Scandinavian Journal of Statistics 1979).
+
+    Args:
+        p_values: (n,), of one family; NaNs are no member of it.
+
+    Returns:
+        Adjusted p values, (n,), NaN where they were NaN.
+    """
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(p.shape, NAN)
     present = np.flatnonzero(~np.isnan(p))
@@ -128,11 +161,17 @@ def holm(p_values: Sequence[float] | Array) -> Array:
 
 
 def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.DataFrame:
-    """Every row of a table (names down, independent units across) against one of its rows: columns
-    difference, low, high, p, p_holm, n.
+    """Compare every row of a table with one of its rows, by the paired t interval and test of
+    `paired_differences`, for all rows at once.
 
-    The paired t interval and test of `paired_differences`, for all rows at once; the family of Holm's
-    adjustment is the other rows."""
+    Args:
+        table: names down, independent units across; NaN where a unit is missing.
+        reference: the name to compare with.
+        alpha: 1 - confidence of the intervals.
+
+    Returns:
+        For each name: difference, low, high, p, p_holm, n. The family of Holm's adjustment is the other rows.
+    """
     import pandas as pd
     from scipy.stats import t
 
@@ -171,8 +210,16 @@ class Welch(NamedTuple):
 
 
 def welch(a: tuple[float, float, int], b: tuple[float, float, int], confidence: float = 0.95) -> Welch:
-    """Difference a - b of two independent means by Welch's test, from (mean, sample std, n) of each; no
-    interval and no p where n is 1."""
+    """Compare two independent means by Welch's test.
+
+    Args:
+        a: mean, sample standard deviation and number of values of one side.
+        b: those of the other.
+        confidence: of the interval.
+
+    Returns:
+        a - b; without interval and p where n is 1.
+    """
     from scipy.stats import t, ttest_ind_from_stats
 
     difference, n = a[0] - b[0], min(a[2], b[2])

@@ -41,9 +41,17 @@ def delong(
     """DeLong's test of two AUROCs on the same samples (DeLong et al., Biometrics 1988; placements by sorting
     as in Sun and Xu, 2014).
 
-    `id_a` and `id_b` (N,) score the same ID samples in the same order, `ood_a` and `ood_b` (M,) the same OOD
-    samples. Where both AUROCs have no variance (both perfect), se is 0 and p is 1 for equal and 0 for
-    different AUROCs."""
+    Args:
+        id_a: (N,), one score of the ID samples.
+        ood_a: (M,), of the OOD samples.
+        id_b: (N,), the other score of the same ID samples, in the same order.
+        ood_b: (M,), of the same OOD samples.
+        confidence: of the interval.
+
+    Returns:
+        The test. Where both AUROCs have no variance (both perfect), se is 0 and p is 1 for equal and 0 for
+        different AUROCs.
+    """
     from scipy.stats import norm
 
     named = {"ID scores a": id_a, "OOD scores a": ood_a, "ID scores b": id_b, "OOD scores b": ood_b}
@@ -72,12 +80,20 @@ def bootstrap(
     n: int = 1000,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Stratified bootstrap over samples: {metric: (n, len(pairs))} replicates of auroc, fpr95_in and
-    fpr95_out.
+    """Stratified bootstrap over samples, exact under ties.
 
-    Each of `pairs` is (ID scores, OOD scores) of one scorer; ID and OOD samples are drawn with replacement by
-    themselves, and all pairs with as many samples share the draw, so that columns can be subtracted for a
-    paired comparison. Scores are sorted once; a replicate only reweights them. Exact under ties."""
+    ID and OOD samples are drawn with replacement by themselves, and all pairs share the draw, so that columns
+    can be subtracted for a paired comparison. Scores are sorted once; a replicate only reweights them.
+
+    Args:
+        pairs: (ID scores, OOD scores) of each scorer, of the same numbers of samples.
+        metrics: of auroc, fpr95_in and fpr95_out.
+        n: replicates.
+        seed: of the draws.
+
+    Returns:
+        {metric: (n, len(pairs))}.
+    """
     unknown = set(metrics) - {"auroc", "fpr95_in", "fpr95_out"}
     if unknown:
         raise ValueError(f"cannot bootstrap {sorted(unknown)[0]!r}; allowed: auroc, fpr95_in, fpr95_out")
@@ -105,8 +121,16 @@ def bootstrap(
 
 
 def resampling_weights(rng: np.random.Generator, count: int, size: int) -> Array:
-    """How often each of `size` samples is drawn, (count, size), for `count` draws of `size` with
-    replacement."""
+    """Draws with replacement, as counts.
+
+    Args:
+        rng: where the draws come from.
+        count: how many draws.
+        size: of the sample, and of each draw.
+
+    Returns:
+        How often each sample is drawn, (count, size).
+    """
     drawn = rng.integers(0, size, (count, size), dtype=np.int32)
     drawn += (np.arange(count, dtype=np.int32) * size)[:, None]
     return np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size)
@@ -151,18 +175,31 @@ class _Sorted:
 
 
 def percentile_interval(value: float, replicates: Array, confidence: float = 0.95) -> Interval:
-    """A bootstrap percentile interval around an estimate; n is the number of replicates."""
+    """A bootstrap percentile interval.
+
+    Args:
+        value: the estimate.
+        replicates: (n,), of the bootstrap.
+        confidence: of the interval.
+    """
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high), len(replicates))
 
 
 def bootstrap_mean(splits: Sequence[Sequence[Mapping[str, Array]]], *, n: int = 200, seed: int = 0) -> Array:
-    """Replicates (n,) of a cell's AUROC over its samples: mean over splits of the mean over seeds and OOD
-    sets.
+    """Bootstrap of a cell's AUROC over its samples: mean over splits of the mean over seeds and OOD sets.
 
-    `splits` lists, per split, the trials of its seeds, each {set: scores} with the ID test set under "".
     Within a split all seeds share the draw of each set's samples, since they are the same images; splits are
-    drawn by themselves. Trials are held fixed."""
+    drawn by themselves. Trials are held fixed.
+
+    Args:
+        splits: for each split the trials of its seeds, each {set: scores} with the ID test set under "".
+        n: replicates.
+        seed: of the draws.
+
+    Returns:
+        Replicates, (n,).
+    """
     rng = np.random.default_rng(seed)
     total = np.zeros(n)
     for trials in splits:
