@@ -166,7 +166,8 @@ class Held:
             what = {"stage": "extract", "ood": name, "scorer": of_view, "n": meta["n"]}
             rows.append(what | {"seconds": meta["seconds"], "bytes": found.bytes})
         for label, sets in self.scores.items():
-            rows.append({"stage": "fit", "scorer": label, "seconds": next(iter(sets.values())).fit_seconds})
+            for first in list(sets.values())[:1]:  # each set's scores say the same
+                rows.append({"stage": "fit", "scorer": label, "seconds": first.fit_seconds})
             rows += [
                 {"stage": "score", "scorer": label, "ood": name, "seconds": s.seconds, "n": len(s.scores)}
                 for name, s in sets.items()

@@ -75,13 +75,13 @@ class _Measured:
     def _why_not(self, asked: Asked) -> dict[str, Any]:
         if asked.reason:
             return _skipped(asked.reason)
-        of, by = asked.scorer, asked.attack
-        assert of is not None
-        if by is not None and by.label in self.held.absent:
-            return {"status": "failed", "reason": self.held.absent[by.label]}
-        if of.label in self.held.absent or (by is not None and of is by):
-            reason = self.held.absent.get(of.label, "")
-            return {"status": "failed", "reason": "the scorer under attack failed" if by else reason}
+        absent = self.held.absent
+        assert asked.scorer is not None
+        if asked.attack is not None and asked.attack.label in absent:
+            return {"status": "failed", "reason": absent[asked.attack.label]}
+        if asked.scorer.label in absent:
+            reason = "the scorer under attack failed" if asked.attack else absent[asked.scorer.label]
+            return {"status": "failed", "reason": reason}
         return {}
 
     def _scored(self, asked: Asked) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
 from oodbench.core.network import Network
@@ -19,7 +21,9 @@ def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list
     sets it up, None where there is none. `problems`: gets what cannot be where the suite refuses that."""
     for spec in suite.scorers:
         plain, scorer = _scorer_plan(run, spec, spec, network)
-        found = [plain] if "none" in suite.tune else []
+        attacked = _attacked(run, plain, scorer, suite.attacks, network)
+        # what is attacked has its declared parameters, and stands against clean rows of the same ones
+        found = [plain] if "none" in suite.tune or attacked else []
         points = tuning.candidates(spec, scorer) if suite.tune != ("none",) else ()
         if not points and not found:
             found = [plain]  # nothing to tune: its one row belongs to every regime
@@ -31,15 +35,7 @@ def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list
         for s in found:
             if s.reason and suite.inapplicable == "refuse":
                 problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
-        run.scorers += found
-        if (
-            not plain.reason
-            and scorer.differentiable
-            and view_free(scorer)
-            and network is not None
-            and not _is_ensemble(run)
-        ):
-            run.scorers += [p for attack in suite.attacks for p in _attacked(run, spec, attack, network)]
+        run.scorers += [*found, *attacked]
     if network is not None and not _is_ensemble(run):
         run.scorers += [
             _under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks
@@ -55,13 +51,19 @@ def view_free(scorer: Scorer) -> bool:
     return scorer.view() is None and not scorer.extras
 
 
-def _attacked(run: Run, spec: Spec, attack: Spec, network: Network) -> list[ScorerPlan]:
-    """A scorer under attack in both directions: OOD samples made to look known, ID samples made to look
-    unknown."""
+def _attacked(
+    run: Run, plain: ScorerPlan, scorer: Scorer, attacks: Sequence[Spec], network: Network | None
+) -> list[ScorerPlan]:
+    """A scorer under each attack in both directions: OOD samples made to look known, ID samples made to look
+    unknown. None where it cannot be attacked."""
+    attackable = not plain.reason and scorer.differentiable and view_free(scorer)
+    if not attackable or network is None or _is_ensemble(run):
+        return []
     ood = tuple(s.name for s in run.sets.values() if s.role in OOD_SHIFTS)
     return [
-        _under_attack(run, spec, attack, "lower", ood, network),
-        _under_attack(run, spec, attack, "raise", ("test",), network),
+        _under_attack(run, plain.spec, attack, direction, sets, network)
+        for attack in attacks
+        for direction, sets in (("lower", ood), ("raise", ("test",)))
     ]
 
 

@@ -113,7 +113,7 @@ class Run:
 
     def sets_of(self, scorer: ScorerPlan) -> list[str]:
         """The sets that one scorer scores: all of `scored_sets`, but under attack the attacked ones alone."""
-        return list(scorer.sets) or self.scored_sets
+        return list(scorer.sets) if scorer.attack else self.scored_sets
 
     def asked(self) -> Iterator[Asked]:
         """Every row that this run owes, in the order of results.csv."""
@@ -146,8 +146,7 @@ class Run:
     def _attacked_by(self, attack: ScorerPlan) -> ScorerPlan:
         """The plan of the scorer that a scorer under attack stands for."""
         label = attack.spec.params["of"].label
-        same = (s for s in self.scorers if not s.attack and s.tune == "none" and s.declared.label == label)
-        return next(same, attack)
+        return next(s for s in self.scorers if not s.attack and s.tune == "none" and s.label == label)
 
     def choice_key(self, scorer: ScorerPlan) -> str:
         """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen

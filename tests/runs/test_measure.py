@@ -16,7 +16,7 @@ from torch import Tensor
 from oodbench.core import registry
 from oodbench.evaluation import metrics
 from oodbench.evaluation.leaderboard import over_trials
-from oodbench.evaluation.rows import ROW_KEYS, read_rows
+from oodbench.evaluation.rows import IDENTITY, ROW_KEYS, read_rows
 from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS
 from oodbench.runs.held import Held
@@ -32,9 +32,9 @@ Rows = list[dict[str, Any]]
 class Stored:
     """One run's files, read without the code under test but for their keys."""
 
-    def __init__(self, folder: Path, place: int) -> None:
+    def __init__(self, folder: Path, place: int, plugins: Sequence[Path] = ()) -> None:
         self.root = folder.parent / ".store"
-        held = list(reopened(folder).held())[place]
+        held = list(reopened(folder, plugins=plugins).held())[place]
         assert isinstance(held, Held)
         self.run, self.rows = held.run, rows_of(held)
 
@@ -252,3 +252,56 @@ def test_numbers_are_columns_and_keys_are_text() -> None:
     assert frame.loc[0, "split"] == ""
     assert frame.loc[0, "auroc"] == 0.5
     assert pd.isna(frame.loc[0, "oscr"])
+
+
+# ------------------------------------------------------------------------- attacks beside names and tuning
+
+ALIASES: dict[str, Any] = SMALL | {
+    "scorers": ["msp", {"energy": {}, "as": "a"}, {"energy": {}, "as": "b"}],
+    "attacks": [{"fgsm": {"eps": 0.1}}],
+    "tune": ["id"],
+}
+"""Two names for one scorer, which is tuned and attacked; no row without tuning is asked for."""
+
+
+def test_an_attacked_scorer_keeps_its_name_and_its_clean_rows(tmp_path: Path) -> None:
+    """What is attacked has its declared parameters, so their clean rows are there even where only tuned ones
+    are asked for."""
+    done = run(parse_suite(ALIASES), results=tmp_path, device="cpu", plots=False)
+    assert set(done.rows["status"]) == {"ok"}
+    assert not done.rows.duplicated(list(IDENTITY)).any()
+    counts = done.rows[done.rows["scorer"] != ""].groupby(["scorer", "tune", "condition"]).size()
+    on = ("fgsm(eps=0.1) on ID", "fgsm(eps=0.1) on OOD")
+    asked = {(s, "none", c) for s in ("msp", "a", "b") for c in ("clean", *on)}
+    assert set(counts.index) == asked | {("a", "id", "clean"), ("b", "id", "clean")}
+    assert set(counts) == {3}, "ID alone and two OOD sets"
+    stored = Stored(done.folder, 0)
+    for condition, (inside, outside) in {
+        on[0]: (stored.attacked("a", "raise"), "a"),
+        on[1]: ("a", stored.attacked("a", "lower")),
+    }.items():
+        expected = metrics.detection_metrics(stored.scores(inside, "test"), stored.scores(outside, "six"))
+        for name in "ab":
+            row = stored.row(scorer=name, condition=condition, ood="six")
+            assert row["auroc"] == pytest.approx(expected["auroc"])
+    found = {f.what: f for f in verify.folder(done.folder)}
+    assert {f.state for what, f in found.items() if what != "versions"} == {HOLDS}
+    again = run(parse_suite(ALIASES), results=tmp_path, device="cpu", plots=False)
+    assert set(again.made.values()) == {0}
+    assert sum(done.made.values()) == len(list((tmp_path / ".store").glob("*/*/*/manifest.json")))
+
+
+def test_an_attack_on_ood_sets_that_are_not_here_moves_nothing(tmp_path: Path) -> None:
+    own = plugin(tmp_path, GONE)
+    pair = {"name": "p", "id": PAIR["id"], "far": {"gone": "gone"}}
+    suite = parse_suite(SMALL | {"pairs": [pair], "attacks": [{"fgsm": {"eps": 0.1}}]}, plugins=[own])
+    done = run(suite, results=tmp_path, device="cpu", plots=False, skip_missing=True)
+    stored = Stored(done.folder, 0, [own])
+    clean = stored.row(scorer="msp", ood="")
+    on_ood = stored.row(scorer="msp", condition="fgsm(eps=0.1) on OOD", ood="")
+    on_id = stored.row(scorer="msp", condition="fgsm(eps=0.1) on ID", ood="")
+    assert on_ood["aurc"] == clean["aurc"]
+    assert on_ood["id_accuracy"] == clean["id_accuracy"]
+    assert on_id["id_accuracy"] < clean["id_accuracy"]
+    found = {f.what: f for f in verify.folder(done.folder, plugins=[own])}
+    assert not [f for f in found.values() if f.state == CONTRADICTED]
