@@ -22,7 +22,7 @@ _YES = {True: "yes", False: "no", None: ""}
 
 
 def to_text(a: Group, b: Group, matches: Sequence[Match], values: Sequence[str], style: str = "table") -> str:
-    """The comparison as a table in one of `tables.FORMATS`: both values and A - B with its 95 % interval, in
+    """The comparison as a table in one of `formats.FORMATS`: both values and A - B with its 95 % interval, in
     percent; against a published table whether A lies within its std, else p, Holm-adjusted over the rows.
     CSV: fractions, one line per row and value, every test."""
     names = _names(matches)

@@ -40,10 +40,10 @@ def shown_by(by: str | None) -> tuple[str, ...]:
 
 
 def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SHOWN) -> str:
-    """A leaderboard for people, in one of `tables.FORMATS`: values in percent with their std over trials
+    """A leaderboard for people, in one of `formats.FORMATS`: values in percent with their std over trials
     (CSV: fractions, every column).
 
-    `shown` may also name columns that were joined to the board, such as those of `costs.costs`; they are
+    `shown` may also name columns that were joined to the board, such as those of `costs.of_rows`; they are
     shown as they are."""
     from oodbench.report import formats
 
