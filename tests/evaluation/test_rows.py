@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import leaderboard
-from oodbench.evaluation.rows import read_rows, results_file, where
+from oodbench.evaluation.rows import combine, read_rows, results_file, to_csv, where
 from tests.evaluation.folders import folder
 from tests.evaluation.frames import make_rows
 
@@ -51,3 +52,21 @@ def test_where_selects_with_wildcards_and_refuses_nonsense() -> None:
     ):
         with pytest.raises(UserError, match=why):
             where(rows, [wrong])
+
+
+def test_of_two_rows_the_better_status_is_kept_and_rows_keep_their_order() -> None:
+    rows = make_rows()
+    at = (rows["scorer"] == "knn") & (rows["ood"] == "noise")
+    failed, skipped = rows.copy(), rows.copy()
+    failed.loc[at, ["status", "auroc"]] = ["failed", np.nan]
+    skipped.loc[at, ["status", "auroc"]] = ["skipped", np.nan]
+    for first, second, kept in ((failed, rows, "ok"), (rows, failed, "ok"), (skipped, failed, "failed")):
+        found = combine([first, second], ["a", "b"])
+        assert len(found) == len(rows)
+        assert set(found.loc[found["scorer"].eq("knn") & found["ood"].eq("noise"), "status"]) == {kept}
+    pd.testing.assert_frame_equal(combine([rows, rows], ["a", "b"]), rows)
+
+
+def test_a_table_is_written_alike_everywhere(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1 / 3, np.nan], "b": ["x", ""]})
+    assert to_csv(frame) == "a,b\n0.3333333333,x\n,\n"

@@ -19,11 +19,11 @@ def test_pooled_takes_every_set_and_trial_of_a_shift() -> None:
 
 
 def test_one_wild_score_does_not_fill_a_bin_alone() -> None:
-    values = np.append(np.linspace(0, 1, 1000), 1e9)
-    edges = distributions.bin_edges(values, 10)
-    assert len(edges) == 11
-    assert 0 <= edges[0] < 0.02
-    assert 0.98 < edges[-1] <= 1
+    for wild in (1e9, -1e9):
+        edges = distributions.bin_edges(np.append(np.linspace(0, 1, 1000), wild), 10)
+        assert len(edges) == 11
+        assert 0 <= edges[0] < 0.02
+        assert 0.98 < edges[-1] <= 1
     assert distributions.bin_edges(np.full(5, 3.0), 2).tolist() == [2.5, 3.0, 3.5]  # all equal
     assert distributions.bin_edges(np.empty(0), 2).tolist() == [0.0, 0.5, 1.0]
 

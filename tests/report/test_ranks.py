@@ -44,6 +44,21 @@ def test_ranks_friedman_and_wins_are_those_of_the_blocks(rows: pd.DataFrame, val
     assert "fewer than ten blocks" in text
 
 
+def test_names_that_differ_are_listed() -> None:
+    """Twelve blocks that agree on a, then b, then c: by Conover's test each differs from each."""
+    rows = make_rows(scorers=("a", "b", "c", "d"), splits=12, seeds=1, methods=("ce",))
+    noise = rows["auroc"] / 100
+    rows["auroc"] = rows["scorer"].map({"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.5}) + noise
+    found = list(csv.DictReader(io.StringIO(ranks.to_text(rows, "scorer", "near_auroc", "csv"))))
+    differs = {r["scorer"]: set(r["differs (Conover-Holm)"].split(", ")) for r in found}
+    assert differs["a"] == {"b", "c", "d"}
+    assert differs["b"] == {"a", "c", "d"}
+    table = by_hand(rows, "auroc").rank(axis=1, ascending=False)
+    posthocs = pytest.importorskip("scikit_posthocs")
+    p = posthocs.posthoc_conover_friedman(table, p_adjust="holm")
+    assert ("d" in differs["c"]) == (p.loc["c", "d"] < 0.05)
+
+
 def test_csv_is_the_table_alone(rows: pd.DataFrame) -> None:
     found = list(csv.DictReader(io.StringIO(ranks.to_text(rows, "scorer", "near_auroc", "csv"))))
     assert {r["scorer"] for r in found} == set(SCORERS)
