@@ -8,7 +8,8 @@ made, repaired or removed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,12 +132,20 @@ def _keys(opened: Opened, rows: pd.DataFrame) -> Finding:
     return told("keys", wrong, f"{len(planned)} run keys follow from suite, data and code")
 
 
+def _artefacts(opened: Opened) -> Iterator[tuple[str, str, str]]:
+    """(kind, key, title) of every artefact of the suite, each once; the scores of a tuned scorer are known
+    once its stored choice is."""
+    chosen = replace(opened.plan, runs=[h.run for h in opened.held() if isinstance(h, Held)])
+    found = {(kind, key): title for p in (opened.plan, chosen) for kind, key, title in artefacts(p)}
+    yield from ((kind, key, title) for (kind, key), title in found.items())
+
+
 def _checksums(opened: Opened) -> Finding:
     """Every stored artefact of the suite matches the checksums it was written with."""
     if opened.store is None:
         return Finding(UNCHECKED, "checksums", "the store is not here; name it with --store")
     wrong, whole, missing = [], 0, []
-    for kind, key, title in artefacts(opened.plan):
+    for kind, key, title in _artefacts(opened):
         if not opened.store.has(kind, key):
             missing.append(f"{kind} {key[:12]} ({title})")
             continue
@@ -167,11 +176,13 @@ def _metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
             continue
         for made in columns(rows_of(held)).to_dict("records"):
             row = written.get(tuple(str(made[k]) for k in IDENTITY))
-            if made["status"] == "failed" and (row is None or row["status"] != "failed"):
-                unread.append(f"{name_of(made)}: {made['reason']}")
-            elif made["status"] == "ok" and row is not None:  # of rows that are not there, `suite` tells
+            if row is None:  # of rows that are not there, `suite` tells
+                continue
+            if made["status"] == "ok":
                 checked += 1
                 wrong += _differences(row, made)
+            elif row["status"] == "ok":
+                unread.append(f"{name_of(made)}: {made['reason']}")
     found = []
     if unread:
         more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
