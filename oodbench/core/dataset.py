@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from oodbench.core.spec import SpecLike
+from oodbench.core.description import SpecLike
 
 
 class Geometry(NamedTuple):

@@ -17,10 +17,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
+from oodbench.core.description import SpecLike
 from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.core.identity import file_sha256
-from oodbench.core.signature import Component
-from oodbench.core.spec import Spec, SpecLike, remember
+from oodbench.core.spec import Component, Spec, remember
 from oodbench.core.usercode import run_file
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -3,23 +3,21 @@ configuration."""
 
 from __future__ import annotations
 
-import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import SpecError, UserError, meant
+from oodbench.core.errors import SpecError, meant
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
-from oodbench.core.spec import Spec, short_text
-from oodbench.core.usercode import Code, code_of, from_folder
+from oodbench.core.usercode import Code, from_folder
 
 COMPONENT = "x-oodbench-component"
 """Stands in a parameter's JSON schema where a component of some kind is nested; the schema of a suite file
@@ -32,104 +30,7 @@ _NESTED: dict[Any, str] = {
 }  # fmt: skip
 
 
-class Component:
-    """A registered class or function, with the pydantic model that its signature describes.
-
-    `resolve(kind, raw, folder=)` makes a Spec of a component nested among the parameters; the registry hands
-    it in."""
-
-    def __init__(
-        self,
-        kind: str,
-        name: str,
-        target: Callable[..., Any],
-        source: str,
-        version: int,
-        resolve: Callable[..., Spec],
-    ) -> None:
-        self.kind, self.name, self.target, self.source, self.version = kind, name, target, source, version
-        self._resolve = resolve
-        doc = inspect.getdoc(target) or ""
-        self.summary = doc.strip().split("\n\n")[0].replace("\n", " ")
-        self.code = code_of(target)
-        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
-        own = function is not object.__init__
-        self._hints = typing.get_type_hints(function, include_extras=True) if own else {}
-        self._keywords = {
-            p.name: p
-            for p in (inspect.signature(function).parameters.values() if own else ())
-            if p.kind is p.KEYWORD_ONLY
-        }
-        untyped = [p for p in self._keywords if p not in self._hints]
-        if untyped:
-            raise UserError(
-                f"{kind} {name!r}: parameter {untyped[0]!r} has no type; every configuration parameter"
-                " needs one"
-            )
-        self._model: type[BaseModel] | None = None
-
-    @property
-    def model(self) -> type[BaseModel]:
-        if self._model is None:
-            fields: dict[str, Any] = {
-                p.name: (_annotation(self._hints[p.name]), ... if p.default is p.empty else p.default)
-                for p in self._keywords.values()
-            }
-            config = ConfigDict(
-                extra="forbid", arbitrary_types_allowed=True, validate_default=True, protected_namespaces=()
-            )
-            self._model = pydantic.create_model(self.name, __config__=config, **fields)
-        return self._model
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Default values as validation returns them, of the parameters that have one."""
-        given: dict[str, Any] = {}
-        for name, field in self.model.model_fields.items():
-            if not field.is_required():
-                try:
-                    given[name] = getattr(
-                        self.model.__pydantic_validator__.validate_assignment(
-                            self.model.model_construct(),
-                            name,
-                            field.default,
-                            context={"resolve": self._resolve},
-                        ),
-                        name,
-                    )
-                except pydantic.ValidationError:
-                    given[name] = field.default
-        return given
-
-    @property
-    def signature(self) -> list[tuple[str, str, str]]:
-        """(parameter, type, default) as text, for listings."""
-        rows = []
-        for p in self._keywords.values():
-            rows.append(
-                (
-                    p.name,
-                    _type_text(self._hints[p.name]),
-                    "required" if p.default is p.empty else short_text(p.default),
-                )
-            )
-        return rows
-
-    def resolve(self, params: Any, *, alias: str = "", folder: Path | None = None) -> Spec:
-        if params is None:
-            params = {}
-        if not isinstance(params, Mapping):
-            raise SpecError([(self.name, f"parameters should be a mapping {{name: value}}, got {params!r}")])
-        try:
-            model = self.model.model_validate(
-                dict(params), context={"folder": folder, "resolve": self._resolve}
-            )
-        except pydantic.ValidationError as error:
-            raise SpecError(problems_of(error, self.name, list(self.model.model_fields))) from None
-        return Spec(self, {k: getattr(model, k) for k in self.model.model_fields}, alias)
-
-
-def _annotation(hint: Any) -> Any:
+def annotation(hint: Any) -> Any:
     """The hint as pydantic should see it: nested components resolve to a Spec, numbers refuse true and false,
     paths start at the suite."""
     if hint in _NESTED:
@@ -153,17 +54,17 @@ def _of_parts(hint: Any) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         # Bounds first, guards last: a bound on a guarded number would vanish from the JSON schema.
-        inner = _annotation(args[0])
+        inner = annotation(args[0])
         kept, *guards = typing.get_args(inner) if typing.get_origin(inner) is Annotated else (inner,)
         return Annotated[(kept, *args[1:], *guards)]  # type: ignore[return-value]
     if origin in (typing.Union, types.UnionType):
-        return typing.Union[tuple(_annotation(a) for a in args)]  # noqa: UP007
+        return typing.Union[tuple(annotation(a) for a in args)]  # noqa: UP007
     if origin in (Mapping, dict):
-        return dict.__class_getitem__((args[0], _annotation(args[1])))
+        return dict.__class_getitem__((args[0], annotation(args[1])))
     if origin in (Sequence, list):
-        return list.__class_getitem__(_annotation(args[0]))
+        return list.__class_getitem__(annotation(args[0]))
     if origin is tuple:
-        return tuple.__class_getitem__(tuple(a if a is Ellipsis else _annotation(a) for a in args))
+        return tuple.__class_getitem__(tuple(a if a is Ellipsis else annotation(a) for a in args))
     return hint
 
 
@@ -209,7 +110,7 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
     return found
 
 
-def _type_text(hint: Any) -> str:
+def type_text(hint: Any) -> str:
     if typing.get_origin(hint) is Annotated:
         base_type, *notes = typing.get_args(hint)
         bounds = []
@@ -219,15 +120,15 @@ def _type_text(hint: Any) -> str:
                     bound = getattr(m, attribute, None)
                     if bound is not None:
                         bounds.append(f"{sign} {bound:g}")
-        return _type_text(base_type) + (f" ({', '.join(bounds)})" if bounds else "")
+        return type_text(base_type) + (f" ({', '.join(bounds)})" if bounds else "")
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " | ".join(_type_text(a) for a in typing.get_args(hint))
+        return " | ".join(type_text(a) for a in typing.get_args(hint))
     if hint is type(None):
         return "null"
     if hint in _NESTED:
         return f"a {_NESTED[hint]}"
     args = typing.get_args(hint)
     name = getattr(typing.get_origin(hint) or hint, "__name__", str(hint))
-    return f"{name}[{', '.join('...' if a is Ellipsis else _type_text(a) for a in args)}]" if args else name
+    return f"{name}[{', '.join('...' if a is Ellipsis else type_text(a) for a in args)}]" if args else name

@@ -1,24 +1,120 @@
-"""A component with every parameter written out: a label for people, an identity for keys."""
+"""A registered component, and one with every parameter written out: a label for people, a key's identity."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import typing
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from oodbench.core.errors import SpecError
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from oodbench.core.errors import SpecError, UserError
 from oodbench.core.identity import file_sha256, fingerprint
-from oodbench.core.usercode import Code
+from oodbench.core.signature import annotation, problems_of, type_text
+from oodbench.core.usercode import Code, code_of
 
-if TYPE_CHECKING:
-    from oodbench.core.signature import Component
 
-SpecLike = Any
-"""A component as a suite file writes it: its name, or ``{name: {parameter: value}}`` (or a `registry.Spec`,
-already resolved)."""
+class Component:
+    """A registered class or function, with the pydantic model that its signature describes.
+
+    `resolve(kind, raw, folder=)` makes a Spec of a component nested among the parameters; the registry hands
+    it in."""
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        target: Callable[..., Any],
+        source: str,
+        version: int,
+        resolve: Callable[..., Spec],
+    ) -> None:
+        self.kind, self.name, self.target, self.source, self.version = kind, name, target, source, version
+        self._resolve = resolve
+        doc = inspect.getdoc(target) or ""
+        self.summary = doc.strip().split("\n\n")[0].replace("\n", " ")
+        self.code = code_of(target)
+        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        own = function is not object.__init__
+        self._hints = typing.get_type_hints(function, include_extras=True) if own else {}
+        self._keywords = {
+            p.name: p
+            for p in (inspect.signature(function).parameters.values() if own else ())
+            if p.kind is p.KEYWORD_ONLY
+        }
+        untyped = [p for p in self._keywords if p not in self._hints]
+        if untyped:
+            raise UserError(
+                f"{kind} {name!r}: parameter {untyped[0]!r} has no type; every configuration parameter"
+                " needs one"
+            )
+        self._model: type[BaseModel] | None = None
+
+    @property
+    def model(self) -> type[BaseModel]:
+        if self._model is None:
+            fields: dict[str, Any] = {
+                p.name: (annotation(self._hints[p.name]), ... if p.default is p.empty else p.default)
+                for p in self._keywords.values()
+            }
+            config = ConfigDict(
+                extra="forbid", arbitrary_types_allowed=True, validate_default=True, protected_namespaces=()
+            )
+            self._model = pydantic.create_model(self.name, __config__=config, **fields)
+        return self._model
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Default values as validation returns them, of the parameters that have one."""
+        given: dict[str, Any] = {}
+        for name, field in self.model.model_fields.items():
+            if not field.is_required():
+                try:
+                    given[name] = getattr(
+                        self.model.__pydantic_validator__.validate_assignment(
+                            self.model.model_construct(),
+                            name,
+                            field.default,
+                            context={"resolve": self._resolve},
+                        ),
+                        name,
+                    )
+                except pydantic.ValidationError:
+                    given[name] = field.default
+        return given
+
+    @property
+    def signature(self) -> list[tuple[str, str, str]]:
+        """(parameter, type, default) as text, for listings."""
+        rows = []
+        for p in self._keywords.values():
+            rows.append(
+                (
+                    p.name,
+                    type_text(self._hints[p.name]),
+                    "required" if p.default is p.empty else short_text(p.default),
+                )
+            )
+        return rows
+
+    def resolve(self, params: Any, *, alias: str = "", folder: Path | None = None) -> Spec:
+        if params is None:
+            params = {}
+        if not isinstance(params, Mapping):
+            raise SpecError([(self.name, f"parameters should be a mapping {{name: value}}, got {params!r}")])
+        try:
+            model = self.model.model_validate(
+                dict(params), context={"folder": folder, "resolve": self._resolve}
+            )
+        except pydantic.ValidationError as error:
+            raise SpecError(problems_of(error, self.name, list(self.model.model_fields))) from None
+        return Spec(self, {k: getattr(model, k) for k in self.model.model_fields}, alias)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Pair
+from oodbench.core.description import SpecLike
 from oodbench.core.identity import fingerprint
-from oodbench.core.spec import Spec, SpecLike, plain_value
+from oodbench.core.spec import Spec, plain_value
 
 
 class Need(NamedTuple):

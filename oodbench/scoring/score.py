@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.description import SpecLike
 from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
-from oodbench.core.spec import SpecLike, label_of
+from oodbench.core.spec import label_of
 from oodbench.scoring.devices import on_device
 
 _MEMORY = 256 * 2**20

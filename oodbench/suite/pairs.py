@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Pair
+from oodbench.core.description import SpecLike
 from oodbench.core.errors import SpecError
 from oodbench.core.identity import fingerprint
 from oodbench.core.signature import COMPONENT
-from oodbench.core.spec import Spec, SpecLike, plain_value
+from oodbench.core.spec import Spec, plain_value
 from oodbench.suite.entries import Dataset, Name, NamedPair, Override, Reads, folder_of, variants
 from oodbench.suite.problems import Problems, validated
 

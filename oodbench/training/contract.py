@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.description import SpecLike
 from oodbench.core.errors import MissingData, NotApplicable
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network, Task
-from oodbench.core.spec import Spec, SpecLike
+from oodbench.core.spec import Spec
 from oodbench.data.contract import CLASSES, shape_text, toy_images
 from oodbench.data.samples import TensorSamples
 from oodbench.training.initialise import fresh_weights

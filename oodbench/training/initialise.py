@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from oodbench.core import registry
+from oodbench.core.description import SpecLike
 from oodbench.core.method import Method
 from oodbench.core.network import Network, Task
-from oodbench.core.spec import SpecLike
 
 
 def fresh_weights(network: SpecLike, method: Method, task: Task, seed: int) -> Network:
