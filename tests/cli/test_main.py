@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 
 import oodbench
+from oodbench.cli.main import cli
 from tests.cli.calls import call
 
 
@@ -46,3 +48,15 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     for name in ("run", "leaderboard", "ranks", "compare", "claims", "merge", "verify", "report", "data",
                  "list", "schema", "check"):  # fmt: skip
         assert f"\n  {name} " in text
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def long() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.commands, "long", long)
+    assert call("long") == 130
+    assert "run the same command again" in capsys.readouterr().err

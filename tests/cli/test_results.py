@@ -144,3 +144,13 @@ def test_report_draws_the_pictures_on_demand(copied: Path, tmp_path: Path) -> No
     ok("report", copied, "-o", tmp_path / "a.html", "--plots")
     drawn = {f.suffix for f in (copied / "plots").iterdir()}
     assert drawn == {".png", ".svg"}
+
+
+def test_verify_exits_with_1_only_where_something_is_contradicted(copied: Path) -> None:
+    assert call("verify", copied).exit_code == 0
+    board = copied / "leaderboard.csv"
+    lines = board.read_text().splitlines()
+    board.write_text("\n".join([*lines[:-1], lines[-1].rsplit(",", 1)[0] + ",0.123"]) + "\n")
+    done = call("verify", copied)
+    assert done.exit_code == 1
+    assert "contradicted: leaderboard.csv" in done.output

@@ -9,6 +9,7 @@ import pytest
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError
+from oodbench.core.scorer import Scorer
 from oodbench.core.spec import expand
 from tests.core.keys import key
 
@@ -51,3 +52,18 @@ def test_grids_expand_in_order_and_nest() -> None:
     assert expand("m") == ["m"]
     with pytest.raises(SpecError, match="at least one"):
         expand({"m": {"a": {"grid": []}}})
+
+
+def test_an_identity_is_name_version_and_parameters() -> None:
+    @registry.scorer("t-third", source="test", version=3)
+    class Third(Scorer):
+        """Of a third version."""
+
+        def __init__(self, *, share: float = 0.5, size: float = 50.0) -> None:
+            self.share, self.size = share, size
+
+    spec = registry.resolve("scorer", {"t-third": {"size": 7.0}})
+    found = spec.identity
+    assert (found["name"], found["version"]) == ("t-third", 3)
+    assert found["params"] == {"share": 0.5, "size": 7}
+    assert isinstance(found["params"]["size"], int), "50 and 50.0 are one value, in canonical JSON too"

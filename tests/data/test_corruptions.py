@@ -145,3 +145,12 @@ def test_kinds_of_the_library_have_constants_for_large_images_only(monkeypatch: 
     snow = build({"corrupted": {"of": "digits", "kind": "snow", "scale": "large"}})
     with pytest.raises(MissingData, match=r"pip install 'oodbench\[corruptions\]'"):
         snow["test"]
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_shot_noise_keeps_the_mean(severity: int) -> None:
+    """A Poisson count over its rate: unbiased, with a variance of x / rate."""
+    grey = torch.full((60, 3, 32, 32), 51, dtype=torch.uint8)
+    noisy = corrupt(grey, "shot-noise", severity, list(range(60)), scale="large").double()
+    # clipping at white moves the mean of so dark an image by nothing, rounding by less than half a level
+    assert float(noisy.mean()) == pytest.approx(51, abs=0.8)

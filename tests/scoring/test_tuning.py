@@ -174,3 +174,17 @@ def test_mistakes_are_named() -> None:
     pair = {k: v for k, v in SUITE["pairs"][0].items() if k != "ood_val"}
     with pytest.raises(UserError, match="names no OOD validation set"):
         make_plan(parse_suite(SUITE | {"pairs": [pair], "tune": "ood-val"}))
+
+
+def test_errors_are_what_is_to_be_told_apart() -> None:
+    """The AUROC of wrong against right predictions on validation, as scikit-learn gives it."""
+    val = toy_outputs(120)
+    top = torch.softmax(val.logits.double(), dim=1).amax(dim=1)
+    mistaken = (top < top.quantile(0.4)) & (torch.arange(120) % 2 == 0)  # half of the least confident
+    labels = torch.where(mistaken, (val.predictions + 1) % 4, val.predictions)
+    val = Outputs(val.logits, val.features, labels, val.head)
+    found = choose([registry.resolve("scorer", "msp")], [None], [val], None)
+    wrong = (val.predictions != labels).numpy()
+    assert found.objective == "errors"
+    assert found.auroc[0] == pytest.approx(roc_auc_score(wrong, -top.numpy()))
+    assert found.auroc[0] > 0.6, "the test needs scores that tell"

@@ -197,3 +197,19 @@ def test_registered_methods_train_through_the_loop() -> None:
     spec = registry.build("method", {"label-smoothing": {"epsilon": 0.1}})
     _, history = run(recipe_of(epochs=8, lr=0.1), method=spec, data=make_samples(200))
     assert history[-1]["val_accuracy"] > 0.9
+
+
+def test_of_epochs_that_are_equally_good_the_last_is_kept() -> None:
+    """The steps are too small to change a prediction, and change the weights."""
+    recipe = {"epochs": 3, "lr": 1e-6, "schedule": "constant"}
+    best, history = run(recipe_of(**recipe, select="best-val"), tanh_network())
+    last, _ = run(recipe_of(**recipe), tanh_network())
+    assert len({r["val_accuracy"] for r in history}) == 1
+    assert same(best, last)
+    assert not same(best, tanh_network())
+
+
+def test_a_state_is_saved_after_every_epoch_but_the_last() -> None:
+    saved: list[int] = []
+    run(recipe_of(epochs=3), listener=Listener(save=lambda _, scalars: saved.append(len(scalars["history"]))))
+    assert saved == [1, 2]

@@ -44,3 +44,11 @@ def test_the_log_of_the_gamma_tail() -> None:
     beyond = functional.log_upper_gamma(2.5, torch.tensor([560.0, 600.0, 5000.0]))
     assert (beyond.diff() < 0).all()
     assert float(beyond[2]) == pytest.approx(-5000 + 1.5 * np.log(5000) - special.gammaln(2.5), abs=1e-3)
+
+
+def test_log_odds_keep_what_is_left_where_a_probability_is_near_one() -> None:
+    log_p, log_rest = functional.log_odds(torch.tensor([[50.0, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+    assert float(log_rest[0, 0]) == pytest.approx(math.log(2) - 50, rel=1e-9)
+    p = math.exp(1) / (math.exp(1) + 2)
+    assert log_p[1].tolist() == pytest.approx([math.log(p), *[math.log((1 - p) / 2)] * 2], rel=1e-9)
+    assert log_rest[1].tolist() == pytest.approx([math.log(1 - p), *[math.log((1 + p) / 2)] * 2], rel=1e-9)

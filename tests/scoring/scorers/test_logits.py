@@ -151,3 +151,18 @@ REFERENCES: dict[str, tuple[object, Callable[[Arrays], np.ndarray]]] = {
 @pytest.mark.parametrize("name", REFERENCES)
 def test_scores_are_the_formulas(name: str) -> None:
     follows(*REFERENCES[name])
+
+
+def test_scores_of_logits_alone_are_their_formulas() -> None:
+    """Sample by sample, with Python's own functions."""
+    z = logits(count=20)
+    p = softmax(z.double().numpy())
+    for name, formula in {
+        "mls": lambda z, p: -z.max(),
+        "energy": lambda z, p: -np.log(np.exp(z).sum()),
+        "entropy": lambda z, p: -(p * np.log(p)).sum(),
+        "gen": lambda z, p: (np.sort(p)[-100:] ** 0.1 * (1 - np.sort(p)[-100:]) ** 0.1).sum(),
+    }.items():
+        found = fitted(name).score(Outputs(z)).double().numpy()
+        wanted = [formula(a, b) for a, b in zip(z.double().numpy(), p, strict=True)]
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, err_msg=name)
