@@ -345,7 +345,7 @@ def _looked(spec: Any) -> Looked:
     view = scorer.view()
     assert view is not None
     sets = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
-    plain = [contract._extracted(network, i) for i in sets]
+    plain = [contract.extracted(network, i) for i in sets]
     view.prepare(network, plain[0], plain[1])
     train, val, test = (contract._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
     scorer.fit(train, val)

@@ -40,7 +40,11 @@ class LogitNorm(Method):
         )
 
 
-@method("elogitnorm", source="Ding et al., arXiv 2504.11434; elogitnorm_loss.py of limchaos/ELogitNormOOD")
+@method(
+    "elogitnorm",
+    source="Ding et al., arXiv 2504.11434; elogitnorm_loss.py of limchaos/ELogitNormOOD",
+    version=2,
+)
 class ELogitNorm(Method):
     """Extended LogitNorm: the criterion `of` on z / D, D = mean_c (z_k - z_c) / ||w_k - w_c||_2 with k =
     argmax z and the term of k zero.
@@ -61,6 +65,9 @@ class ELogitNorm(Method):
         """Logits (B, C) over each sample's mean distance to the boundaries of the head's weight (C, D)."""
         top, k = logits.max(dim=1, keepdim=True)
         between = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist") + 1e-7
+        # the term of k is zero whatever divides it; but over 1e-7 its two gradients, of the same logit, are
+        # so large that in float32 they swallow all others before they cancel
+        between = between + torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
         distance = ((top - logits) / between[k[:, 0]]).mean(dim=1, keepdim=True)
         return logits / (distance + 1e-7)
 

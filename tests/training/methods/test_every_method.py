@@ -133,6 +133,34 @@ def test_gradient_is_the_finite_difference(name: str) -> None:
     gradcheck(network, loss, 1e-7)
 
 
+OF_THE_DTYPE = {"adversarial", "vos", "npos"}
+"""Methods whose random numbers are others in float64, so that the two gradients are not of one loss."""
+
+
+@pytest.mark.parametrize("larger", [1, 6])
+def test_gradient_in_float32_is_that_of_float64(name: str, larger: int) -> None:
+    """At fresh weights and at heads as large as training makes them: what cancels in float32 shows here, and
+    no test in float64 can see it."""
+    if name in OF_THE_DTYPE:
+        pytest.skip("draws depend on the dtype")
+    network, method = made(name, classes=10)
+    with torch.no_grad():
+        for parameter in network.head.parameters():
+            parameter.mul_(larger)
+    network.eval()
+    data = batch(method, count=64, classes=10, progress=0.95)
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        network.to(dtype)
+        made_of = {"inputs": data.inputs.to(dtype), "views": tuple(v.to(dtype) for v in data.views)}
+        outliers = None if data.outliers is None else data.outliers.to(dtype)
+        rng = torch.Generator().manual_seed(5)
+        _, grads = gradients(network, method, data._replace(**made_of, outliers=outliers, rng=rng))
+        found[dtype] = torch.cat([g.double().flatten() for g in grads.values() if g is not None])
+    exact = found[torch.float64]
+    assert float((found[torch.float32] - exact).norm() / exact.norm()) < 1e-2
+
+
 class Kept(list[Any]):
     """The states that a training was given to save."""
 
