@@ -347,7 +347,7 @@ def _looked(spec: Any) -> Looked:
     sets = [toy_images(n, seed=s) for s, n in [(1, 120), (2, 40), (3, 30)]]
     plain = [contract.extracted(network, i) for i in sets]
     view.prepare(network, plain[0], plain[1])
-    train, val, test = (contract._with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
+    train, val, test = (contract.with_view(network, view, o, i) for o, i in zip(plain, sets, strict=True))
     scorer.fit(train, val)
     return Looked(
         network, scorer, train, val, test, tuple((i.images - network.mean) / network.std for i in sets)
