@@ -162,7 +162,7 @@ def merge_folders(folders: tuple[Path, ...], into: Path, plugins: tuple[Path, ..
     """Put results of one suite, made on several machines, together in one folder.
 
     It gets the tables (the long ones compressed), the claims and the page, without pictures. Of one folder it
-    makes a light copy to publish."""
+    makes a light copy to publish. Views of single samples need the store beside each folder."""
     from oodbench.runs import merge
 
     rows = merge.folders(folders, into, plugins)

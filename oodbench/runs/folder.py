@@ -195,11 +195,6 @@ def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
         found = dict(c.environment)
         environment |= found if len(folders) == 1 else {f"{_named(c)}: {k}": v for k, v in found.items()}
     suites = [c.suite for c in folders if c.suite is not None]
-    pictures = [c.pictures for c in folders if c.pictures is not None]
-
-    def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> Sequence[Any]:
-        return next((images for p in pictures if len(images := p(pair, split, ood, indices))), [])
-
     verdicts = [made.claims] if made else [verdicts_of(c.rows, c.suite) for c in folders]
     return page.render(
         rows,
@@ -209,9 +204,19 @@ def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
             "\n---\n".join(s.dump() for s in suites), environment, [f for s in suites for f in s.reference]
         ),
         costs=costs_of(folders, rows),
-        pictures=read,
+        pictures=first_pictures(folders),
         claims=pd.concat(verdicts, ignore_index=True),
     )
+
+
+def first_pictures(folders: Sequence[Contents]) -> Pictures:
+    """Reads the images of a pair through the first folder that has them."""
+    readers = [c.pictures for c in folders if c.pictures is not None]
+
+    def read(pair: str, split: str, ood: str, indices: Sequence[int]) -> Sequence[Any]:
+        return next((images for r in readers if len(images := r(pair, split, ood, indices))), [])
+
+    return read
 
 
 def joined(frames: Iterable[pd.DataFrame | None]) -> pd.DataFrame | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation.rows import read, table
-from oodbench.runs.folder import SUITE, Contents, ResultsFolder, joined
+from oodbench.runs.folder import SUITE, Contents, ResultsFolder, first_pictures, joined
+from oodbench.runs.pages import contents_of
 from oodbench.suite.load import read_plain
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.suite import Suite
@@ -21,8 +22,9 @@ def folders(
     folders: Sequence[Path], into: Path, plugins: Sequence[Path] = (), *, compressed: bool = True
 ) -> pd.DataFrame:
     """Write into `into` what a run of the whole suite would have left there, from folders that hold parts of
-    it, but for pictures and per-sample views. Returns the rows.
+    it, but for pictures. Returns the rows.
 
+    Per-sample views of the page come from the store beside each folder, where one is there.
     `plugins` take the place of those that the suites name."""
     rows = read(folders)
     suites = list(dict.fromkeys(rows["suite"]))
@@ -31,12 +33,15 @@ def folders(
     if into.is_dir() and table(into, "results") is not None:
         raise UserError(f"{into}: holds a results.csv already; choose an empty folder")
     parts = [ResultsFolder.of(path) for path in folders]
+    each = [contents_of(path, plugins=plugins)[0] for path in folders]
     contents = Contents(
         rows,
         _merged_suite(parts, plugins),
         timing=_once(parts, "timing"),
         history=_once(parts, "history"),
+        samples=_samples(each),
         environment=_merged_environment(_told_apart(parts)),
+        pictures=first_pictures(each),
         compressed=compressed,
     )
     ResultsFolder.writable(into.parent, into.name).write(contents)
@@ -47,6 +52,14 @@ def _once(parts: Sequence[ResultsFolder], name: str) -> pd.DataFrame | None:
     """A table of all folders, no row twice."""
     found = joined(p.frame(name) for p in parts)
     return None if found is None else found.drop_duplicates()
+
+
+def _samples(each: Sequence[Contents]) -> pd.DataFrame | None:
+    """Per-sample scores of all folders, those of no run twice."""
+    found = joined(c.samples for c in each if c.samples is not None and len(c.samples))
+    if found is None:
+        return None
+    return found.drop_duplicates([c for c in found if c not in ("value", "index")], ignore_index=True)
 
 
 def _told_apart(parts: Sequence[ResultsFolder]) -> dict[str, dict[str, Any]]:

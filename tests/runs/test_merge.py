@@ -144,6 +144,8 @@ def test_one_folder_becomes_a_light_one(attacked_run: Path, tmp_path: Path) -> N
     assert light.environment() == ResultsFolder(attacked_run).environment()
     for name in ("leaderboard.csv", "claims.csv"):  # from ten digits of each metric instead of all
         pd.testing.assert_frame_equal(*(pd.read_csv(f / name) for f in (light.path, attacked_run)), rtol=1e-7)
+    page = (light.path / "report.html").read_text()
+    assert page == (attacked_run / "report.html").read_text(), "per-sample views too: the store is here"
     again = tmp_path / "again"
     merge.folders([light.path], again)
     assert (again / "results.csv.gz").read_bytes() == (light.path / "results.csv.gz").read_bytes()
