@@ -19,6 +19,14 @@ class UserError(Exception):
     """
 
 
+def reason_of(error: Exception) -> str:
+    """What a row or a line says of an error: a user's mistake in its own words, anything else with its type."""
+    text = str(error).strip()
+    if isinstance(error, UserError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class SpecError(UserError, ValueError):
     """Mistakes in a component's description, each with the key path it stands at, so that a suite can show
     all of them at once."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, reason_of
 from oodbench.core.progress import Reporter
 from oodbench.runs.engine import Engine
 from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder
@@ -90,9 +90,10 @@ def _work(plan: Plan, engine: Engine, reporter: Reporter) -> Contents:
             try:
                 held = engine.work(one)
                 found = rows_of(held), held.timing(), samples_of(held, DRAWN)
-            except UserError as error:
-                reporter.warn(f"{one.title}: {error}")
-                rows += failed_rows(one, str(error))
+            except Exception as error:  # a user's code may raise anything; the other runs are not its fault
+                reason = reason_of(error)
+                reporter.warn(f"{one.title}: {reason}")
+                rows += failed_rows(one, reason)
             else:
                 rows += found[0]
                 timing += found[1]

@@ -101,6 +101,39 @@ def test_a_training_that_diverges_is_failed_rows_and_the_others_go_on(tiny: Path
     assert (rows[rows.method == "cross-entropy"].status == "ok").all()
 
 
+RAISES = """
+import oodbench
+
+@oodbench.method("raises", source="test")
+class Raises(oodbench.Method):
+    "Its criterion raises."
+
+    def criterion(self, logits, labels):
+        raise {error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("ZeroDivisionError('division by zero')", "ZeroDivisionError: division by zero"),
+        ("MemoryError()", "MemoryError"),
+        ("OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
+        ("AssertionError('one\\ntwo')", "AssertionError: one"),
+    ],
+)
+def test_whatever_a_method_raises_is_failed_rows_and_the_others_go_on(
+    tiny: Path, tmp_path: Path, error: str, reason: str
+) -> None:
+    own = plugin(tmp_path, RAISES.format(error=error))
+    tiny.write_text(TINY.replace("[cross-entropy]", "[raises, cross-entropy]"))
+    rows = run_file(tiny, tmp_path, plugins=[own]).rows
+    failed = rows[rows.method == "raises"]
+    assert set(failed.status) == {"failed"}
+    assert set(failed.reason) == {reason}
+    assert (rows[rows.method == "cross-entropy"].status == "ok").all()
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
