@@ -1,4 +1,4 @@
-"""Would the tests notice? Run by hand: ``python tests/mutants.py [ROOM ...]``, minutes on two cores.
+"""Would the tests notice? Run by hand: ``python tests/mutants.py [ROOM or MODULE ...]``, minutes on two cores.
 
 Each mutant is one wrong sign, constant or branch in a copy of the package. It is caught if the test file that
 mirrors the module fails. A mutant whose text is no longer in the file is an error: give it its new text.
@@ -228,9 +228,9 @@ def caught(mutant: Mutant) -> tuple[bool, float]:
         return done.returncode != 0, time.monotonic() - start
 
 
-def main(rooms: Sequence[str]) -> None:
+def main(places: Sequence[str]) -> None:
     """Print a table of the mutants and how many were caught; exit with 1 if fewer than nine of ten."""
-    chosen = [m for m in MUTANTS if not rooms or m.module.split("/")[0] in rooms]
+    chosen = [m for m in MUTANTS if not places or m.module.startswith(tuple(places))]
     wrong = [why for m in chosen if (why := stale(m))]
     if wrong:
         raise SystemExit("\n".join(wrong))

@@ -20,7 +20,7 @@ class UserError(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """What a row or a line says of an error: a user's mistake in its own words, anything else with its type."""
+    """What a row says of an error: a user's mistake in its own words, anything else with its type."""
     text = str(error).strip()
     if isinstance(error, UserError) and text:
         return text
