@@ -1,4 +1,4 @@
-"""Would the tests notice? Run by hand: ``python tests/mutants.py [ROOM or MODULE ...]``, minutes on two cores.
+"""Would the tests notice? By hand: ``python tests/mutants.py [ROOM or MODULE ...]``, minutes on two cores.
 
 Each mutant is one wrong sign, constant or branch in a copy of the package. It is caught if the test file that
 mirrors the module fails. A mutant whose text is no longer in the file is an error: give it its new text.
