@@ -76,6 +76,8 @@ class Group(NamedTuple):
     trials: pd.DataFrame | None
     samples: PerSample | None = None
     why: str = ""
+    place: Path | None = None
+    """The folder that the rows come from; None for a published table."""
 
     @property
     def published(self) -> bool:
@@ -95,7 +97,8 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     if is_folder(path):
         rows = where(read([path]), conditions, option=option)
         rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
-        return Group(path.name if path.is_dir() else path.parent.name, over_trials(rows), trials(rows))
+        place = (path if path.is_dir() else path.parent).resolve()
+        return Group(place.name, over_trials(rows), trials(rows), place=place)
     try:
         table = pd.read_csv(path, keep_default_na=True)
     except FileNotFoundError:
@@ -189,8 +192,8 @@ def between(
         mine = {str(k): v for k, v in row.items()}
         for other in found.get(tuple(plain_key(k, mine[k]) for k in keys), []):
             if (
-                a.board is not b.board
-                and a.name == b.name
+                a.place is not None
+                and a.place == b.place
                 and all(str(mine[k]) == str(other[k]) for k in CELL if k in other)
             ):
                 continue  # a row against itself, where two groups of one folder overlap
@@ -236,20 +239,8 @@ def _difference(
             _trials(a.trials, mine), _trials(b.trials, other), value, lower_is_better=lower
         )
         if d.n:
-            return Difference(
-                d.difference,
-                d.low,
-                d.high,
-                d.n,
-                d.unit,
-                d.p,
-                d.p,
-                d.p_wilcoxon,
-                d.p_sign,
-                d.wins,
-                d.ties,
-                d.losses,
-            )
+            tests = (d.p, d.p, d.p_wilcoxon, d.p_sign)
+            return Difference(d.difference, d.low, d.high, d.n, d.unit, *tests, d.wins, d.ties, d.losses)
     w = statistics.welch(_summary_of(mine, value, runs), _summary_of(other, value, runs))
     nan = statistics.NAN
     return Difference(w.value, w.low, w.high, w.n, "", w.p, w.p, nan, nan, 0, 0, 0)
@@ -281,8 +272,15 @@ def groups(
     a: Path, b: Path | None, conditions: Sequence[str], conditions_b: Sequence[str]
 ) -> tuple[Group, Group]:
     """The two groups that a command line names: B is another folder, a published table, or a group of A's
-    rows."""
-    return load(a, conditions), load(b or a, conditions_b, "--where-b")
+    rows. Two folders of one name are told apart by the ends of their paths."""
+    first, second = load(a, conditions), load(b or a, conditions_b, "--where-b")
+    if first.place is None or second.place is None or first.place == second.place:
+        return first, second
+    n = 1
+    while first.place.parts[-n:] == second.place.parts[-n:]:
+        n += 1
+    names = ("/".join(p.parts[-n:]) for p in (first.place, second.place))
+    return first._replace(name=next(names)), second._replace(name=next(names))
 
 
 def matched_by(b: Path | None, conditions_b: Sequence[str]) -> tuple[str, ...]:

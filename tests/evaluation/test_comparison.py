@@ -131,3 +131,25 @@ def test_a_table_of_rows_is_ours_plain_or_compressed(tmp_path: Path, name: str) 
         group = comparison.load(path)
         assert not group.published
         assert group.name == tmp_path.name
+
+
+def test_two_folders_of_one_suite_are_compared_row_by_row(tmp_path: Path) -> None:
+    """The same suite before and after a change of the code, and with other seeds: every row has its partner,
+    equal rows too, and the two are told apart by their paths."""
+    rows = make_rows()
+    rows["seed"] = rows["seed"].astype(str)
+    changed = rows.copy()
+    changed.loc[changed["scorer"] == "knn", "auroc"] += 0.01
+    before, after = folder(tmp_path / "before" / "s", rows), folder(tmp_path / "after" / "s", changed)
+    a, b = comparison.groups(before, after, (), ())
+    assert (a.name, b.name) == ("before/s", "after/s")
+    matches = comparison.between(a, b, ["near_auroc"])
+    assert len(matches) == len(a.board)
+    found = {m.a["scorer"]: m.differences["near_auroc"].value for m in matches}
+    assert found["knn"] == pytest.approx(-0.01)
+    assert found["msp"] == 0
+    other = folder(tmp_path / "other" / "s", rows.assign(seed=rows["seed"] + "7"))
+    unpaired = comparison.between(*comparison.groups(before, other, (), ()), ["near_auroc"])
+    assert len(unpaired) == len(a.board), "without a trial in common, Welch's interval"
+    same = comparison.groups(before, before, (), ())
+    assert comparison.between(*same, ["near_auroc"]) == [], "a row is not compared with itself"
