@@ -111,6 +111,7 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
 
 
 def type_text(hint: Any) -> str:
+    """A type as a listing shows it, with its bounds: ``int (>= 1)``, ``a | b``, ``a scorer``."""
     if typing.get_origin(hint) is Annotated:
         base_type, *notes = typing.get_args(hint)
         bounds = []

@@ -8,16 +8,13 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 
 from oodbench.core import registry
-from oodbench.core.errors import UserError
 from oodbench.core.spec import Spec
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.weights import Bench, Weights
 from oodbench.scoring.extract import extract_view, outputs_of
+from oodbench.scoring.score import FAILURES
 from oodbench.suite.run import Run, TrainedRun
 from oodbench.suite.scorer_plan import prepares
-
-FAILURES = (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError)
-"""What a component may raise without ending the run, as scorers may (`scoring.score`)."""
 
 
 class Extraction:

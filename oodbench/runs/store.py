@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.files import replacing
 from oodbench.core.identity import file_sha256
 from oodbench.runs.tensor_file import RowWriter
 
@@ -175,13 +176,9 @@ class Store:
     def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Replace the resumable state of a training in progress, atomically."""
         path = self.root / "state" / f"{key}.safetensors"
-        temporary = path.with_suffix(f".{uuid.uuid4().hex[:8]}")
-        save_file(
-            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, temporary,
-            metadata={"scalars": json.dumps(scalars)}
-        )  # fmt: skip
-        _fsync(temporary)
-        os.replace(temporary, path)
+        copies = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
+        with replacing(path) as draft:
+            save_file(copies, draft, metadata={"scalars": json.dumps(scalars)})
 
     def load_state(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         path = self.root / "state" / f"{key}.safetensors"
@@ -197,8 +194,9 @@ class Store:
             return None
 
     def drop_state(self, key: str) -> None:
-        for path in (self.root / "state").glob(f"{key}.*"):
-            path.unlink(missing_ok=True)
+        for pattern in (f"{key}.*", f".{key}.*"):  # the second: drafts that a killed process left
+            for path in (self.root / "state").glob(pattern):
+                path.unlink(missing_ok=True)
 
     def _remove(self, folder: Path) -> None:
         if self._read_only:

@@ -221,6 +221,7 @@ _GEOMETRY = Geometry((1, 8, 8))
 
 
 def extracted(network: Network, samples: Samples) -> Outputs:
+    """The toy network's outputs on samples, as a run extracts them."""
     rows = [*outputs_of(network, samples, _GEOMETRY)]
     joined = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
     extras = {k.removeprefix("extras."): t for k, t in joined.items() if k.startswith("extras.")}
@@ -228,6 +229,7 @@ def extracted(network: Network, samples: Samples) -> Outputs:
 
 
 def with_view(network: Network, view: View, plain: Outputs, samples: Samples) -> Outputs:
+    """The same outputs with what a view adds to them."""
     rows = [*extract_view(network, view, samples, _GEOMETRY, seed=0)]
     extras = {name: torch.cat([r[name] for r in rows]) for name in rows[0]}
     return Outputs(plain.logits, plain.features, plain.labels, plain.head, {**plain.extras, **extras})

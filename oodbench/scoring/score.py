@@ -18,6 +18,9 @@ from oodbench.core.scorer import Scorer
 from oodbench.core.spec import label_of
 from oodbench.scoring.devices import on_device
 
+FAILURES = (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError)
+"""What a scorer or a view may raise without ending the run: it costs its own rows."""
+
 _MEMORY = 256 * 2**20
 """Bytes that one chunk's largest temporary (its similarities to the training set) may take."""
 
@@ -57,7 +60,7 @@ def score_sets(
         try:
             with torch.no_grad():
                 scorer.fit(train if "train" in scorer.needs else None, val if "val" in scorer.needs else None)
-        except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
+        except FAILURES as error:
             reasons[label] = f"scorer {label!r} could not be fitted: {_one_line(error)}"
         fitted[label] = time.perf_counter() - start
     if torch.device(device).type == "mps":
@@ -103,7 +106,7 @@ def _score_set(
                     )
                     if label in predictions:
                         predictions[label][done : done + len(part)] = scorer.logits(part).argmax(dim=1)
-            except (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError) as error:
+            except FAILURES as error:
                 reasons[label] = (
                     str(error)
                     if isinstance(error, _HandOver)

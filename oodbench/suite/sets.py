@@ -12,12 +12,11 @@ import torch
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
-from oodbench.core.identity import fingerprint
 from oodbench.core.network import Task
-from oodbench.core.spec import plain_value
 from oodbench.data.altered import noise_from
 from oodbench.data.duplicates import shared_images
 from oodbench.data.images import statistics, to_float
+from oodbench.data.needs import opened
 from oodbench.suite.pairs import PairEntry
 
 OOD_SHIFTS = ("near", "far")
@@ -213,11 +212,7 @@ class PairSets:
 
 
 def _dataset(raw: Any, cache: dict[str, Dataset]) -> Dataset:
-    spec = registry.resolve("dataset", raw)
-    place = fingerprint(plain_value(spec.plain))
-    if place not in cache:
-        cache[place] = registry.build("dataset", spec)
-    return cache[place]
+    return opened(registry.resolve("dataset", raw), cache)
 
 
 def _part(raw: Any, split: str, cache: dict[str, Dataset]) -> Samples:

@@ -42,6 +42,7 @@ def scores_array(scores: ArrayLike, name: str = "scores") -> Array:
 
 
 def correct_array(correct: ArrayLike, n: int, name: str) -> Array:
+    """Which ID samples are classified correctly, (n,), as booleans; ValueError where the shape is another."""
     values = correct.detach().cpu().numpy() if isinstance(correct, Tensor) else np.asarray(correct)
     if values.shape != (n,):
         raise ValueError(f"{name}: should have the shape ({n},) of the ID scores, got {tuple(values.shape)}")

@@ -157,6 +157,7 @@ def _both(work: Callable[[_In], _Out], first: _In, second: _In, samples: int) ->
 
 
 def detection_of(inside: Array, outside: Array) -> dict[str, float]:
+    """`detection_metrics` of score arrays that are checked already."""
     n, m = len(inside), len(outside)
     inside, outside = _both(np.sort, inside, outside, n + m)
     i, o = _ranks(inside, outside)

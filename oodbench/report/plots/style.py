@@ -209,6 +209,7 @@ def legend(figure: Figure, axes: Array, columns: int = 4) -> None:
 
 
 def where(board: pd.DataFrame) -> str:
+    """The pairs and networks that a picture is of, for its headline; many are cut short."""
     names = [", ".join(dict.fromkeys(map(str, board[k]))) for k in ("pair", "network") if k in board]
     return ", ".join(n if len(n) < 60 else f"{n[:57]}..." for n in names if n)
 

@@ -27,6 +27,7 @@ def _reference(fit_on: Split, train: Outputs | None, val: Outputs | None) -> Out
 
 
 def linear_head(outputs: Outputs) -> Head:
+    """The head of the outputs in float32, as the features that it is given."""
     assert outputs.head is not None
     return Head(outputs.head.weight.float(), outputs.head.bias.float())
 
