@@ -3,6 +3,7 @@ changed in one place."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from oodbench.evaluation.rows import read_rows
@@ -43,3 +44,10 @@ def rewrite(folder: Path, scorer: str, metric: str, change: float) -> str:
     lines[at + 1] = f"{rows.loc[at, metric] + change:.10g}".join([cells[0], old.join(cells[1:])])
     file.write_text("\n".join(lines) + "\n")
     return str(rows.loc[at, "ood"])
+
+
+def judged(page: str) -> list[str]:
+    """The claims that a page shows with a verdict; the text of the suite, which stands there too, is none."""
+    return re.findall(
+        r'<details class="claim"><summary><span class="verdict \w+">\w+</span> (.*?)</summary>', page
+    )

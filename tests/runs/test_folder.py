@@ -16,6 +16,7 @@ from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder, costs
 from oodbench.runs.reopen import suite_of
 from oodbench.suite.parse import parse_suite
 from tests.evaluation.frames import make_rows
+from tests.runs.checked import judged
 from tests.runs.suites import ATTACKED
 
 TABLES = ("results", "timing", "history")
@@ -82,7 +83,7 @@ def test_the_page_shows_rows_and_claims(attacked_run: Path) -> None:
     text = (attacked_run / "report.html").read_text()
     board = pd.read_csv(attacked_run / "leaderboard.csv", keep_default_na=False)
     assert len(cells.cells_of(text)) == len(board)
-    assert "Label smoothing detects better." in text
+    assert judged(text) == ["Label smoothing detects better."]
     claims = pd.read_csv(attacked_run / "claims.csv", keep_default_na=False)
     assert set(claims["claim"]) == {"smoothing"}
     assert set(claims["verdict"]) <= {"supported", "contradicted", "undecided", "untested"}
@@ -94,7 +95,7 @@ def test_a_suite_that_states_no_claims_any_more_leaves_none_behind(attacked: Pat
     assert (attacked / "claims.csv").is_file()
     folder.write(Contents(folder.rows(), suite))
     assert not (attacked / "claims.csv").exists()
-    assert "Label smoothing detects better." not in (attacked / "report.html").read_text()
+    assert not judged((attacked / "report.html").read_text())
     assert "claims" not in (attacked / "suite.yaml").read_text()
 
 

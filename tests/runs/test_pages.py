@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from oodbench.runs import pages
+from tests.runs.checked import judged
 
 SAYS = "Label smoothing detects better."
 
@@ -14,27 +15,27 @@ def test_the_page_made_again_is_the_page_of_the_run(attacked_run: Path) -> None:
     text, missing = pages.report([attacked_run])
     assert not missing
     assert text == (attacked_run / "report.html").read_text()
-    assert SAYS in text
+    assert judged(text) == [SAYS]
 
 
 def test_claims_stay_where_the_store_is_gone(attacked: Path) -> None:
     shutil.rmtree(attacked.parent / ".store")
     text, missing = pages.report([attacked])
-    assert SAYS in text
+    assert judged(text) == [SAYS]
     assert [line.split(": ")[1] for line in missing] == ["no per-sample views"]
 
 
 def test_a_folder_without_its_suite_is_still_shown(attacked: Path) -> None:
     (attacked / "suite.yaml").unlink()
     text, missing = pages.report([attacked])
-    assert SAYS not in text
+    assert not judged(text)
     assert any("no claims" in line for line in missing)
     assert "free-energy" in text
 
 
 def test_two_folders_on_one_page(attacked_run: Path, attacked: Path) -> None:
     text, _ = pages.report([attacked_run, attacked])
-    assert text.count(SAYS) >= 2, "each folder's claims are judged by its own rows"
+    assert judged(text) == [SAYS, SAYS], "each folder's claims are judged by its own rows"
 
 
 def test_pictures_are_drawn_on_demand_in_both_formats(attacked: Path) -> None:
