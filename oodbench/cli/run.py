@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from oodbench.cli.options import data_options, plugin_option
+from oodbench.cli.options import data_options
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +35,17 @@ class _Integers(click.ParamType):
         return numbers
 
 
+class _Names(click.ParamType):
+    name = "a,b"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        from oodbench.suite import choose
+
+        return value if isinstance(value, tuple) else choose.names_in(value)
+
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -49,7 +60,15 @@ _PATH = click.Path(path_type=Path)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--seeds", type=_Integers(), help="Seeds instead of the suite's.")
 @click.option("--splits", type=_Integers(), help="Only the pairs at these splits.")
-@plugin_option
+@click.option("--scorers", type=_Names(), help="Only these scorers; one that the suite lacks is added.")
+@click.option("--methods", type=_Names(), help="Only these methods; one that the suite lacks is added.")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=_PATH,
+    help="A Python file; its scorers and methods stand beside the suite's own.",
+)
 @click.option(
     "--skip-missing", is_flag=True, help="Leave out data sets that are not here instead of stopping."
 )
@@ -64,18 +83,19 @@ _PATH = click.Path(path_type=Path)
 def run_suites(
     suites: tuple[Path, ...], results: Path, store: Path | None, device: str, seeds: tuple[int, ...] | None,
     splits: tuple[int, ...] | None, plugins: tuple[Path, ...], skip_missing: bool, dry_run: bool,
-    no_plots: bool, quiet: bool,
+    no_plots: bool, quiet: bool, **choice: tuple[str, ...] | None,
 ) -> None:  # fmt: skip
     """Run suites: train, extract and score what is missing; write tables, plots and the page.
 
-    SUITE is a file, or the name of a suite of the package (`oodbench list suites`)."""
+    SUITE is a file, or the name of a suite of the package (`oodbench list suites`). Scorers and methods are
+    named by name or label, with commas between."""
     from oodbench.core.progress import Reporter
     from oodbench.runs import machine, runner
     from oodbench.training import processes
 
     reporter = Reporter(quiet)
     machine.pick_device(device)
-    loaded = _load(suites, plugins, seeds, splits)
+    loaded = _load(suites, plugins, seeds, splits, choice)
     store = store or results / ".store"
     failed = 0
     with processes.together():
@@ -102,11 +122,16 @@ def _load(
     plugins: Sequence[Path],
     seeds: Sequence[int] | None,
     splits: Sequence[int] | None,
+    choice: Mapping[str, Sequence[str] | None],
 ) -> list[Suite]:
     """The suites, each with a results folder of its own."""
-    from oodbench.suite import load
+    from oodbench.suite import choose, load
 
-    loaded = [load.load_suite(file, plugins).restricted(seeds, splits) for file in files]
+    read = (load.load_suite(file, plugins).restricted(seeds, splits) for file in files)
+    loaded = [
+        choose.chosen(suite, scorers=choice["scorers"], methods=choice["methods"], plugins=plugins)
+        for suite in read
+    ]
     names = [s.name for s in loaded]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:

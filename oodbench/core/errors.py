@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
+import sysconfig
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,12 +25,52 @@ class UserError(Exception):
     """
 
 
-def reason_of(error: Exception) -> str:
-    """What a row says of an error: a user's mistake in its own words, anything else with its type."""
-    text = str(error).strip()
-    if isinstance(error, UserError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?", re.DOTALL)
+
+
+def one_line(said: object, most: int = 400) -> str:
+    """What an error (or a text) says, as one printable line of at most `most` characters: no escape codes,
+    no control characters, no line breaks. Of an error without text its type."""
+    text = said if isinstance(said, str) else str(said) or type(said).__name__
+    text = _ESCAPES.sub("", text[: 50 * most])
+    text = " ".join("".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text).split())
+    return text if len(text) <= most else text[: most - 2].rstrip() + " …"
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: the start of a long, deep or many times repeated one, in one line."""
+    try:
+        return one_line(_SHORT.repr(value), 120)
+    except Exception:  # an integer of thousands of digits; a repr of the user's that raises
+        return f"a value of type {type(value).__name__}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 80, 80, 40
+
+
+ANYTHING = (Exception, SystemExit)
+"""What a user's code may raise, and what costs only what depends on it; an interruption is not among it."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What a row says of an error, in one line: a user's mistake in its own words, anything else with its
+    type and, where a file of the user's raised it, the place there."""
+    if isinstance(error, UserError) and str(error).strip():
+        return one_line("; ".join(line for line in str(error).splitlines() if line.strip()), 1000)
+    kind = type(error).__name__
+    text = one_line(error)
+    return (kind if text == kind else f"{kind}: {text}") + _place(error)
+
+
+def _place(error: BaseException) -> str:
+    """Where in a file that is neither ours nor installed an error was raised, such as `` (mine.py:6)``."""
+    ours = [Path(__file__).parents[1], *(Path(p) for p in sysconfig.get_paths().values())]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if file.suffix == ".py" and file.is_file() and not any(file.is_relative_to(p) for p in ours):
+            return f" ({one_line(file.name)}:{frame.lineno})"
+    return ""
 
 
 class SpecError(UserError, ValueError):
@@ -36,6 +82,19 @@ class SpecError(UserError, ValueError):
         super().__init__(
             "\n".join(f"{path}: {message}" if path else message for path, message in self.problems)
         )
+
+
+class BadValue(UserError, ValueError):
+    """A value handed over in code that cannot be what it should be: a user's mistake, and to Python a
+    ValueError."""
+
+
+class NotFitted(UserError, AttributeError):
+    """A scorer was asked for scores before it was fitted: to Python an attribute that is not there."""
+
+
+class NotFinite(BadValue):
+    """Values of one set that are not finite (NaN, infinity): what else was given can be scored without it."""
 
 
 class MissingData(UserError):

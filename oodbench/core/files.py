@@ -1,13 +1,26 @@
-"""The one way a file comes to be: written beside its place, then moved there, so that no reader meets half of
-it."""
+"""The one way a file comes to be (written beside its place, then moved there, so that no reader meets half of
+it), and what may be opened at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def readable(path: Path) -> Path:
+    """`path`, if opening it ends: OSError where it is not there, or is a folder, a pipe, a socket or a
+    device, whose reader might wait for ever."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path
 
 
 def replace(path: Path, data: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -37,6 +38,29 @@ class Batch(NamedTuple):
     rng: torch.Generator | None = None
 
 
+class Course(NamedTuple):
+    """What is known of a training before it begins.
+
+    Args:
+        counts: training images of each class.
+        epochs: passes over them.
+        batches: batches of all epochs together.
+
+    Example:
+        >>> Course((40, 60), epochs=2, batches=20).last
+        0.95
+    """
+
+    counts: tuple[int, ...]
+    epochs: int
+    batches: int
+
+    @property
+    def last(self) -> float:
+        """The `progress` of the last batch."""
+        return (self.batches - 1) / self.batches
+
+
 class Method:
     """How a network gets its weights: the base class of all methods.
 
@@ -52,6 +76,11 @@ class Method:
             ``outputs``, or ``members``, the networks that its parameter `of` trains.
         needs: what each batch must carry beyond inputs and labels: nothing, or ``outliers``.
         views: number of further augmented views in each batch.
+        acted: whether the method's own term took part in the last loss, a bool or a tensor without
+            dimensions. A method whose term may be absent (it begins late, waits for something, is zero below
+            a margin) sets it in `loss` or `criterion`. A training in which it never acts is an error: it
+            would be that of another method.
+        acts_once: what its own term waits for, in words that end the sentence "it acts once ...".
 
     Example:
         >>> import oodbench, torch
@@ -72,6 +101,22 @@ class Method:
     provides: ClassVar[Literal["loss", "weights", "outputs", "members"]] = "loss"
     needs: frozenset[str] = frozenset()
     views: int = 0
+    acted: bool | Tensor = True
+    acts_once: ClassVar[str] = ""
+
+    def nested(self) -> Iterator[Method]:
+        """This method and those that it wraps (`of`), from outside in."""
+        yield self
+        inner = getattr(self, "of", None)
+        if isinstance(inner, Method):
+            yield from inner.nested()
+
+    def objection(self, course: Course) -> str:
+        """Why the method's own term would never act in such a training, and what to change, in one line;
+        empty where it may act. Asked when a suite is planned. The default asks the method that this one
+        wraps."""
+        inner = getattr(self, "of", None)
+        return inner.objection(course) if isinstance(inner, Method) else ""
 
     def setup(self, network: Network) -> None:
         """Attach heads and buffers: called once, before the optimiser is made and before weights are

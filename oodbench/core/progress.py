@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from oodbench.core.errors import one_line
 
 Advance = Callable[..., None]
 """``advance(n=1, note="")``: `n` more units are done; `note` is shown beside the bar."""
@@ -23,11 +26,11 @@ class Reporter:
     def line(self, text: str) -> None:
         """One line, unless quiet."""
         if not self.quiet:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(one_line(text, 2000), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """One line, always."""
-        self.console.print(f"warning: {text}", markup=False, soft_wrap=True)
+        self.console.print(f"warning: {one_line(text, 2000)}", markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def stage(self, text: str, total: int) -> Iterator[Advance]:
@@ -52,11 +55,11 @@ class Reporter:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(text, total=total, note="")
+            task = progress.add_task(escape(one_line(text)), total=total, note="")
 
             def advance(n: float = 1, note: str = "") -> None:
                 progress.advance(task, n)
                 if note:
-                    progress.update(task, note=note)
+                    progress.update(task, note=escape(one_line(note)))
 
             yield advance

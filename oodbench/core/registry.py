@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oodbench.core.description import SpecLike
-from oodbench.core.errors import SpecError, UserError, meant
+from oodbench.core.errors import ANYTHING, SpecError, UserError, meant, one_line, reason_of, shown
 from oodbench.core.identity import file_sha256
 from oodbench.core.spec import Component, Spec, remember
 from oodbench.core.usercode import run_file
@@ -154,18 +155,29 @@ def load_plugin(path: Path) -> None:
     sha = file_sha256(path)
     if _plugins.get(path) == sha:
         return
-    name = f"oodbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = _module_of(path)
     before = {kind: dict(r._components) for kind, r in _by_kind.items()}
     for r in _by_kind.values():  # an edited plugin replaces what it registered before
         r._components = {k: c for k, c in r._components.items() if c.target.__module__ != name}
     try:
         run_file(path, name)
-    except Exception as error:
+    except ANYTHING as error:
         for kind, r in _by_kind.items():
             r._components = before[kind]
-        where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"plugin {path}: {type(error).__name__}: {error}{where}") from error
+        raise UserError(f"plugin {path}: {reason_of(error)}") from error
     _plugins[path] = sha
+
+
+def registered_by(plugin: Path, kind: str) -> list[str]:
+    """Names of what a loaded plugin registered of one kind, in its order."""
+    module = _module_of(plugin.resolve())
+    return [n for n, c in of_kind(kind).components().items() if c.target.__module__ == module]
+
+
+def _module_of(plugin: Path) -> str:
+    """The name under which a plugin's file runs."""
+    digest = hashlib.sha256(os.fsencode(plugin)).hexdigest()[:8]
+    return f"oodbench_plugin_{one_line(plugin.stem)}_{digest}"
 
 
 def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | None = None) -> Spec:
@@ -178,7 +190,7 @@ def resolve(kind: str, raw: SpecLike | Spec, *, alias: str = "", folder: Path | 
     if isinstance(raw, Mapping) and len(raw) == 1:
         ((name, params),) = raw.items()
         return of_kind(kind)[str(name)].resolve(params, alias=alias, folder=folder)
-    raise SpecError([("", f"a {kind} should be a name or {{name: {{parameter: value}}}}, got {raw!r}")])
+    raise SpecError([("", f"a {kind} should be a name or {{name: {{parameter: value}}}}, got {shown(raw)}")])
 
 
 def build(kind: str, spec: SpecLike | Spec, *injected: Any) -> Any:
@@ -198,7 +210,13 @@ def build(kind: str, spec: SpecLike | Spec, *injected: Any) -> Any:
         5
     """
     spec = resolve(kind, spec)
-    made = spec.component.target(*injected, **{k: _build_value(v) for k, v in spec.params.items()})
+    parts = {k: _build_value(v) for k, v in spec.params.items()}
+    try:
+        made = spec.component.target(*injected, **parts)
+    except UserError:
+        raise
+    except ANYTHING as error:  # a constructor is a user's as much as ours
+        raise UserError(f"{kind} {spec.label!r}: {reason_of(error)}") from error
     if kind in ("method", "scorer", "view"):
         remember(made, spec)
     return made

@@ -6,11 +6,12 @@ features and scores are float32 or wider."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from oodbench.core.errors import NotFitted
 from oodbench.core.network import Network
 from oodbench.core.outputs import Outputs
 
@@ -107,6 +108,13 @@ class Scorer:
         """Logits (N, C) of the network as this scorer edits it, for those that edit (ReAct, ASH, DICE,
         SCALE)."""
         return outputs.logits
+
+    if not TYPE_CHECKING:  # what is there is typed by its own class
+
+        def __getattr__(self, name: str) -> Any:
+            raise NotFitted(
+                f"scorer {type(self).__name__} has no {name!r}; was it fitted? fit(train, val) comes before score"
+            )
 
     @property
     def edits(self) -> bool:

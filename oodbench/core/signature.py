@@ -3,6 +3,7 @@ configuration."""
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import SpecError, meant
+from oodbench.core.errors import SpecError, meant, one_line, shown
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
@@ -40,11 +41,11 @@ def annotation(hint: Any) -> Any:
         )
         return Annotated[Any, nested, WithJsonSchema({COMPONENT: kind})]
     if hint is int or hint is float:
-        return Annotated[hint, BeforeValidator(_not_bool)]
+        return Annotated[hint, BeforeValidator(_not_bool), AfterValidator(_countable)]
     if hint is Code:
         return Annotated[Any, BeforeValidator(Code.of_text), WithJsonSchema({"type": "string"})]
     if hint is Path:
-        return Annotated[Path, pydantic.AfterValidator(from_folder)]
+        return Annotated[Path, AfterValidator(from_folder)]
     return _of_parts(hint)
 
 
@@ -74,6 +75,15 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
+def _countable(value: float) -> float:
+    """A number that a key and a tensor can hold: finite, and an integer of at most 63 bits."""
+    if not math.isfinite(value):
+        raise ValueError(f"should be finite, got {value}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"should be an integer of at most 63 bits, got {shown(value)}")
+    return value
+
+
 def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) -> list[tuple[str, str]]:
     """pydantic's errors as (key path, one line), nested components' mistakes flattened to their own paths."""
     found: list[tuple[str, str]] = []
@@ -92,21 +102,15 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
         if isinstance(cause, SpecError):
             found += [(f"{place}.{p}" if p else place, m) for p, m in cause.problems]
         elif e["type"] == "extra_forbidden":
-            found.append((path, f"unknown parameter {e['loc'][-1]!r}{meant(str(e['loc'][-1]), names)}"))
+            name = str(e["loc"][-1])
+            found.append((path, f"unknown parameter {shown(name)}{meant(name, names)}"))
         elif e["type"] == "missing":
             found.append((path, f"parameter {e['loc'][-1]!r} is required"))
         else:
             message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            got = (
-                ""
-                if "got " in message
-                else (
-                    f", got {e['input']!r}"
-                    if not isinstance(e["input"], bool)
-                    else f", got {str(e['input']).lower()}"
-                )
-            )
-            found.append((place, message + got))
+            value = e["input"]
+            got = str(value).lower() if isinstance(value, bool) else shown(value)
+            found.append((place, one_line(message) if "got " in message else f"{message}, got {got}"))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import typing
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from oodbench.core.errors import SpecError, UserError
+from oodbench.core.errors import SpecError, UserError, reason_of, shown
 from oodbench.core.identity import file_sha256, fingerprint
 from oodbench.core.signature import annotation, problems_of, type_text
 from oodbench.core.usercode import Code, code_of
@@ -107,13 +108,19 @@ class Component:
         if params is None:
             params = {}
         if not isinstance(params, Mapping):
-            raise SpecError([(self.name, f"parameters should be a mapping {{name: value}}, got {params!r}")])
+            raise SpecError(
+                [(self.name, f"parameters should be a mapping {{name: value}}, got {shown(params)}")]
+            )
         try:
             model = self.model.model_validate(
                 dict(params), context={"folder": folder, "resolve": self._resolve}
             )
         except pydantic.ValidationError as error:
             raise SpecError(problems_of(error, self.name, list(self.model.model_fields))) from None
+        except UserError:
+            raise
+        except Exception as error:  # a validator may be a user's, and raise what pydantic does not expect
+            raise SpecError([(self.name, reason_of(error))]) from error
         return Spec(self, {k: getattr(model, k) for k in self.model.model_fields}, alias)
 
 
@@ -241,19 +248,50 @@ def short_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+MOST_VARIANTS = 10_000
+"""A grid of more is a mistake, and would be run for years."""
+
+
 def expand(raw: Any) -> list[Any]:
     """Every variant of a description in which ``{grid: [...]}`` stands for several values, in the order
-    written (last varies fastest)."""
+    written (last varies fastest). SpecError for more than MOST_VARIANTS."""
+    count = _variants(raw)
+    if count > MOST_VARIANTS:
+        raise SpecError(
+            [("grid", f"the grids have {shown(count)} combinations; at most {MOST_VARIANTS} are allowed")]
+        )
+    return _expanded(raw)
+
+
+def _grid(raw: Any) -> list[Any] | None:
+    """The values that a ``{grid: [...]}`` stands for; None for anything else."""
+    if not isinstance(raw, Mapping) or set(raw) != {"grid"}:
+        return None
+    values = raw["grid"]
+    if not isinstance(values, list) or not values:
+        raise SpecError([("grid", f"should be a list of at least one value, got {shown(values)}")])
+    return values
+
+
+def _variants(raw: Any) -> int:
+    """How many variants `expand` would give."""
+    values = _grid(raw)
+    if values is not None:
+        return sum(_variants(v) for v in values)
+    if isinstance(raw, (Mapping, list)):
+        return math.prod(_variants(v) for v in (raw.values() if isinstance(raw, Mapping) else raw))
+    return 1
+
+
+def _expanded(raw: Any) -> list[Any]:
+    values = _grid(raw)
+    if values is not None:
+        return [variant for value in values for variant in _expanded(value)]
     if isinstance(raw, Mapping):
-        if set(raw) == {"grid"}:
-            values = raw["grid"]
-            if not isinstance(values, list) or not values:
-                raise SpecError([("grid", f"should be a list of at least one value, got {values!r}")])
-            return [variant for value in values for variant in expand(value)]
         return [
-            dict(zip(raw, values, strict=True))
-            for values in itertools.product(*(expand(v) for v in raw.values()))
+            dict(zip(raw, chosen, strict=True))
+            for chosen in itertools.product(*(_expanded(v) for v in raw.values()))
         ]
     if isinstance(raw, list):
-        return [list(values) for values in itertools.product(*(expand(v) for v in raw))]
+        return [list(chosen) for chosen in itertools.product(*(_expanded(v) for v in raw))]
     return [raw]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic
 
-from oodbench.core.errors import meant
+from oodbench.core.errors import ANYTHING, meant, reason_of, shown
 from oodbench.core.identity import file_sha256
 
 
@@ -36,7 +36,7 @@ class Code(str):
             return text
         place, _, name = text.rpartition(":") if isinstance(text, str) else ("", "", "")
         if not place or not name.isidentifier():
-            raise ValueError(f"should be 'pkg.mod:name' or 'file.py:name', got {text!r}")
+            raise ValueError(f"should be 'pkg.mod:name' or 'file.py:name', got {shown(text)}")
         if place.endswith(".py"):
             file = from_folder(Path(place), info).resolve()
             if not file.is_file():
@@ -45,8 +45,8 @@ class Code(str):
         else:
             try:
                 module = importlib.import_module(place)
-            except Exception as error:
-                raise ValueError(f"cannot import {place!r} ({type(error).__name__}: {error})") from None
+            except ANYTHING as error:
+                raise ValueError(f"cannot import {place!r} ({reason_of(error)})") from None
         if not callable(getattr(module, name, None)):
             there = [
                 n
@@ -82,8 +82,8 @@ def _code_module(file: Path) -> types.ModuleType:
     )
     try:
         return sys.modules[name] if name in sys.modules else run_file(file, name)
-    except Exception as error:
-        raise ValueError(f"cannot run {file} ({type(error).__name__}: {error})") from None
+    except ANYTHING as error:
+        raise ValueError(f"cannot run {file} ({reason_of(error)})") from None
 
 
 def code_of(target: Any) -> str:

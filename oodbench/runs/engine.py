@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oodbench.core.progress import Reporter
+from oodbench.runs.failures import Failures
 from oodbench.runs.held import Held, tuned
 from oodbench.runs.outputs import Extraction
 from oodbench.runs.scores import Scoring
@@ -29,11 +30,12 @@ class Engine:
         return {kind: self.bench.made[kind] for kind in KINDS}
 
     def work(self, run: Run) -> Held:
-        """Everything of one run. UserError where it cannot be had; a scorer that fails, or its view,
-        is told of in the result."""
-        store = self.bench.store
+        """Everything of one run. Raises where it cannot be had: its weights, or its ID sets. A scorer that
+        fails, its view, or an OOD set that cannot be read is told of in the result."""
+        store, failures = self.bench.store, Failures()
         self.weights.make(run)
-        self.scoring.choices(run)
+        self.scoring.choices(run, failures)
         run = tuned(store, run)
-        without = self.extraction.make(run, run.wanted())
-        return Held(store, run, self.scoring.make(run, without))
+        self.extraction.make(run, run.wanted(), failures)
+        self.scoring.make(run, failures)
+        return Held(store, run, failures)

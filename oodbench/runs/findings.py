@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from oodbench.core.errors import UserError
+from oodbench.core.names import visible
 
 HOLDS, CONTRADICTED, UNCHECKED = "holds", "contradicted", "cannot be checked here"
 
@@ -22,13 +26,18 @@ class Finding(NamedTuple):
 
 def to_lines(findings: Iterable[Finding]) -> list[str]:
     """One line for each finding."""
-    return [f"{f.state}: {f.what}: {f.why}" for f in findings]
+    return [visible(f"{f.state}: {f.what}: {f.why}") for f in findings]
 
 
 def told(what: str, wrong: Sequence[str], fine: str) -> Finding:
     """Contradicted with the first thing that is wrong and how many there are, or holds."""
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return Finding(CONTRADICTED, what, wrong[0] + more) if wrong else Finding(HOLDS, what, fine)
+
+
+def damaged(file: Path, error: UserError) -> Finding:
+    """Contradicted: a file of the folder cannot be read as what it should be."""
+    return Finding(CONTRADICTED, file.name, str(error).removeprefix(f"{file}: "))
 
 
 def name_of(row: Mapping[Any, Any]) -> str:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gzip
 import json
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from oodbench.core.errors import UserError
 from oodbench.core.files import replace
 from oodbench.core.spec import Spec
+from oodbench.core.text_files import read_bytes, read_mapping, there
 from oodbench.evaluation.costs import Specs, of_rows
-from oodbench.evaluation.rows import read_rows, results_file, table, to_csv
+from oodbench.evaluation.rows import as_written, read_rows, results_file, to_csv
+from oodbench.evaluation.tables import AGAIN, AMOUNT, ANY, FRACTION, Range, parsed, read_table, table
 from oodbench.suite.suite import Suite
 
 if TYPE_CHECKING:
@@ -34,8 +39,18 @@ TIMING = (
 """The columns of timing.csv. Seconds stand here and not in results.csv, which is byte-identical from run to
 run."""
 
-HISTORY = ("run_key", "pair", "split", "network", "method", "seed", "epoch", "loss", "lr", "val_accuracy")
-"""The columns of history.csv: each epoch of each training, those of an ensemble's members too."""
+HISTORY = (
+    "run_key", "pair", "split", "network", "method", "seed", "epoch", "loss", "lr", "val_accuracy", "acted",
+)  # fmt: skip
+"""The columns of history.csv: each epoch of each training, those of an ensemble's members too. `acted` is the
+share of its batches in which the method's own term took part; empty for trainings of versions before it."""
+
+_NUMBERS: Mapping[str, Range] = {
+    "n": AMOUNT, "seconds": AMOUNT, "bytes": AMOUNT, "epoch": AMOUNT, "loss": ANY, "lr": AMOUNT,
+    "val_accuracy": FRACTION,
+}  # fmt: skip
+"""Those columns of both tables that hold numbers; the others hold names."""
+_COLUMNS = {"timing": TIMING, "history": HISTORY}
 
 
 @dataclass
@@ -44,6 +59,8 @@ class Contents:
 
     rows: pd.DataFrame
     suite: Suite | None = None
+    suite_text: str = ""
+    """What suite.yaml says, where it was read from there; empty: what the suite gives."""
     timing: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
     samples: pd.DataFrame | None = None
@@ -100,34 +117,29 @@ class ResultsFolder:
         return read_rows(results_file(self.path))
 
     def frame(self, name: str) -> pd.DataFrame | None:
-        """The table ``timing`` or ``history``; None where there is none."""
-        import pandas as pd
-
+        """The table ``timing`` or ``history``; None where there is none. UserError where it is damaged."""
         file = table(self.path, name)
-        return None if file is None else pd.read_csv(file, keep_default_na=False)
+        if file is None:
+            return None
+        numbers = {c: _NUMBERS[c] for c in _COLUMNS[name] if c in _NUMBERS}
+        return read_table(file, [c for c in _COLUMNS[name] if c not in numbers], numbers)
 
     def environment(self) -> dict[str, Any]:
         """What environment.json says, empty where there is none. UserError where it cannot be read."""
         file = self.path / ENVIRONMENT
-        try:
-            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file}: cannot be read ({error})") from None
-        if not isinstance(found, dict):
-            raise UserError(f"{file}: should hold a mapping, got {type(found).__name__}")
-        return found
+        return read_mapping(file, AGAIN) if there(file) else {}
 
     # -------------------------------------------------- writing
 
     def write(self, contents: Contents) -> Written:
-        """Write every file, each so that a reader sees the old one or the new one."""
-        import pandas as pd
-
+        """Write every file, each so that a reader sees the old one or the new one, and remove the pictures of
+        other rows."""
         from oodbench.evaluation.leaderboard import over_trials
-        from oodbench.report.plots import draw_all
 
-        c = contents
+        timing = None if contents.timing is None else _as_written(contents.timing)
+        c = dataclasses.replace(contents, rows=as_written(contents.rows), timing=timing)
         made = Written(over_trials(c.rows), verdicts_of(c.rows, c.suite))
+        stale = self._pictures_of_other(c)
         if c.suite is not None:
             replace(self.path / SUITE, c.suite.dump())
         for name, frame in (("results", c.rows), ("timing", c.timing), ("history", c.history)):
@@ -139,11 +151,47 @@ class ResultsFolder:
         else:
             (self.path / CLAIMS).unlink(missing_ok=True)  # of a suite that stated some
         replace(self.path / ENVIRONMENT, json.dumps(dict(c.environment), indent=1, sort_keys=True) + "\n")
-        if c.formats:
-            samples = pd.DataFrame() if c.samples is None else c.samples
-            draw_all(c.rows, samples, self.path / PLOTS, costs_of([c], c.rows), formats=c.formats)
+        drawn = self.draw(c, c.formats) if c.formats else []
+        for file in set(stale) - set(drawn):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.path / PLOTS).rmdir()  # left empty
         replace(self.path / PAGE, page_of([c], made))
         return made
+
+    def draw(self, contents: Contents, formats: Sequence[str]) -> list[Path]:
+        """Draw every picture of some contents; returns their files."""
+        import pandas as pd
+
+        from oodbench.report.plots import draw_all
+
+        samples = pd.DataFrame() if contents.samples is None else contents.samples
+        costs = costs_of([contents], contents.rows)
+        return draw_all(contents.rows, samples, self.path / PLOTS, costs, formats=formats)
+
+    def _pictures_of_other(self, contents: Contents) -> list[Path]:
+        """Pictures that lie here of rows which are not these, by the names that `draw_all` gives; anybody
+        else's files are left alone."""
+        import pandas as pd
+
+        from oodbench.report.plots import kind_of
+
+        tables = (("results", contents.rows), ("timing", contents.timing))
+        if all(f is None or self._plain(name) == to_csv(f).encode() for name, f in tables):
+            return []
+        known = [contents.rows[["pair", "network"]]]
+        with contextlib.suppress(UserError):
+            known.append(self.rows()[["pair", "network"]])
+        places = pd.concat(known).drop_duplicates()
+        return [f for f in sorted((self.path / PLOTS).glob("*.*")) if kind_of(f, places)]
+
+    def _plain(self, name: str) -> bytes:
+        """The text of a table that lies here; empty where there is none, or it is damaged."""
+        with contextlib.suppress(UserError, OSError, EOFError, zlib.error):
+            file = table(self.path, name)
+            data = b"" if file is None else read_bytes(file)
+            return gzip.decompress(data) if file is not None and file.suffix == ".gz" else data
+        return b""
 
     def _table(self, name: str, frame: pd.DataFrame, compressed: bool) -> None:
         plain, packed = self.path / f"{name}.csv", self.path / f"{name}.csv.gz"
@@ -153,6 +201,10 @@ class ResultsFolder:
         else:
             replace(plain, to_csv(frame))
         (plain if compressed else packed).unlink(missing_ok=True)  # two forms could disagree
+
+
+def _as_written(timing: pd.DataFrame) -> pd.DataFrame:
+    return parsed(to_csv(timing), list(timing.columns), [c for c in timing.columns if c in _NUMBERS])
 
 
 def verdicts_of(rows: pd.DataFrame, suite: Suite | None) -> pd.DataFrame:
@@ -201,7 +253,9 @@ def page_of(folders: Sequence[Contents], made: Written | None = None) -> str:
         made.leaderboard if made else over_trials(rows),
         joined(c.samples for c in folders if c.samples is not None and len(c.samples)),
         about=page.About(
-            "\n---\n".join(s.dump() for s in suites), environment, [f for s in suites for f in s.reference]
+            "\n---\n".join(c.suite_text or c.suite.dump() for c in folders if c.suite is not None),
+            environment,
+            [f for s in suites for f in s.reference],
         ),
         costs=costs_of(folders, rows),
         pictures=first_pictures(folders),

@@ -16,7 +16,9 @@ from oodbench.core.errors import UserError
 from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec
-from oodbench.runs.store import Artefact, Store
+from oodbench.runs.artefact import Artefact
+from oodbench.runs.failures import Failures
+from oodbench.runs.store import Store
 from oodbench.suite.run import ArrayRun, Run
 from oodbench.suite.scorer_plan import ScorerPlan
 
@@ -97,55 +99,78 @@ def choice(store: Store, run: Run, scorer: ScorerPlan) -> ScorerPlan:
 
 
 def tuned(store: Store, run: Run) -> Run:
-    """The run with every scorer that is to be tuned replaced by the one that the stored choice took."""
-    chosen = [choice(store, run, s) if s.candidates and not s.reason else s for s in run.scorers]
+    """The run with every scorer that is to be tuned replaced by the one that the stored choice took; without
+    a stored choice it stays as it is."""
+    chosen = [
+        choice(store, run, s)
+        if s.candidates and not s.reason and store.get("choices", run.choice_key(s))
+        else s
+        for s in run.scorers
+    ]
     return replace(run, scorers=chosen)
 
 
 class Held:
     """What a store holds of one run whose scorers are chosen (see `tuned`).
 
-    `failed` holds scorers that gave no scores, with the reason. Raises UserError where weights or outputs
-    that are asked for are not in the store."""
+    `failures` tells what failed when it was made; without them, what the store lacks is what failed."""
 
-    def __init__(self, store: Store, run: Run, failed: Mapping[str, str] | None = None) -> None:
-        self.store, self.run, self._failed = store, run, dict(failed or {})
+    def __init__(self, store: Store, run: Run, failures: Failures | None = None) -> None:
+        self.store, self.run = store, run
         self.outputs = LazyOutputs(store, run)
+        self.failures = failures or self._gone()
+
+    def _gone(self) -> Failures:
+        found = Failures()
+        for scorer in self.run.scorers:
+            if scorer.candidates and not scorer.reason:
+                why = f"the choice of {scorer.label} is not in the store, or damaged"
+                found.add(why, scorer=scorer.label)
+        for name, s in self.run.sets.items():
+            if s.role in ("train", "tune"):
+                continue
+            for source in self.run.sources:
+                if not self.store.get("outputs", source.outputs_key(name)):
+                    found.add(f"the outputs of {name} are not in the store, or damaged", on=name)
+        return found
 
     def objection(self) -> str:
-        """Why the run cannot be read at all; empty where its weights and plain outputs are there."""
+        """Why the run cannot be read at all; empty where its weights and the plain outputs of its ID sets are
+        there."""
         for source in self.run.sources:
             if not self.store.get("weights", source.key):
                 return f"the weights {source.key[:12]} are not in the store, or damaged"
-            for name in ("test", *self.run.scored_sets):
-                if not self.store.get("outputs", source.outputs_key(name)):
-                    return f"the outputs of {name} are not in the store, or damaged"
-        return ""
+        return self.failures.why("", [n for n in ("val", "test") if n in self.run.sets])
 
     @cached_property
-    def _read(self) -> tuple[dict[str, dict[str, OnDisk]], dict[str, str]]:
-        scores: dict[str, dict[str, OnDisk]] = {}
-        absent = dict(self._failed)
-        for s in self.run.scorers:
-            if s.reason or s.label in absent:
-                continue
-            keys = {n: self.run.scores_key(s, n) for n in self.run.sets_of(s)}
-            gone = [n for n, key in keys.items() if not self.store.get("scores", key)]
-            if gone:
-                absent[s.label] = f"its scores on {gone[0]} are not in the store, or damaged"
-            else:
-                scores[s.label] = {n: self._scores(key) for n, key in keys.items()}
-        return scores, absent
-
-    @property
     def scores(self) -> Scores:
-        """Scores of every scorer that has them on all of its sets."""
-        return self._read[0]
+        """Scores of every scorer that can run here, on the sets where it has them."""
+        found: dict[str, dict[str, OnDisk]] = {}
+        for s in self.run.scorers:
+            if s.reason or s.candidates:
+                continue
+            for name in self.run.sets_of(s):
+                if self.failures.why(s.label, [name]):
+                    continue
+                key = self.run.scores_key(s, name)
+                if self.store.get("scores", key):
+                    found.setdefault(s.label, {})[name] = self._scores(key)
+                else:
+                    why = f"its scores on {name} are not in the store, or damaged"
+                    self.failures.add(why, scorer=s.label, on=name)
+        return found
+
+    def why(self, scorer: str, sets: Sequence[str]) -> str:
+        """Why there are no numbers of a scorer (``""``: of the network alone) that read these sets; empty
+        where there are."""
+        _ = self.scores  # what the store lacks is known once it was looked for
+        return self.failures.why(scorer, sets)
 
     @property
     def absent(self) -> Mapping[str, str]:
-        """{label: reason} of the scorers that should have scores and have none."""
-        return self._read[1]
+        """{label: first reason} of the scorers that lack scores of some set."""
+        whys = {s.label: self.why(s.label, self.run.sets_of(s)) for s in self.run.scorers if not s.reason}
+        return {label: why for label, why in whys.items() if why}
 
     def _scores(self, key: str) -> OnDisk:
         found = artefact(self.store, "scores", key)

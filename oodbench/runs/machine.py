@@ -46,6 +46,7 @@ def provenance(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "torchvision": version("torchvision"),  # asked for without the import, which takes two seconds
         "numpy": version("numpy"),
+        "matplotlib": version("matplotlib"),  # draws the pictures
         "device": f"{device} ({torch.cuda.get_device_name()})" if device.startswith("cuda") else device,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),

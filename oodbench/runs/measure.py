@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from oodbench.core.errors import one_line
 from oodbench.core.spec import plain_value
 from oodbench.evaluation import metrics
 from oodbench.evaluation.rows import ROW_KEYS
@@ -32,12 +33,16 @@ def rows_of(held: Held) -> list[dict[str, Any]]:
 def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
     """The rows of a run that failed: one for ID alone and one for each scorer and OOD set, each with the
     first line of the reason."""
-    why = {"status": "failed", "reason": reason.splitlines()[0]}
+    why = _failed(one_line(reason, 1000))
     return [
         _row(run, a) | (_skipped(a.reason) if a.reason else why)
         for a in run.asked()
         if a.ood or a.scorer is None
     ]
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    return {"status": "failed", "reason": reason}
 
 
 def _skipped(reason: str) -> dict[str, Any]:
@@ -59,11 +64,15 @@ class _Measured:
     def __init__(self, held: Held) -> None:
         self.held, self.outputs, self.scores = held, held.outputs, held.scores
         self.known = lru_cache(maxsize=1)(self._known)  # rows of one group follow one another
+        self.analysis = lru_cache(maxsize=None)(lambda name: metrics.analysis(self.outputs.of(name).logits))
 
     def values(self, asked: Asked) -> dict[str, Any] | None:
         """The columns of a row besides its keys; None for a scorer's ID row where the scorer has no
         scores."""
         if asked.scorer is None:
+            gone = self.held.why("", asked.id_names)
+            if gone:
+                return _failed(gone)
             known = self.known(asked.id_names)
             described = {f"{k}_id": v for k, v in known.analysis.items()}
             return {"n_id": len(known.labels), **known.quality, **described}
@@ -73,16 +82,19 @@ class _Measured:
         return self._under_attack(asked) if asked.attack else self._scored(asked)
 
     def _why_not(self, asked: Asked) -> dict[str, Any]:
+        """The status of a row that has no numbers, with the reason; nothing where it has them."""
         if asked.reason:
             return _skipped(asked.reason)
-        absent = self.held.absent
         assert asked.scorer is not None
-        if asked.attack is not None and asked.attack.label in absent:
-            return {"status": "failed", "reason": absent[asked.attack.label]}
-        if asked.scorer.label in absent:
-            reason = "the scorer under attack failed" if asked.attack else absent[asked.scorer.label]
-            return {"status": "failed", "reason": reason}
-        return {}
+        val = ["val"] if "val" in self.held.run.sets else []
+        ood = [asked.ood] if asked.ood else []
+        why = self.held.why(asked.scorer.label, [*val, *asked.id_names, *ood])
+        if asked.attack is not None:
+            attacked = asked.id_names if "test" in asked.attack.sets else ood
+            why = self.held.why(asked.attack.label, attacked) or (
+                why and f"the scorer under attack failed: {why}"
+            )
+        return _failed(why) if why else {}
 
     def _scored(self, asked: Asked) -> dict[str, Any]:
         assert asked.scorer is not None
@@ -97,7 +109,7 @@ class _Measured:
             "id_analysis": known.analysis,
         }
         if asked.ood:
-            given |= {"ood_scores": mine[asked.ood].scores, "ood_analysis": self._analysis[asked.ood]}
+            given |= {"ood_scores": mine[asked.ood].scores, "ood_analysis": self.analysis(asked.ood)}
         return metrics.row_metrics(**given)
 
     def _under_attack(self, asked: Asked) -> dict[str, Any]:
@@ -106,7 +118,7 @@ class _Measured:
         assert asked.scorer is not None
         assert asked.attack is not None
         on_id = "test" in self.held.run.sets_of(asked.attack)
-        mine, other = self.scores[asked.attack.label], self.scores[asked.scorer.label]
+        mine, other = (self.scores.get(s.label, {}) for s in (asked.attack, asked.scorer))
         test = self.outputs.of("test")
         clean = test.predictions == test.labels
         given: dict[str, Any] = {
@@ -133,17 +145,12 @@ class _Measured:
         return {"val_accuracy": accuracy, "val_nll": metrics.id_metrics(val.logits, val.labels)["nll"]}
 
     @cached_property
-    def _analysis(self) -> dict[str, dict[str, float]]:
-        names = dict.fromkeys(a.ood for a in self.held.run.asked() if a.ood and not a.missing)
-        return {name: metrics.analysis(self.outputs.of(name).logits) for name in names}
-
-    @cached_property
     def _right_under(self) -> dict[str, Tensor | None]:
         """Which ID samples stay right when the network's loss is attacked, by attack."""
         test = self.outputs.of("test")
         found: dict[str, Tensor | None] = {}
         for s in self.held.run.scorers:
-            if s.attack and s.spec.params["of"] is None and s.label in self.scores:
+            if s.attack and s.spec.params["of"] is None and "test" in self.scores.get(s.label, {}):
                 one: OnDisk = self.scores[s.label]["test"]
                 both = (one.predictions == test.labels) & (test.predictions == test.labels)
                 found[s.attack] = both if one.predictions is not None else None

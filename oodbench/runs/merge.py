@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import read, table
+from oodbench.core.errors import UserError, shown
+from oodbench.core.text_files import refused, there
+from oodbench.evaluation.rows import read
+from oodbench.evaluation.tables import AGAIN, table
 from oodbench.runs.folder import SUITE, Contents, ResultsFolder, first_pictures, joined
 from oodbench.runs.pages import contents_of
-from oodbench.suite.load import read_plain
+from oodbench.runs.reopen import plain_suite
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.suite import Suite
 
@@ -30,8 +36,7 @@ def folders(
     suites = list(dict.fromkeys(rows["suite"]))
     if len(suites) > 1:
         raise UserError(f"cannot merge results of different suites: {', '.join(suites)}")
-    if into.is_dir() and table(into, "results") is not None:
-        raise UserError(f"{into}: holds a results.csv already; choose an empty folder")
+    target = _free(into)
     parts = [ResultsFolder.of(path) for path in folders]
     each = [contents_of(path, plugins=plugins)[0] for path in folders]
     contents = Contents(
@@ -44,8 +49,41 @@ def folders(
         pictures=first_pictures(each),
         compressed=compressed,
     )
-    ResultsFolder.writable(into.parent, into.name).write(contents)
+    with _whole(target) as draft:
+        ResultsFolder(draft).write(contents)
     return rows
+
+
+def _free(into: Path) -> Path:
+    """Where the merged folder goes, links followed. UserError where anything is there already."""
+    target = into.resolve()
+    if target.is_dir():
+        if table(target, "results") is not None:
+            raise UserError(f"{into}: holds a results.csv already; choose an empty folder")
+        held = next(target.iterdir(), None)
+        if held is not None:
+            raise UserError(f"{into}: is not empty, it holds {held.name}; choose an empty or a new folder")
+    elif there(target):
+        raise UserError(f"{into}: is no folder; choose an empty or a new one")
+    return target
+
+
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A folder to write into, beside its place, which it takes when the block ends well; else nothing is
+    left."""
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written ({error.strerror}); choose another folder with --into"
+        ) from None
+    try:
+        yield draft
+        os.rename(draft, target)  # an empty folder makes way
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _once(parts: Sequence[ResultsFolder], name: str) -> pd.DataFrame | None:
@@ -87,26 +125,27 @@ def _merged_environment(each: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 
 def _merged_suite(parts: Sequence[ResultsFolder], plugins: Sequence[Path]) -> Suite | None:
     """The suites of all folders as one, where they differ in nothing but seeds and pairs (splits)."""
-    merged: dict[str, Any] = {}
-    first: Path | None = None
-    for part in parts:
-        file = part.path / SUITE
-        if not file.is_file():
-            continue
-        suite = read_plain(file)
-        if first is None:
-            merged, first = dict(suite), file
-            continue
-        differ = [k for k in sorted({*merged, *suite} - {"seeds", "pairs"}) if merged.get(k) != suite.get(k)]
+    found = [(p.path / SUITE, suite) for p in parts if (suite := plain_suite(p.path))]
+    if not found:
+        return None
+    first, merged = found[0]
+    for file, suite in found:
+        for key in _PARTED:
+            if not isinstance(suite.get(key), list):
+                raise refused(file, f"{key} should be a list, got {shown(suite.get(key))}", AGAIN)
+        differ = [k for k in sorted({*merged, *suite} - {*_PARTED}) if merged.get(k) != suite.get(k)]
         if differ:
             raise UserError(
                 f"{file}: {differ[0]} differs from the other folders' suites; only seeds and pairs may"
             )
-        for key in ("seeds", "pairs"):
-            merged[key] = [*merged[key], *(v for v in suite[key] if v not in merged[key])]
-    if first is None:
-        return None
-    merged["seeds"] = sorted(merged["seeds"])
+        for key in _PARTED:
+            merged = {**merged, key: [*merged[key], *(v for v in suite[key] if v not in merged[key])]}
+    if all(isinstance(seed, int) for seed in merged["seeds"]):  # else it is refused below
+        merged["seeds"] = sorted(merged["seeds"])
     if plugins:
         merged["plugins"] = []
     return parse_suite(merged, file=first, plugins=plugins)
+
+
+_PARTED = ("seeds", "pairs")
+"""Keys by which the suites of parts may differ."""

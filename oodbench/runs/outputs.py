@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
 from oodbench.core import registry
+from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.core.spec import Spec
+from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
+from oodbench.runs.store import Lock
 from oodbench.runs.weights import Bench, Weights
 from oodbench.scoring.extract import extract_view, outputs_of
-from oodbench.scoring.score import FAILURES
-from oodbench.suite.run import Run, TrainedRun
+from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.scorer_plan import prepares
 
 
@@ -23,35 +26,51 @@ class Extraction:
     def __init__(self, bench: Bench, weights: Weights) -> None:
         self.bench, self.store, self.weights = bench, bench.store, weights
 
-    def make(self, run: Run, wanted: Iterable[tuple[str, Spec | None]]) -> dict[str, str]:
-        """Extract every (set, view) of `wanted` that is not stored, through each member of an ensemble;
-        {label: reason} of the views that failed, which cost their scorers alone."""
-        failed: dict[str, str] = {}
+    def make(self, run: Run, wanted: Iterable[tuple[str, Spec | None]], failures: Failures) -> None:
+        """Extract every (set, view) of `wanted` that is not stored, through each member of an ensemble, or
+        look whether the user's arrays can be read.
+
+        `failures` gets the views that failed, which cost their scorers alone, and the sets, which cost their
+        rows alone. Raises where an ID test or validation set fails, without which nothing can be said."""
+        wanted = list(wanted)
+        if isinstance(run, ArrayRun):
+            for name, _ in wanted:
+                with self._noting(run, name, None, failures):
+                    run.built_method.outputs(name)
         for source, name, view in run.extractions(wanted):
             key = source.outputs_key(name, view)
-            if (view is not None and view.label in failed) or self.store.get("outputs", key):
+            if failures.why("", [name]) or self.store.get("outputs", key):
                 continue
-            with self.store.lock("outputs", key):
-                if self.store.get("outputs", key):
-                    continue
-                try:
-                    self._extract(source, name, view, key)
-                except FAILURES as error:
-                    if view is None:
-                        raise
-                    why = f"{type(error).__name__}: {error}".splitlines()[0]
-                    failed[view.label] = f"view {view.label!r} on set {name!r}: {why}"
-                    self.bench.reporter.warn(f"{run.title}: {failed[view.label]}")
-        return failed
+            with self.store.lock("outputs", key) as held, self._noting(run, name, view, failures):
+                if not self.store.get("outputs", key):
+                    self._extract(source, name, view, held)
 
-    def _extract(self, run: TrainedRun, name: str, view: Spec | None, key: str) -> None:
+    @contextlib.contextmanager
+    def _noting(self, run: Run, name: str, view: Spec | None, failures: Failures) -> Iterator[None]:
+        """What fails inside is noted for those whom it costs."""
+        try:
+            yield
+        except ANYTHING as error:
+            if view is not None:
+                why = f"view {view.label!r} on set {name!r}: {reason_of(error)}"
+                for s in run.scorers:
+                    if view.label in {v.label for v in (s.view, *(c.view for c in s.candidates)) if v}:
+                        failures.add(why, scorer=s.label, on=name)
+            elif run.sets[name].role in ("test", "val"):
+                raise
+            else:
+                why = f"set {name!r}: {reason_of(error)}"
+                failures.add(why, on=name)
+            self.bench.reporter.warn(f"{run.title}: {why}")
+
+    def _extract(self, run: TrainedRun, name: str, view: Spec | None, held: Lock) -> None:
         samples, start = run.sets[name].samples, time.perf_counter()
         assert samples is not None
         title = f"extract {run.title} / {name}" + (f" / {view.label}" if view else "")
         batches = self._batches(run, name, view)
         with (
             self.bench.reporter.stage(title, len(samples)) as advance,
-            self.store.draft("outputs", key) as draft,
+            held.draft() as draft,
         ):
             with draft.rows("outputs", len(samples)) as writer:
                 for batch in batches:

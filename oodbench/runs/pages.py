@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oodbench.core.errors import UserError
-from oodbench.runs.folder import PLOTS, Contents, ResultsFolder, costs_of, page_of
+from oodbench.core.text_files import read_text
+from oodbench.runs.folder import SUITE, Contents, ResultsFolder, page_of
 from oodbench.runs.per_sample import pictures_of
-from oodbench.runs.reopen import reopened, suite_of
+from oodbench.runs.reopen import plain_suite, reopened, suite_of
 
 
 def contents_of(
@@ -19,8 +20,10 @@ def contents_of(
     contents = Contents(folder.rows(), timing=folder.frame("timing"), history=folder.frame("history"))
     contents.environment = folder.environment()
     missing: list[str] = []
+    raw = plain_suite(folder.path)  # a damaged file is an error; what it names may be elsewhere
     try:
-        contents.suite = suite_of(folder.path, plugins)
+        contents.suite = suite_of(folder.path, plugins, raw)
+        contents.suite_text = read_text(folder.path / SUITE)
     except UserError as error:
         missing.append(f"{folder.path}: no claims, no figures of its suite: {_first(error)}")
     try:
@@ -45,22 +48,15 @@ def report(
 
     With the store at hand it holds per-sample views. With `plots` every picture is drawn too, as PNG and
     SVG, under ``plots/`` of each folder."""
-    import pandas as pd
-
-    from oodbench.report.plots import draw_all
-
     found, missing = [], []
     for path in paths:
         contents, lacks = contents_of(path, store, plugins)
         found.append(contents)
         missing += lacks
-        if plots:
-            samples = pd.DataFrame() if contents.samples is None else contents.samples
-            folder = ResultsFolder.of(path).path / PLOTS
-            draw_all(
-                contents.rows, samples, folder, costs_of([contents], contents.rows), formats=("png", "svg")
-            )
-    return page_of(found), missing
+    text = page_of(found)
+    for path, contents in zip(paths, found, strict=True) if plots else ():
+        ResultsFolder.of(path).draw(contents, ("png", "svg"))
+    return text, missing
 
 
 def _first(error: UserError) -> str:

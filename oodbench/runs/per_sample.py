@@ -23,11 +23,11 @@ def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
     run, outputs, scores = held.run, held.outputs, held.scores
     found: list[dict[str, Any]] = []
     for s in run.sets.values():
-        if s.role not in ("test", *OOD_SHIFTS):
+        if s.role not in ("test", *OOD_SHIFTS) or held.why("", [s.name]):
             continue
         logits = outputs.of(s.name).logits
         keep = torch.linspace(0, len(logits) - 1, min(len(logits), most)).round().long()
-        clean = [p.label for p in run.scorers if not p.attack and p.label in scores]
+        clean = [p.label for p in run.scorers if not p.attack and s.name in scores.get(p.label, {})]
         values: dict[str, Tensor] = {label: scores[label][s.name].scores[keep] for label in clean}
         values["max_probability"] = torch.softmax(logits[keep].double(), dim=1).amax(dim=1)
         values["max_logit"] = logits[keep].amax(dim=1)

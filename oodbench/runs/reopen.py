@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import SpecError, UserError, shown
+from oodbench.core.text_files import refused, there
 from oodbench.evaluation.comparison import Group, Measured, is_folder
 from oodbench.evaluation.costs import of_rows
+from oodbench.evaluation.reference import parse_reference
 from oodbench.evaluation.rows import results_file
+from oodbench.evaluation.tables import AGAIN
 from oodbench.runs.folder import SUITE, ResultsFolder, joined, specs_of
 from oodbench.runs.held import Held, tuned
 from oodbench.runs.per_sample import DRAWN, samples_of
@@ -41,9 +44,6 @@ class Opened:
 
     def _held(self, run: Run) -> Held | tuple[Run, str]:
         assert self.store is not None
-        for s in run.scorers:
-            if s.candidates and not s.reason and not self.store.has("choices", run.choice_key(s)):
-                return run, f"the choice of {s.label} is not in the store"
         try:
             held = Held(self.store, tuned(self.store, run))
         except UserError as error:
@@ -87,24 +87,42 @@ class Opened:
         return self._seen[names]
 
 
-def suite_of(folder: Path, plugins: Sequence[Path] = ()) -> Suite:
-    """The resolved suite that lies in a results folder; `plugins` take the place of those it names, which
-    stay where the suite was."""
+def plain_suite(folder: Path) -> dict[str, Any]:
+    """What the suite.yaml of a results folder holds, empty where there is none. UserError where it is
+    damaged: it cannot be read, or holds no mapping."""
     file = folder / SUITE
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; `oodbench run` writes it")
+    if not there(file):
+        return {}
     raw = read_plain(file)
-    if isinstance(raw, dict) and raw.get("plugins") and plugins:
-        raw = raw | {"plugins": []}
+    if not isinstance(raw, dict) or not raw:
+        raise refused(file, f"should hold a suite, got {shown(raw) if raw else 'nothing'}", AGAIN)
+    return {str(key): value for key, value in raw.items()}
+
+
+def suite_of(folder: Path, plugins: Sequence[Path] = (), raw: Mapping[str, Any] | None = None) -> Suite:
+    """The resolved suite that lies in a results folder (`raw`: as `plain_suite` read it); `plugins` take the
+    place of those it names, which stay where the suite was."""
+    file = folder / SUITE
+    raw = plain_suite(folder) if raw is None else raw
+    if not raw:
+        raise UserError(f"{file}: no such file; `oodbench run` writes it")
+    if raw.get("plugins") and plugins:
+        raw = {**raw, "plugins": []}
     return parse_suite(raw, file=file, plugins=plugins)
 
 
 def figures_of(path: Path) -> list[Mapping[str, Any]]:
-    """The reference figures in the suite of a results folder, none where it has none."""
-    file = results_file(path).parent / SUITE
-    raw = read_plain(file) if file.is_file() else {}
-    found = raw.get("reference") if isinstance(raw, dict) else None
-    return list(found) if isinstance(found, list) else []
+    """The reference figures in the suite of a results folder, none where it has none. UserError where they
+    cannot be read."""
+    folder = results_file(path).parent
+    found = plain_suite(folder).get("reference")
+    if not found:
+        return []
+    try:
+        return list(parse_reference(found, None))
+    except SpecError as error:
+        place, why = error.problems[0]
+        raise UserError(f"{folder / SUITE}: reference{place}: {why}") from None
 
 
 def costs(paths: Sequence[Path], rows: pd.DataFrame, plugins: Sequence[Path] = ()) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import UserError, reason_of
+from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.core.progress import Reporter
 from oodbench.runs.engine import Engine
 from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder
@@ -90,7 +90,7 @@ def _work(plan: Plan, engine: Engine, reporter: Reporter) -> Contents:
             try:
                 held = engine.work(one)
                 found = rows_of(held), held.timing(), samples_of(held, DRAWN)
-            except Exception as error:  # a user's code may raise anything; the other runs are not its fault
+            except ANYTHING as error:  # a user's code may raise anything; the other runs are not its fault
                 reason = reason_of(error)
                 reporter.warn(f"{one.title}: {reason}")
                 rows += failed_rows(one, reason)
@@ -120,7 +120,7 @@ def assist(
     reporter = Reporter(quiet=True)
     engine = Engine(_store(results, store, reporter), device, reporter, team)
     for one in make_plan(suite, skip_missing=skip_missing).runs:
-        with contextlib.suppress(UserError):  # the first process says it, in the run's row
+        with contextlib.suppress(*ANYTHING):  # the first process says it, in the run's row
             engine.weights.make(one)
 
 

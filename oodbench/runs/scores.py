@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from oodbench.core import registry
+from oodbench.core.errors import ANYTHING, UserError, reason_of
+from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.outputs import Extraction
+from oodbench.runs.store import Lock
 from oodbench.runs.weights import Bench
-from oodbench.scoring.score import score_sets
+from oodbench.scoring.score import Scored, score_sets
 from oodbench.scoring.tuning import choose, record
 from oodbench.suite.run import Run
 from oodbench.suite.scorer_plan import ScorerPlan
@@ -21,19 +24,31 @@ class Scoring:
     def __init__(self, bench: Bench, extraction: Extraction) -> None:
         self.bench, self.store, self.extraction = bench, bench.store, extraction
 
-    def choices(self, run: Run) -> None:
-        """Make the choice of every scorer that is to be tuned; it is stored like everything paid for."""
+    def choices(self, run: Run, failures: Failures) -> None:
+        """Make the choice of every scorer that is to be tuned; it is stored like everything paid for.
+        `failures` gets those that could not be tuned."""
         for scorer in run.scorers:
-            if scorer.candidates and not scorer.reason:
-                key = run.choice_key(scorer)
-                if not self.store.get("choices", key):
-                    with self.store.lock("choices", key):
-                        if not self.store.get("choices", key):
-                            self._choose(run, scorer, key)
+            if not scorer.candidates or scorer.reason:
+                continue
+            key = run.choice_key(scorer)
+            if self.store.get("choices", key):
+                continue
+            try:
+                with self.store.lock("choices", key) as held:
+                    if not self.store.get("choices", key):
+                        self._choose(run, scorer, held)
+            except ANYTHING as error:
+                why = f"scorer {scorer.label!r} could not be tuned: {reason_of(error)}"
+                failures.add(why, scorer=scorer.label)
+                self.bench.reporter.warn(f"{run.title}: {why}")
 
-    def _choose(self, run: Run, scorer: ScorerPlan, key: str) -> None:
+    def _choose(self, run: Run, scorer: ScorerPlan, held: Lock) -> None:
         wanted = run.wanted_for(scorer)
-        self.extraction.make(run, wanted)
+        failures = Failures()
+        self.extraction.make(run, wanted, failures)
+        why = failures.why("", run.tuning_sets(scorer))
+        if why:
+            raise UserError(why)
         passes = sum(
             len(run.sets[name].samples or ())
             for _, name, view in run.extractions(wanted)
@@ -52,38 +67,43 @@ class Scoring:
             )
             advance(1)
         spent = time.perf_counter() - start
-        with self.store.draft("choices", key) as draft:
+        with held.draft() as draft:
             draft.json("choice", {"place": choice.place, **record(choice, [p.spec for p in points], passes)})
             draft.json("meta", {"auroc": [None if a != a else a for a in choice.auroc], "seconds": spent})
         self.bench.made["choices"] += 1
 
-    def make(self, run: Run, without: Mapping[str, str]) -> dict[str, str]:
-        """Score every set that a scorer has no scores of; {label: reason} of the scorers that failed. So do
-        those that read a view `without` extras, {label of the view: reason}."""
+    def make(self, run: Run, failures: Failures) -> None:
+        """Score every set that a scorer has no scores of. `failures` knows the sets and views that failed,
+        and gets the scorers that do, each on the sets where it does."""
         missing: dict[tuple[str, ...], list[ScorerPlan]] = {}
-        failed: dict[str, str] = {}
         for scorer in run.scorers:
-            if scorer.view is not None and scorer.view.label in without:
-                failed[scorer.label] = without[scorer.view.label]
-            elif not scorer.reason:
-                absent = [
-                    n for n in run.sets_of(scorer) if not self.store.get("scores", run.scores_key(scorer, n))
-                ]
-                if absent:
-                    missing.setdefault(tuple(absent), []).append(scorer)
+            fitted_on = [role for role in ("train", "val") if role in scorer.needs]
+            if scorer.reason or failures.why(scorer.label):
+                continue
+            why = failures.why(scorer.label, fitted_on)
+            if why:
+                failures.add(why, scorer=scorer.label)
+                continue
+            absent = [
+                n
+                for n in run.sets_of(scorer)
+                if not failures.why(scorer.label, [n])
+                and not self.store.get("scores", run.scores_key(scorer, n))
+            ]
+            if absent:
+                missing.setdefault(tuple(absent), []).append(scorer)
         outputs = LazyOutputs(self.store, run)
         for names, scorers in missing.items():
             by_view: dict[str, list[ScorerPlan]] = {}
             for s in scorers:  # scorers that share a view (or have none) walk the chunks together
                 by_view.setdefault("" if s.view is None else s.view.label, []).append(s)
             for group in by_view.values():
-                failed |= self._score(run, outputs, names, group)
-        return failed
+                self._score(run, outputs, names, group, failures)
 
     def _score(
-        self, run: Run, outputs: LazyOutputs, names: Sequence[str], group: Sequence[ScorerPlan]
-    ) -> dict[str, str]:
-        failed: dict[str, str] = {}
+        self, run: Run, outputs: LazyOutputs, names: Sequence[str], group: Sequence[ScorerPlan],
+        failures: Failures,
+    ) -> None:  # fmt: skip
         view = group[0].view
         built = {s.label: registry.build("scorer", s.spec) for s in group}
         train = outputs.of("train", view) if any("train" in s.needs for s in group) else None
@@ -95,22 +115,23 @@ class Scoring:
             advance(len(built))
         for s in group:
             result = scored[s.label]
-            reasons = [r.reason for r in result.sets.values() if r.reason]
-            if reasons:
-                failed[s.label] = reasons[0]
-                self.bench.reporter.warn(f"{run.title}: {reasons[0]}")
-                continue
             for name, one in result.sets.items():
-                assert one.scores is not None
-                tensors = {"scores": one.scores}
-                if one.predictions is not None:
-                    tensors["predictions"] = one.predictions
-                meta = {"fit_seconds": result.fit_seconds, "seconds": one.seconds}
-                key = run.scores_key(s, name)
-                with self.store.lock("scores", key):
-                    if not self.store.get("scores", key):  # another process, or a scorer of another name
-                        with self.store.draft("scores", key) as draft:
-                            draft.tensors("scores", tensors)
-                            draft.json("meta", meta | {"scorer": s.spec.plain, "set": name})
-                        self.bench.made["scores"] += 1
-        return failed
+                if one.reason:
+                    if failures.add(one.reason, scorer=s.label, on=name):
+                        self.bench.reporter.warn(f"{run.title}: {one.reason}")
+                else:
+                    self._keep(run, s, name, one, result.fit_seconds)
+
+    def _keep(self, run: Run, scorer: ScorerPlan, name: str, one: Scored, fit_seconds: float) -> None:
+        assert one.scores is not None
+        tensors = {"scores": one.scores}
+        if one.predictions is not None:
+            tensors["predictions"] = one.predictions
+        meta = {"fit_seconds": fit_seconds, "seconds": one.seconds}
+        key = run.scores_key(scorer, name)
+        with self.store.lock("scores", key) as held:
+            if not self.store.get("scores", key):  # another process, or a scorer of another name
+                with held.draft() as draft:
+                    draft.tensors("scores", tensors)
+                    draft.json("meta", meta | {"scorer": scorer.spec.plain, "set": name})
+                self.bench.made["scores"] += 1

@@ -1,78 +1,48 @@
 """Artefacts by key: written atomically, read verified and memory-mapped, one lock each.
 
-An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/`` holding safetensors and JSON files and a manifest
-of their sha256. It is written under a temporary name, fsynced and renamed, so that whatever has a final name
-is whole. A damaged artefact is reported, removed and treated as missing. No other module knows paths below
-the root."""
+An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/``. It is written under a temporary name, fsynced and
+renamed, so that whatever has a final name is whole. A damaged artefact is reported, removed and treated as
+missing, until it is made again. No other module knows paths below the root."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
-from oodbench.core.errors import UserError
-from oodbench.core.files import replacing
-from oodbench.core.identity import file_sha256
-from oodbench.runs.tensor_file import RowWriter
+from oodbench.core.errors import UserError, one_line
+from oodbench.core.files import replace, replacing
+from oodbench.runs.artefact import HOLDS, MANIFEST, Artefact, Draft, damage, fsync
 
-_MANIFEST = "manifest.json"
-
-
-class Artefact:
-    """A stored artefact, whole and verified."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def json(self, name: str) -> Any:
-        return json.loads((self.folder / f"{name}.json").read_text())
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one file, memory-mapped (copy-on-write): nothing is read until used."""
-        with safetensors.safe_open(self.folder / f"{name}.safetensors", framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-    @property
-    def bytes(self) -> int:
-        return sum(f.stat().st_size for f in self.folder.iterdir())
+ANNOUNCED_AFTER = 2.0
+"""Seconds after which a process says that it waits for another."""
+_FORGOTTEN = 7 * 24 * 3600.0
+"""Seconds after which a draft of another machine that no longer grows is taken for left behind."""
 
 
-class Draft:
-    """An artefact being written; it becomes visible only when its `with` block ends without an error."""
+class Lock:
+    """The lock of one artefact, held: the only way to a draft, since who writes one holds its lock."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, store: Store, kind: str, key: str) -> None:
+        self._store, self._kind, self._key = store, kind, key
 
-    def json(self, name: str, value: Any) -> None:
-        (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-    def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        # clone() parts tensors that share storage, which safetensors refuses
-        save_file(
-            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()},
-            self.folder / f"{name}.safetensors",
-        )
-
-    @contextlib.contextmanager
-    def rows(self, name: str, n: int) -> Iterator[RowWriter]:
-        """A file of tensors of `n` rows each, written batch by batch in bounded memory."""
-        writer = RowWriter(self.folder / f"{name}.safetensors", n)
-        try:
-            yield writer
-            writer.finish()
-        finally:
-            writer.close()
+    def draft(self) -> contextlib.AbstractContextManager[Draft]:
+        """Write the artefact. Killed or failed half way, it leaves nothing under the final name."""
+        return self._store._draft(self._kind, self._key)
 
 
 class Store:
@@ -80,8 +50,9 @@ class Store:
     one line each."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
-        self.root, self.report, self._read_only = root, report, False
+        self.root, self.report = root, report
         self._verified: set[Path] = set()
+        self._damaged: set[Path] = set()
         try:
             for folder in ("tmp", "locks", "state"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
@@ -96,82 +67,97 @@ class Store:
 
     @classmethod
     def opened(cls, root: Path) -> Store:
-        """A store that is only looked at: it must be there, no folder is made, nothing damaged is removed."""
+        """A store that is only looked at: it must be there, and no folder is made."""
         if not cls.holds_artefacts(root):
             raise UserError(f"store {root}: holds no artefacts")
         store = cls.__new__(cls)
-        store.root, store.report, store._read_only = root, lambda message: None, True
-        store._verified = set()
+        store.root, store.report = root, lambda message: None
+        store._verified, store._damaged = set(), set()
         return store
 
     @staticmethod
     def holds_artefacts(root: Path) -> bool:
         """Whether a folder is a store with something in it."""
-        return any((root / kind).is_dir() for kind in ("weights", "outputs", "choices", "scores"))
+        return any((root / kind).is_dir() for kind in HOLDS)
 
     def damage(self, kind: str, key: str) -> str:
         """What is wrong with an artefact's files, in one line; empty where they are whole (or not there)."""
-        return damage(self._folder(kind, key)) if self.has(kind, key) else ""
+        return damage(self._folder(kind, key), kind) if self.has(kind, key) else ""
 
     def _folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the artefact is there (not whether its bytes are sound: `get` checks that)."""
-        return (self._folder(kind, key) / _MANIFEST).is_file()
+        return (self._folder(kind, key) / MANIFEST).is_file()
 
     def get(self, kind: str, key: str) -> Artefact | None:
-        """The artefact, its checksums verified once per process; None where it is missing or was found
-        damaged (and removed)."""
+        """The artefact, its checksums verified once per process; None where it is missing or damaged, which
+        is reported once. Only who makes it again, and holds its lock, takes the remains away."""
         folder = self._folder(kind, key)
-        if not (folder / _MANIFEST).is_file():
+        if not (folder / MANIFEST).is_file():
             return None
         if folder not in self._verified:
-            wrong = damage(folder)
+            wrong = damage(folder, kind)
             if wrong:
-                self.report(f"damaged {kind} {key[:12]}: {wrong}; it will be made again")
-                self._remove(folder)
+                if folder not in self._damaged:
+                    self.report(f"damaged {kind} {key[:12]}: {wrong}; it will be made again")
+                self._damaged.add(folder)
                 return None
             self._verified.add(folder)
         return Artefact(folder)
 
     @contextlib.contextmanager
-    def draft(self, kind: str, key: str) -> Iterator[Draft]:
-        """Write an artefact. Killed or failed half way, it leaves nothing under the final name."""
+    def lock(self, kind: str, key: str) -> Iterator[Lock]:
+        """The lock of one artefact, held while it is looked for once more and made, so that processes that
+        share a store do not do the same work, nor meet in it. Whoever waits for long is told for whom."""
+        path = self.root / "locks" / f"{kind}-{key}.lock"
+        lock, holder = FileLock(path), path.with_suffix(".holder")
+        try:
+            lock.acquire(timeout=ANNOUNCED_AFTER)
+        except Timeout:
+            self.report(f"waiting for {kind} {key[:12]}, which {_holder(holder)} is making")
+            lock.acquire()
+        try:
+            replace(holder, json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
+            yield Lock(self, kind, key)
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _drafts_left(self, kind: str, key: str) -> None:
+        """Remove drafts of one artefact that nobody writes any more: on this machine those whose process is
+        gone (their lock is ours), of another those that have not grown for long."""
+        for folder in (self.root / "tmp").glob(f"{kind}-{key}-*"):
+            if _left(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _draft(self, kind: str, key: str) -> Iterator[Draft]:
         final = self._folder(kind, key)
-        # left by a killed process: whoever writes this artefact holds its lock, which is ours
-        for left in (self.root / "tmp").glob(f"{kind}-{key}-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        folder = self.root / "tmp" / f"{kind}-{key}-{uuid.uuid4().hex[:8]}"
+        self._drafts_left(kind, key)
+        me = _me()
+        folder = self.root / "tmp" / f"{kind}-{key}-{me['host']}-{me['pid']}-{uuid.uuid4().hex[:8]}"
         folder.mkdir()
         try:
-            yield Draft(folder)
-            manifest = {
-                f.name: {"sha256": file_sha256(f), "bytes": f.stat().st_size}
-                for f in sorted(folder.iterdir())
-            }
-            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-            for file in folder.iterdir():
-                os.chmod(file, 0o644)
-                _fsync(file)
+            draft = Draft(folder)
+            yield draft
+            draft.finish(kind)
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.rename(folder, final)
             except OSError:
-                # A whole one made without our lock (another machine) is a harmless duplicate; remains without
-                # a manifest make way.
-                if not self.has(kind, key):
+                # A whole one made without our lock (another machine) is a harmless duplicate; remains that
+                # are not whole make way.
+                if damage(final, kind):
                     self._remove(final)
                     os.rename(folder, final)
-            _fsync(final.parent)
+            fsync(final.parent)
             self._verified.add(final)
+        except safetensors.SafetensorError as error:  # which is how a full disk shows there
+            raise OSError(errno.EIO, f"cannot be written ({one_line(error)})", str(folder)) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def lock(self, kind: str, key: str) -> FileLock:
-        """The lock of one artefact; held while it is made, so that two processes on one store do not do the
-        same work."""
-        return FileLock(self.root / "locks" / f"{kind}-{key}.lock")
 
     def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Replace the resumable state of a training in progress, atomically."""
@@ -199,32 +185,39 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def _remove(self, folder: Path) -> None:
-        if self._read_only:
-            return
         aside = self.root / "tmp" / f"damaged-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(OSError):
             os.rename(folder, aside)
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def damage(folder: Path) -> str:
-    """What is wrong with an artefact's files against its manifest, in one line; empty where all is sound."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        for name, entry in manifest.items():
-            file = folder / name
-            if not file.is_file():
-                return f"{name} is missing"
-            if file.stat().st_size != entry["bytes"] or file_sha256(file) != entry["sha256"]:
-                return f"{name} does not match its checksum"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"manifest unreadable ({error})"
-    return ""
+def _me() -> dict[str, Any]:
+    return {"host": re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())[:64], "pid": os.getpid()}
 
 
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
+def _holder(file: Path) -> str:
+    """Who holds a lock, as far as it is known."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        about = json.loads(file.read_text())
+        return f"process {about['pid']} on {about['host']} (since {about['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _left(draft: Path) -> bool:
+    """Whether nobody writes a draft any more, by who began it and when it last grew."""
+    host, _, rest = draft.name.rpartition("-")[0].rpartition("-")
+    host = host.rpartition("-")[2]
+    if host == _me()["host"] and rest.isdigit():
+        try:
+            os.kill(int(rest), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return int(rest) == os.getpid()  # of an earlier process that had our number: ours would hold the lock
+    try:
+        grew = max(f.stat().st_mtime for f in (draft, *draft.iterdir()))
+    except OSError:
+        return False
+    return time.time() - grew > _FORGOTTEN

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.leaderboard import CELL, values_of
-from oodbench.evaluation.metrics.columns import FRACTIONS, METRICS
-from oodbench.evaluation.rows import IDENTITY, to_csv
-from oodbench.report.page import cells
+from oodbench.core.names import visible
+from oodbench.core.text_files import there
+from oodbench.evaluation.leaderboard import CELL
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.rows import IDENTITY, impossible, to_csv
+from oodbench.evaluation.tables import ANY, parsed, read_table
 from oodbench.runs.findings import (
     CONTRADICTED,
     HOLDS,
     TOLERANCE,
     UNCHECKED,
     Finding,
+    damaged,
     name_of,
-    number,
     text,
     told,
 )
-from oodbench.runs.folder import BOARD, CLAIMS, ENVIRONMENT, PAGE, ResultsFolder, verdicts_of
+from oodbench.runs.folder import BOARD, CLAIMS, ENVIRONMENT, ResultsFolder, verdicts_of
 from oodbench.runs.machine import provenance
 from oodbench.suite.suite import Suite
 
@@ -44,12 +46,7 @@ def check_rows(rows: pd.DataFrame) -> Finding:
     for row in ok[(ok["ood"] != "") & ok["auroc"].isna()].to_dict("records"):
         wrong.append(f"{name_of(row)}: is ok and has no auroc")
     for metric in METRICS:
-        values = ok[metric].astype(float)
-        bad = ok[
-            np.isinf(values) | (values < 0 if metric not in ("max_logit_id", "max_logit_ood") else False)
-        ]
-        bad = bad if metric not in FRACTIONS else ok[(values < 0) | (values > 1)]
-        for row in bad.to_dict("records"):
+        for row in ok[impossible(metric, ok[metric].astype(float))].to_dict("records"):
             wrong.append(f"{name_of(row)}: {metric} is {row[metric]:g}, which it cannot be")
     # the network's accuracy on one ID set is one number, whichever scorer and OOD set stand beside it
     one = ok[ok["id_accuracy"].notna()].astype({"id_accuracy": float})
@@ -63,16 +60,14 @@ def check_rows(rows: pd.DataFrame) -> Finding:
 
 def check_leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
     """leaderboard.csv is what the rows of results.csv give."""
-    import pandas as pd
-
     file = folder / BOARD
-    try:
-        empty = {column: [""] for column in _numbers(file)}
-        written = pd.read_csv(file, dtype=dict.fromkeys(CELL, str), keep_default_na=False, na_values=empty)
-    except FileNotFoundError:
+    if not there(file):
         return Finding(UNCHECKED, BOARD, "there is none")
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        return Finding(CONTRADICTED, BOARD, f"is not a leaderboard ({error})")
+    names = [*CELL, "unit"]
+    try:
+        written = read_table(file, names, {str(c): ANY for c in made.columns if c not in names})
+    except UserError as error:
+        return damaged(file, error)
     wrong: list[str] = []
     if list(written.columns) != list(made.columns):
         other = sorted(set(written.columns) ^ set(made.columns)) or ["their order"]
@@ -98,81 +93,32 @@ def check_leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
     return told(BOARD, wrong, f"its {len(made)} cells follow from results.csv")
 
 
-def _numbers(file: Path) -> list[str]:
-    with file.open(encoding="utf-8") as lines:
-        return [c for c in lines.readline().strip().split(",") if c not in (*CELL, "unit")]
-
-
 def _differ(a: pd.Series[Any], b: pd.Series[Any]) -> Any:
     x, y = (np.asarray(v.astype("Float64").to_numpy(dtype=float, na_value=np.nan)) for v in (a, b))
     return ~np.isclose(x, y, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 
-def check_page(folder: Path, board: pd.DataFrame) -> Finding:
-    """The numbers that report.html draws are those of the leaderboard."""
-    file = folder / PAGE
-    if not file.is_file():
-        return Finding(UNCHECKED, PAGE, "there is none")
-    try:
-        drawn = cells.cells_of(file.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError, IndexError):
-        return Finding(CONTRADICTED, PAGE, "its data cannot be read")
-    if len(drawn) != len(board):
-        return Finding(CONTRADICTED, PAGE, f"it draws {len(drawn)} cells, results.csv gives {len(board)}")
-    wrong = []
-    for cell, row in zip(drawn, board.to_dict("records"), strict=True):
-        place = " / ".join(
-            v for k, v in cell["k"].items() if v and k in ("pair", "network", "method", "scorer")
-        )
-        if any(str(row[k]) != v for k, v in cell["k"].items()):
-            wrong.append(f"{place} stands where results.csv has another cell")
-            continue
-        for column in values_of(board):
-            for shown, suffix in zip(
-                cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False
-            ):
-                made = number(row[column + suffix])
-                # a page may round to five digits, and ten were written to results.csv: a value on the edge
-                # may round either way
-                if not np.isclose(number(shown), made, rtol=0, atol=1.5e-5, equal_nan=True):
-                    wrong.append(
-                        f"{column}{suffix} of {place} is {text(number(shown))}, results.csv gives"
-                        f" {text(made)}"
-                    )
-    return told(PAGE, wrong, f"draws the {len(board)} cells of the leaderboard")
-
-
 def check_claims(folder: Path, suite: Suite, rows: pd.DataFrame) -> list[Finding]:
     """claims.csv says of every claim what the rows say of it."""
-    import pandas as pd
-
     file = folder / CLAIMS
-    if not suite.claims and not file.is_file():
+    if not suite.claims and not there(file):
         return []
+    if not there(file):
+        why = f"there is none, and the suite states {len(suite.claims)} claims"
+        return [Finding(UNCHECKED, CLAIMS, why)]
     made = verdicts_of(rows, suite)
     try:
-        written = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        return [
-            Finding(
-                UNCHECKED,
-                CLAIMS,
-                f"there is none, and the suite states {len(suite.claims)} claims",
-            )
-        ]
+        written = read_table(file, (), {}, sentences=list(made.columns))
+    except UserError as error:
+        return [damaged(file, error)]
     if list(written.columns) != list(made.columns) or len(written) != len(made):
-        return [
-            Finding(
-                CONTRADICTED,
-                CLAIMS,
-                f"its {len(written)} rows are not the {len(made)} that suite and rows give",
-            )
-        ]
+        why = f"its {len(written)} rows are not the {len(made)} that suite and rows give"
+        return [Finding(CONTRADICTED, CLAIMS, why)]
     wrong = []
     # as it would be written, so that both sides are text; numbers are compared as numbers
-    again = pd.read_csv(io.StringIO(to_csv(made)), dtype=str, keep_default_na=False)
+    again = parsed(to_csv(made), list(made.columns), ()).map(visible)
     for column in made.columns:
-        for i, (a, b) in enumerate(zip(written[column], again[column], strict=True)):
+        for i, (a, b) in enumerate(zip(written[column].map(visible), again[column], strict=True)):
             if a != b and not _close(a, b):
                 row = again.iloc[i]
                 wrong.append(
@@ -194,13 +140,30 @@ def check_versions(folder: ResultsFolder) -> Finding:
     says what was not tried."""
     try:
         then = folder.environment()
-    except UserError:
-        return Finding(CONTRADICTED, "versions", f"{ENVIRONMENT} cannot be read")
+    except UserError as error:
+        return damaged(folder.path / ENVIRONMENT, error)
     if not then:
         return Finding(UNCHECKED, "versions", f"there is no {ENVIRONMENT}")
     now = provenance("cpu")
-    names = ("oodbench", "python", "torch", "torchvision", "numpy", "machine", "commit")
-    other = [f"{n} {str(then.get(n))[:12]} (here {str(now[n])[:12]})" for n in names if then.get(n) != now[n]]
+    other = [f"{n} {str(then.get(n))[:12]} (here {str(now[n])[:12]})" for n in VERSIONS if _other(then, now, n)]
     if other:
         return Finding(UNCHECKED, "versions", f"made with {', '.join(other)}")
-    return Finding(HOLDS, "versions", ", ".join(f"{n} {str(now[n])[:12]}" for n in names))
+    return Finding(HOLDS, "versions", ", ".join(f"{n} {str(now[n])[:12]}" for n in VERSIONS))
+
+
+VERSIONS = ("oodbench", "python", "torch", "torchvision", "numpy", "matplotlib", "machine", "commit")
+
+
+def _other(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> bool:
+    return then.get(name) != now[name] and not (name == "matplotlib" and name not in then)  # recorded later
+
+
+def made_by_this(folder: ResultsFolder) -> bool:
+    """Whether this very version of oodbench, with the same libraries, wrote a folder: then its page and its
+    pictures are the same to the last letter when made again. Where it is not known: no."""
+    try:
+        then = folder.environment()
+    except UserError:
+        return False
+    now = provenance("cpu")
+    return all(name in then and then[name] == now[name] for name in VERSIONS)

@@ -18,10 +18,10 @@ from oodbench.core.progress import Reporter
 from oodbench.core.spec import plain_value
 from oodbench.runs.held import artefact
 from oodbench.runs.machine import provenance
-from oodbench.runs.store import Store
+from oodbench.runs.store import Lock, Store
 from oodbench.suite.run import Run, TrainedRun
 from oodbench.training.initialise import fresh_weights
-from oodbench.training.loop import Listener, train
+from oodbench.training.loop import Listener, never_acted, train
 from oodbench.training.processes import ALONE, Team
 from oodbench.training.reader import Material
 
@@ -62,10 +62,10 @@ class Weights:
             return
         if not together and self.store.get("weights", run.key):
             return
-        with contextlib.nullcontext() if team.rank else self.store.lock("weights", run.key):
+        with contextlib.nullcontext() if team.rank else self.store.lock("weights", run.key) as held:
             there = not team.rank and self.store.get("weights", run.key) is not None
             if not (team.agreed(there) if together else there):
-                self._make(run)
+                self._make(run, held)
 
     def network(self, run: TrainedRun) -> Network:
         """The run's network with its stored weights; the last one is kept at hand."""
@@ -78,7 +78,7 @@ class Weights:
     def _fresh(self, run: TrainedRun) -> Network:
         return fresh_weights(run.network, run.built_method, run.data.task, run.seed)
 
-    def _make(self, run: TrainedRun) -> None:
+    def _make(self, run: TrainedRun, held: Lock | None) -> None:
         start = time.perf_counter()
         network = self._fresh(run)
         if run.parent is not None:
@@ -88,14 +88,17 @@ class Weights:
             run.built_method.load(network)
         else:
             history = self._train(run, network)
-        if self.bench.team.rank:
+            other = never_acted(run.built_method, run.recipe, history)
+            if other:
+                raise UserError(other)
+        if held is None:  # not the first of a team, which keeps what all of them made
             return
         record = provenance(self.bench.device) | {
             "seconds": time.perf_counter() - start,
             "run": run.title,
             "recipe": plain_value(dict(run.recipe)),
         }
-        with self.store.draft("weights", run.key) as draft:
+        with held.draft() as draft:
             draft.tensors("weights", network.state_dict())
             head = network.linear_head()
             draft.tensors("head", {} if head is None else head._asdict())

@@ -10,7 +10,7 @@ from oodbench.core.network import Network
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import Spec, spec_of
 from oodbench.scoring import tuning
-from oodbench.suite.run import Run, TrainedRun
+from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.scorer_plan import ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
@@ -122,12 +122,12 @@ def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network:
         if view is not None:
             return f"scorer {label!r} needs one network to look into, and {where} has several members"
         has_head, has_features, extras = False, False, {"members.logits"}
-    elif network is None:
-        arrays = run.built_method.outputs("test")
+    elif isinstance(run, ArrayRun):
         if view is not None:
             return f"scorer {label!r} needs a network to look into, and {where} come without one"
-        has_head, has_features, extras = arrays.head is not None, arrays.has_features, set(arrays.extras)
+        return _not_in_arrays(run, scorer, label, where)
     else:
+        assert network is not None
         has_head, has_features, extras = network.linear_head() is not None, True, set(network.heads)
     if "head" in scorer.needs and not has_head:
         return f"scorer {label!r} needs a linear head (weight and bias), and {where} has none"
@@ -138,3 +138,20 @@ def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network:
         return f"scorer {label!r} reads the head {sorted(absent)[0]!r}, which {where} does not have"
     objection = view.objection(network) if view is not None and network is not None else ""
     return f"scorer {label!r}: {objection}" if objection else ""
+
+
+def _not_in_arrays(run: ArrayRun, scorer: Scorer, label: str, where: str) -> str:
+    """Why a scorer cannot score a set that it reads of the user's arrays."""
+    for name, held in run.held.items():
+        if name == "train" and "train" not in scorer.needs:
+            continue
+        if "head" in scorer.needs and "head" not in held:
+            return (
+                f"scorer {label!r} needs a linear head (weight and bias), and {where} have none for {name!r}"
+            )
+        if "features" in scorer.needs and "features" not in held:
+            return f"scorer {label!r} needs features, and {where} hold only logits of {name!r}"
+        for extra in sorted(scorer.extras):
+            if f"extras.{extra}" not in held:
+                return f"scorer {label!r} reads the head {extra!r}, and {where} have none for {name!r}"
+    return ""

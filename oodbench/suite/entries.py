@@ -11,8 +11,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from oodbench.core import registry
-from oodbench.core.errors import SpecError, UserError
+from oodbench.core import names, registry
+from oodbench.core.errors import SpecError, UserError, shown
 from oodbench.core.signature import COMPONENT, problems_of
 from oodbench.core.spec import Spec, expand, plain_value
 from oodbench.suite.problems import Problems, keys, validated
@@ -64,6 +64,8 @@ def _name(value: Any, info: ValidationInfo) -> str:
 def _alias(value: Any, info: ValidationInfo) -> str:
     if not (isinstance(value, str) and value.strip()):
         raise ValueError("should be a name")
+    if why := names.objection(value):
+        raise SpecError([("", f"the name {shown(value)} {why}")])
     return value
 
 
@@ -203,9 +205,12 @@ def listed(
         made = [
             m for i, entry in enumerate(raw) for m in found.tried(f"[{i}]", one, entry, folder_of(info)) or ()
         ]
-        names = [label(m) for m in made]
-        for twice in sorted({n for n in names if names.count(n) > 1}):
-            found.append(("", f"{twice!r} stands twice; give one of them another name with `as:`"))
+        labels = [label(m) for m in made]
+        for twice in sorted({n for n in labels if labels.count(n) > 1}):
+            found.append(("", f"{shown(twice)} stands twice; give one of them another name with `as:`"))
+        for one_label in dict.fromkeys(labels):  # parameters stand in it, of any text and length
+            if why := names.objection(one_label, most=10_000):
+                found.append(("", f"the name {shown(one_label)} {why}; give it another with `as:`"))
         found.stop()
         return tuple(made)
 

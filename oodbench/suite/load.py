@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line, shown
+from oodbench.core.files import readable
 from oodbench.suite import packaged
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.suite import Suite
@@ -42,7 +43,7 @@ def read_plain(file: Path) -> Any:
     Raises UserError, one line with the place, where the file cannot be read or is not valid YAML, and where a
     key stands twice."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = readable(file).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(
             f"{file}: cannot be read ({error.strerror}); give the path of a suite file, or a name that"
@@ -51,15 +52,64 @@ def read_plain(file: Path) -> Any:
     except UnicodeDecodeError:
         raise UserError(f"{file}: is not a text file; give the path of a suite file") from None
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _plain(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        raise UserError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{place}: not valid YAML: {one_line(problem)}") from None
+    except RecursionError:
+        raise UserError(f"{file}: not valid YAML: it is nested too deeply") from None
+
+
+MOST_VALUES = 100_000
+"""Values that a suite may hold once its aliases are written out: few lines can stand for billions."""
+
+
+def _plain(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _written_out(node, {})
+        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node holds with its aliases written out; an alias is its anchor's own node. Raises
+    where that is too many, or never ends."""
+    if known.get(id(node)) == 0:
+        raise yaml.composer.ComposerError(None, None, "an alias stands inside itself", node.start_mark)
+    if id(node) not in known:
+        known[id(node)] = 0
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+        if known[id(node)] > MOST_VALUES:
+            raise yaml.composer.ComposerError(
+                None, None, f"it holds more than {MOST_VALUES} values, aliases written out", node.start_mark
+            )
+    return known[id(node)]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice, of which YAML would silently keep the last."""
+    """SafeLoader that refuses a key written twice, of which YAML would silently keep the last, and says
+    where a value stands that cannot be made (a date in month 99, an integer of 5,000 digits)."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+            written = shown(node.value) if isinstance(node, yaml.ScalarNode) else "a value"
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{written} cannot be read ({one_line(error, 80)})", node.start_mark
+            ) from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:

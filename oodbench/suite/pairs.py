@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.description import SpecLike
-from oodbench.core.errors import SpecError
+from oodbench.core.errors import one_line, shown
 from oodbench.core.identity import fingerprint
+from oodbench.core.names import objection
 from oodbench.core.signature import COMPONENT
 from oodbench.core.spec import Spec, plain_value
 from oodbench.suite.entries import Dataset, Name, NamedPair, Override, Reads, folder_of, variants
@@ -46,13 +48,13 @@ def _sets(raw: Any, info: ValidationInfo) -> dict[str, Spec]:
     named = raw.items() if isinstance(raw, Mapping) else [("", one) for one in raw or ()]
     found, made = Problems(), dict[str, Spec]()
     for i, (label, one) in enumerate(named):
-        place = str(label) or f"[{i}]"
+        place = one_line(str(label)) or f"[{i}]"
         spec = found.tried(place, registry.resolve, "dataset", one, folder=folder_of(info))
         if spec is None:
             continue
         name = str(label) or spec.label
         if name in made:
-            found.append((place, f"the set name {name!r} stands twice in the pair"))
+            found.append((place, f"the set name {shown(name)} stands twice in the pair"))
         made[name] = spec
     found.stop()
     return made
@@ -89,12 +91,6 @@ class InlinePair(BaseModel):
     )
     recipe: Override = Field({}, description="recipe keys of this pair's own")
 
-    @pydantic.model_validator(mode="after")
-    def _some_ood(self) -> InlinePair:
-        if not self.near and not self.far:
-            raise SpecError([("near", "a pair needs at least one near- or far-OOD set")])
-        return self
-
 
 def pair_entries(raw: Any, folder: Path | None) -> list[PairEntry]:
     """One entry of a suite's pairs, which is several where it is a grid. Raises SpecError."""
@@ -123,12 +119,10 @@ def _inline(raw: Mapping[str, Any], folder: Path | None) -> PairEntry:
 def _check(pair: Pair, folder: Path | None) -> None:
     """Every data set of a pair resolves, no OOD set is the ID set, and outliers for training are no OOD
     set."""
+    _wrong_names(pair).stop()
     if pair.id is None:
         return
     found = Problems()
-    names = [*pair.near, *pair.far, *pair.shifted]
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        found.append(("", f"the set name {name!r} stands twice in the pair"))
     resolved: dict[str, Spec | None] = {
         path: found.tried(path, registry.resolve, "dataset", raw, folder=folder)
         for path, raw in _places(pair)
@@ -136,6 +130,9 @@ def _check(pair: Pair, folder: Path | None) -> None:
     places = {path: fingerprint(plain_value(spec)) for path, spec in resolved.items() if spec is not None}
     ood = {path: key for path, key in places.items() if path.startswith(("near.", "far."))}
     for path, key in ood.items():
+        first = next(p for p, k in ood.items() if k == key)
+        if first != path:
+            found.append((path, f"is the data set of {first} again; name it once"))
         if key == places.get("id"):
             label = resolved["id"].label  # type: ignore[union-attr]
             found.append((path, f"the OOD set is the ID set ({label}); name another data set"))
@@ -145,6 +142,39 @@ def _check(pair: Pair, folder: Path | None) -> None:
                 ("outliers", f"the outliers for training are the OOD set {name!r}; name another data set")
             )
     found.stop()
+
+
+ROLES = frozenset((
+    "train", "val", "test", "head", "outliers", "ood_val", "ood-val", "id", "tune", "clean", "full",
+))  # fmt: skip
+"""What a pair's own sets, the files of arrays and the conditions in rows are called."""
+
+
+def _wrong_names(pair: Pair) -> Problems:
+    """What is wrong with the names of a pair's sets: they stand beside those of the ID's own in rows, folders
+    and arrays."""
+    found = Problems()
+    names = [*pair.near, *pair.far, *pair.shifted]
+    for name in dict.fromkeys(names):
+        if why := objection(name) or _no_name(name, is_file=pair.id is None):
+            found.append(("", f"the set name {shown(name)} {why}"))
+        if names.count(name) > 1:
+            found.append(("", f"the set name {shown(name)} stands twice in the pair"))
+    if not pair.near and not pair.far:
+        found.append(("near", "a pair needs at least one near- or far-OOD set"))
+    return found
+
+
+def _no_name(name: str, is_file: bool) -> str:
+    """Why a text cannot name a set of a pair; empty where it can."""
+    parts = re.split(r"[/\\]", name)
+    if not name:
+        return "is empty"
+    if name.lower() in ROLES or name.lower().startswith(("tune:", "attack:")):
+        return "is a role of the pair's own sets; give it another name"
+    if parts[0] in ("", "~") or any(p in (".", "..") for p in parts) or (is_file and len(parts) > 1):
+        return "is a path; give it a name"
+    return ""
 
 
 def _places(pair: Pair) -> Iterator[tuple[str, SpecLike]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oodbench.core import registry
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, shown
 from oodbench.suite.problems import Problems, validated
 from oodbench.suite.suite import Suite
 
@@ -43,7 +43,7 @@ def parse_suite(raw: Any, *, file: Path | None = None, plugins: Sequence[Path] =
 
 def _load_plugins(raw: Any, folder: Path | None, more: Sequence[Path], found: Problems) -> list[Path]:
     if not isinstance(raw, list) or any(not isinstance(p, str) for p in raw):
-        found.append(("plugins", f"should be a list of Python files, got {raw!r}"))
+        found.append(("plugins", f"should be a list of Python files, got {shown(raw)}"))
         raw = []
     files = [(Path(p) if folder is None else folder / p).resolve() for p in raw] + [p.resolve() for p in more]
     files = list(dict.fromkeys(files))

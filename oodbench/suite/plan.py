@@ -9,18 +9,21 @@ from dataclasses import dataclass
 
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import MissingData, NotApplicable, SpecError, UserError
+from oodbench.core.errors import ANYTHING, MissingData, NotApplicable, SpecError, UserError, reason_of
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.spec import Spec
 from oodbench.suite.applicable import plan_scorers
+from oodbench.suite.array_sets import array_sets
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
-from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
+from oodbench.suite.sets import PairSets
 from oodbench.suite.suite import Suite
-from oodbench.training.initialise import fresh_weights
+from oodbench.training.initialise import fresh_weights, given_weights
+from oodbench.training.recipe import Recipe
+from oodbench.training.schedule import course_of
 
 
 @dataclass
@@ -61,7 +64,8 @@ class _Planning:
         self.problems: list[str] = []
         self.skipped: list[str] = []
         self._sources: dict[str, Dataset] = {}
-        self._probes: dict[str, tuple[Network | None, str]] = {}
+        self._probes: dict[str, tuple[Network | None, UserError | None]] = {}
+        self._given: dict[str, str] = {}
 
     @contextlib.contextmanager
     def noting(self, whose: str) -> Iterator[None]:
@@ -77,6 +81,8 @@ class _Planning:
             self.problems += [f"{whose}: {path}: {message}" for path, message in error.problems]
         except UserError as error:
             self.problems.append(str(error))
+        except ANYTHING as error:  # a component may be a user's, and raise anything
+            self.problems.append(f"{whose}: {reason_of(error)}")
 
     def data(self, entry: PairEntry) -> PairSets | None:
         """The sets of a pair; None where they are not there."""
@@ -92,29 +98,49 @@ class _Planning:
                 return
             assert data is not None
             _check_data(method, built, data)
+            parts = _parts(self.suite, method, built)
+            for part, inner in [(method, built), *parts]:
+                _check_term(self.suite.recipe_of(entry, part), part, inner, data)
             for network in self.suite.networks:
                 probe = self._probe(network, method, built, data)
+                for part, inner in parts:
+                    self._probe(network, part, inner, data)
+                given = self._given_weights(network, data)
                 for seed in self.suite.seeds[:1] if built.provides == "weights" else self.suite.seeds:
-                    self._add(_run(self.suite, network, method, built, seed, data), probe)
+                    self._add(_run(self.suite, network, method, built, seed, data, given), probe)
 
     def _add(self, run: Run, network: Network | None) -> None:
         plan_scorers(run, self.suite, network, self.problems)
         self.runs.append(run)
 
     def _probe(self, network: Spec, method: MethodEntry, built: Method, data: PairSets) -> Network:
-        """The network as the method sets it up, built once per combination, to see what it has before any
-        work is done."""
+        """The network as the method sets it up, with a user's weights: built once per combination, to see
+        what it has before any work is done."""
         place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
         if place not in self._probes:
             try:
                 made = fresh_weights(network, built, data.blank_task(), seed=0)
-                self._probes[place] = (made, "")
-            except NotApplicable as error:
-                self._probes[place] = (None, str(error))
-        net, reason = self._probes[place]
-        if net is None:
-            raise NotApplicable(f"pair {data.entry.label!r}: {reason}")
+                if built.provides == "weights":
+                    built.load(made)
+                self._probes[place] = (made, None)
+            except UserError as error:
+                self._probes[place] = (None, error)
+            except ANYTHING as error:
+                who = f"network {network.label!r} with method {method.label!r}"
+                self._probes[place] = (None, UserError(f"{who}: {reason_of(error)}"))
+        net, wrong = self._probes[place]
+        if isinstance(wrong, NotApplicable):
+            raise NotApplicable(f"pair {data.entry.label!r}: {wrong}")
+        if wrong is not None:
+            raise wrong
+        assert net is not None
         return net
+
+    def _given_weights(self, network: Spec, data: PairSets) -> str:
+        place = fingerprint([network.identity, data.classes, list(data.geometry)])
+        if place not in self._given:
+            self._given[place] = given_weights(network, data.blank_task())
+        return self._given[place]
 
     def done(self) -> Plan:
         """The plan, refused where there is a problem or nothing to run."""
@@ -141,6 +167,17 @@ def _check_data(method: MethodEntry, built: Method, data: PairSets) -> None:
         )
 
 
+def _check_term(recipe: Recipe, method: MethodEntry, built: Method, data: PairSets) -> None:
+    """A method that trains acts at some time in its training."""
+    if built.provides != "loss":
+        return
+    objection = built.objection(course_of(recipe, data.sets["train"].samples.labels, data.classes))
+    if objection:
+        raise NotApplicable(
+            f"method {method.label!r} on pair {data.entry.label!r}: its own term would never act: {objection}"
+        )
+
+
 def _run(
     suite: Suite,
     network: Spec,
@@ -148,43 +185,67 @@ def _run(
     built: Method,
     seed: int,
     data: PairSets,
+    given: str,
 ) -> TrainedRun:
     """A run with what it starts from or is made of."""
     entry = data.entry
+    if seed >= 2**63:
+        raise UserError(f"method {method.label!r}: a member would have the seed {seed}, of more than 63 bits")
     run = TrainedRun(
-        suite=suite.name, pair=entry, network=network, method=method,
+        suite=suite.name, pair=entry, network=network, method=method, given=given,
         recipe=suite.recipe_of(entry, method), seed=seed, data=data, sets=data.sets,
     )  # fmt: skip
     if built.provides == "members":
         of = method.of(method.spec.params["of"])
         count = method.spec.params["members"]
         inner = registry.build("method", of.spec)
-        run.members = tuple(_run(suite, network, of, inner, seed * count + i, data) for i in range(count))
+        run.members = tuple(
+            _run(suite, network, of, inner, seed * count + i, data, given) for i in range(count)
+        )
     elif method.start is not None:
-        same = (m for m in suite.methods if m.start is None and m.spec.identity == method.start.identity)
-        start = next(
-            same, variants(MethodEntry, "method", method.start)[0]
-        )  # its recipe is the suite's own where the suite trains it too
-        run.parent = _run(suite, network, start, registry.build("method", start.spec), seed, data)
+        start = _start(suite, method.start)
+        run.parent = _run(suite, network, start, registry.build("method", start.spec), seed, data, given)
     return run
 
 
+def _start(suite: Suite, spec: Spec) -> MethodEntry:
+    """The method that training starts from; its recipe is the suite's own where the suite trains it too."""
+    same = (m for m in suite.methods if m.start is None and m.spec.identity == spec.identity)
+    return next(same, variants(MethodEntry, "method", spec)[0])
+
+
+def _parts(suite: Suite, method: MethodEntry, built: Method) -> list[tuple[MethodEntry, Method]]:
+    """The methods whose weights this one starts from or is made of. UserError where they give none that
+    could be."""
+    found: list[tuple[MethodEntry, Method]] = []
+    if built.provides == "members":
+        of = method.of(method.spec.params["of"])
+        found.append((of, registry.build("method", of.spec)))
+        if found[0][1].provides != "loss":
+            raise UserError(
+                f"method {method.label!r}: its members should be trained, each from a seed of its own;"
+                f" {of.spec.label!r} trains nothing"
+            )
+    if method.start is not None:
+        if built.provides in ("weights", "outputs"):
+            raise UserError(f"method {method.label!r} trains nothing; leave out `start:`")
+        start = _start(suite, method.start)
+        found.append((start, registry.build("method", start.spec)))
+        if found[-1][1].provides not in ("loss", "weights"):
+            raise UserError(
+                f"method {method.label!r}: start: should be a method that gives the weights of one network;"
+                f" {start.spec.label!r} does not"
+            )
+    return found
+
+
 def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> ArrayRun:
-    """A run of outputs that the user's arrays bring: test and the OOD sets must be there, train and val may
-    be."""
-    sets: dict[str, SetPlan] = {}
-    roles = [(role, role) for role in ("train", "val", "test")]
-    roles += [(name, role) for role in (*OOD_SHIFTS, "shifted") for name in getattr(entry.pair, role)]
-    for name, role in roles:
-        try:
-            sets[name] = SetPlan(name, role, built.digest(name), None)
-        except MissingData:
-            if name not in ("train", "val"):
-                raise
-    recipe = suite.recipe_of(entry, method)
+    """A run of outputs that the user's arrays bring."""
+    found = array_sets(entry, built, method.label)
     return ArrayRun(
-        suite=suite.name, pair=entry, method=method, recipe=recipe, seed=suite.seeds[0], sets=sets
-    )
+        suite=suite.name, pair=entry, method=method, recipe=suite.recipe_of(entry, method), seed=suite.seeds[0],
+        sets=found.sets, held=found.held,
+    )  # fmt: skip
 
 
 def artefacts(plan: Plan) -> Sequence[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from oodbench.core.errors import SpecError, UserError, meant
+from oodbench.core.errors import SpecError, UserError, meant, one_line, shown
 
 T = TypeVar("T")
 
@@ -61,7 +61,10 @@ def keys(model: type[pydantic.BaseModel]) -> list[str]:
 
 def _told(error: pydantic.ValidationError, allowed: Sequence[str]) -> Iterator[tuple[str, str]]:
     """pydantic's errors as (key path, one line)."""
-    for e in error.errors():
+    errors = error.errors()
+    for e in errors:
+        if e["type"] == "too_short" and any(o["loc"][:1] == e["loc"][:1] and o is not e for o in errors):
+            continue  # its entries are there, and wrong
         place = ""
         for part in e["loc"]:
             place = join(place, f"[{part}]" if isinstance(part, int) else part)
@@ -71,7 +74,7 @@ def _told(error: pydantic.ValidationError, allowed: Sequence[str]) -> Iterator[t
         elif e["type"] == "extra_forbidden":
             yield place, f"unknown key{meant(place, allowed)}"
         elif e["type"] == "literal_error":
-            yield place, f"should be {e['ctx']['expected'].replace(chr(39), '')}, got {e['input']!r}"
+            yield place, f"should be {e['ctx']['expected'].replace(chr(39), '')}, got {shown(e['input'])}"
         else:
             said = _SAID.get(e["type"], e["msg"].removeprefix("Value error, ").removeprefix("Input "))
-            yield place, said if e["type"] == "missing" else f"{said}, got {e['input']!r}"
+            yield place, said if e["type"] == "missing" else f"{one_line(said)}, got {shown(e['input'])}"

@@ -198,6 +198,9 @@ class Run:
 class ArrayRun(Run):
     """Outputs that were computed elsewhere, read from the user's arrays."""
 
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What each set has beside logits, as `ArraySets.held`."""
+
     @property
     def network_label(self) -> str:
         return ""
@@ -229,6 +232,8 @@ class TrainedRun(Run):
     data: PairSets
     parent: TrainedRun | None = None
     """The run whose weights training starts from."""
+    given: str = ""
+    """Digest of the weights that the network brings with it; empty where it brings none."""
     members: tuple[TrainedRun, ...] = ()
     """The runs that an ensemble is made of; it has no weights of its own."""
 
@@ -260,6 +265,8 @@ class TrainedRun(Run):
         }
         if self.built_method.provides == "loss":
             of["recipe"] = identity_value(dict(self.recipe))
+        if self.given:
+            of["given"] = self.given
         if self.members:
             of["members"] = [m.key for m in self.members]
         if self.parent is not None:

@@ -17,12 +17,12 @@ from oodbench.data.altered import noise_from
 from oodbench.data.duplicates import shared_images
 from oodbench.data.images import statistics, to_float
 from oodbench.data.needs import opened
+from oodbench.data.sizes import common_geometry
+from oodbench.suite import overlap
 from oodbench.suite.pairs import PairEntry
 
 OOD_SHIFTS = ("near", "far")
-_COMPARED = 20_000
-"""Outliers and an OOD set of at most so many images together are compared image for image before a
-training."""
+KNOWN = ("train", "val", "test")
 _STATISTICS_FROM = 10_000
 """At most so many training images, evenly spaced, give the ID mean and standard deviation."""
 
@@ -56,9 +56,10 @@ class PairSets:
             raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
         if "test" not in self.sets:
             raise UserError(f"pair {entry.label!r}: the ID set has no test images")
+        self.names = names
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
-        self._check_twins()
+        overlap.check(entry.label, self._of_roles(*KNOWN), self._of_roles(*OOD_SHIFTS), self.geometry)
 
     def _read_known(self) -> tuple[list[str], Sequence[str]]:
         """Add the splits of the ID set. Returns what is not there, and the names of the classes."""
@@ -67,7 +68,7 @@ class PairSets:
             known = _dataset(self.entry.pair.id, self._sources)
         except MissingData as error:
             return [str(error)], ()
-        for name in ("train", "val", "test"):
+        for name in KNOWN:
             if name in known:
                 try:
                     self._add(name, name, known[name])
@@ -84,72 +85,68 @@ class PairSets:
                 except MissingData as error:
                     self.missing[name] = (role, str(error))
 
-    def _check_twins(self) -> None:
-        """The ID test set is neither a set that is trained on nor an OOD set."""
-        test = self.sets["test"].digest
-        for other in self.sets.values():
-            if other.digest == test and other.role in ("train", "val"):
-                raise UserError(
-                    f"pair {self.entry.label!r}: its ID {other.name} and test sets are the same images; give"
-                    " a set with splits"
-                )
-            if other.digest == test and other.role in OOD_SHIFTS:
-                raise UserError(
-                    f"pair {self.entry.label!r}: the OOD set {other.name!r} is the ID test set, image for"
-                    " image; name another data set"
-                )
-
     @cached_property
     def outliers(self) -> Samples | None:
         """Outliers for training, read only where a method asks for them; None where the pair names none.
 
-        Refused where they are an OOD test set, or (of small sets) share an image with one: it would be
-        trained on what it is to detect."""
+        Refused where they share an image with an OOD test set: it would be trained on what it is to
+        detect."""
         raw = self.entry.pair.outliers
         if raw is None:
             return None
         outliers = _part(raw, "train", self._sources)
-        for other in self.sets.values():
-            if other.role not in OOD_SHIFTS or other.samples is None:
-                continue
-            same = outliers.digest == other.digest
-            if same or (
-                len(outliers) + len(other.samples) <= _COMPARED
-                and shared_images(outliers, other.samples, self.geometry)
-            ):
+        for name, other in self._of_roles(*OOD_SHIFTS).items():
+            shared = shared_images(outliers, other, self.geometry)
+            if shared:
                 raise UserError(
-                    f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {other.name!r};"
-                    " name another data set"
+                    f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {name!r} ({shared}"
+                    " of them); name another data set"
                 )
         return outliers
 
+    def _of_roles(self, *roles: str) -> dict[str, Samples]:
+        """The samples of all sets of some roles, by name."""
+        return {s.name: s.samples for s in self.sets.values() if s.role in roles and s.samples is not None}
+
     def _check_labels(self) -> None:
-        """Every ID label is that of a class, and every class has an image to learn from."""
-        for plan in self.sets.values():
-            if plan.role in OOD_SHIFTS or plan.samples is None:
-                continue
-            labels = plan.samples.labels
+        """Every ID label is that of a class, there are two classes, and each has an image to learn from."""
+        known = self._of_roles(*KNOWN, "shifted", "tune")
+        if self.classes < 2:
+            first = next(iter(known.values())).ids[0]
+            raise UserError(
+                f"pair {self.entry.label!r}: its ID set has one class only{self._name_of(0)}, such as {first!r},"
+                " and needs two: of a folder the sub-folders right below its root, of a CSV file the column"
+                " `label`, of arrays the array `labels`"
+            )
+        for name, samples in known.items():
+            labels = samples.labels
             wrong = torch.nonzero((labels < 0) | (labels >= self.classes)).flatten()
             if len(wrong):
                 i = int(wrong[0])
                 raise UserError(
-                    f"pair {self.entry.label!r}: the ID set {plan.name!r} has the label {int(labels[i])} for"
-                    f" {plan.samples.ids[i]!r}; labels should be from 0 to {self.classes - 1}, the classes of"
+                    f"pair {self.entry.label!r}: the ID set {name!r} has the label {int(labels[i])} for"
+                    f" {samples.ids[i]!r}; labels should be from 0 to {self.classes - 1}, the classes of"
                     " train"
                 )
-        train = self.sets.get("train")
-        if train is not None and train.samples is not None:
-            empty = (
-                torch.nonzero(train.samples.labels.bincount(minlength=self.classes) == 0).flatten().tolist()
-            )
-            if empty:
+        train = known.get("train")
+        if train is not None:
+            present = train.labels.unique().tolist()  # not bincount: a label may be anything
+            empty = next((i for i, c in enumerate(present) if c != i), len(present))
+            if empty < self.classes:
                 raise UserError(
-                    f"pair {self.entry.label!r}: class {empty[0]} of {self.classes} has no training image"
+                    f"pair {self.entry.label!r}: class {empty} of {self.classes} has no training image"
+                    f"{self._name_of(empty)}"
                 )
+
+    def _name_of(self, c: int) -> str:
+        """The name of a class, in brackets, where it has one."""
+        return f" ({self.names[c]!r})" if self.names and self.names[c] != str(c) else ""
 
     def _add(self, name: str, role: str, samples: Samples) -> None:
         if len(samples) == 0:
             raise UserError(f"pair {self.entry.label!r}: the set {name!r} is empty")
+        if name in self.sets:
+            raise UserError(f"pair {self.entry.label!r}: there are two sets {name!r}; name one otherwise")
         self.sets[name] = SetPlan(name, role, samples.digest, samples)
 
     def tuning_set(self, regime: str) -> str:
@@ -168,14 +165,13 @@ class PairSets:
                 )
             else:
                 samples = _part(self.entry.pair.ood_val, "val", self._sources)
-            for other in self.sets.values():
-                if other.role in ("test", "shifted", *OOD_SHIFTS) and other.samples is not None:
-                    shared = shared_images(samples, other.samples, self.geometry)
-                    if shared:
-                        raise UserError(
-                            f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the"
-                            f" test set {other.name!r}"
-                        )
+            for other, tested in self._of_roles("test", "shifted", *OOD_SHIFTS).items():
+                shared = shared_images(samples, tested, self.geometry)
+                if shared:
+                    raise UserError(
+                        f"pair {self.entry.label!r}: tune: {regime} would tune on {shared} images of the"
+                        f" test set {other!r}"
+                    )
             self._add(name, "tune", samples)
         return name
 
@@ -183,8 +179,10 @@ class PairSets:
     def geometry(self) -> Geometry:
         if self.entry.pair.geometry is not None:
             return self.entry.pair.geometry
-        channels, height, width = self._known.read([0]).shape[1:]
-        return Geometry((channels, height, width))
+        try:
+            return common_geometry(self._of_roles(*KNOWN))
+        except UserError as error:
+            raise UserError(f"pair {self.entry.label!r}: {error}") from None
 
     @property
     def _known(self) -> Samples:

@@ -128,7 +128,9 @@ class Suite(BaseModel):
     ] = Field(description="training methods")
     scorers: Annotated[tuple[Spec, ...], _specs("scorer")] = Field(description="OOD scorers")
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(min_length=1), AfterValidator(_each_once)
+        tuple[Annotated[int, Field(ge=0, lt=2**63, strict=True)], ...],
+        Field(min_length=1),
+        AfterValidator(_each_once),
     ] = Field((0,), description="a training for each")
     recipe: Annotated[
         Recipe, Reads(_recipe, {COMPONENT: "recipe"}, lambda recipe: plain_value(dict(recipe)))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from oodbench.core.errors import SpecError, meant
+from oodbench.core.errors import SpecError, meant, shown
 
 
 class Named(NamedTuple):
@@ -102,7 +102,7 @@ def _named(raw: Any) -> tuple[str | None, Mapping[str, Any]]:
             )
         return raw, {}
     if not isinstance(raw, Mapping):
-        raise SpecError([("", f"should be a recipe's name or a mapping of recipe keys, got {raw!r}")])
+        raise SpecError([("", f"should be a recipe's name or a mapping of recipe keys, got {shown(raw)}")])
     beside = [str(k) for k in raw if k in NAMED]
     if not beside:
         return None, raw
@@ -121,7 +121,7 @@ def _named(raw: Any) -> tuple[str | None, Mapping[str, Any]]:
         )
     changes = raw[beside[0]]
     if changes is not None and not isinstance(changes, Mapping):
-        raise SpecError([(beside[0], f"should be a mapping of recipe keys, got {changes!r}")])
+        raise SpecError([(beside[0], f"should be a mapping of recipe keys, got {shown(changes)}")])
     return beside[0], changes or {}
 
 
@@ -153,13 +153,19 @@ class Recipe(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_extra={"description": "How weights are trained."}
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra={"description": "How weights are trained."},
     )
 
-    epochs: int = Field(20, ge=1)
-    batch_size: int = Field(128, ge=1, description="samples in a forward pass")
+    epochs: int = Field(20, ge=1, le=1_000_000)
+    batch_size: int = Field(128, ge=1, le=2**31 - 1, description="samples in a forward pass")
     accumulate: int = Field(
-        1, ge=1, description="forward passes whose gradients make one step: batch_size x accumulate samples"
+        1,
+        ge=1,
+        le=1_000_000,
+        description="forward passes whose gradients make one step: batch_size x accumulate samples",
     )
     optimizer: Literal["sgd", "adamw", "sam"] = Field(
         "sgd", description="sam: sharpness-aware minimisation around sgd"
@@ -174,7 +180,10 @@ class Recipe(BaseModel):
     )
     lr_min: float = Field(0.0, ge=0, description="cosine and restarts: where a cycle ends")
     restarts: int = Field(
-        2, ge=1, description="restarts schedule: how often the cosine begins anew, in cycles of equal length"
+        2,
+        ge=1,
+        le=1_000_000,
+        description="restarts schedule: how often the cosine begins anew, in cycles of equal length",
     )
     milestones: tuple[float, ...] = Field(
         (0.5, 0.75), description="step schedule: fractions of training at which lr drops"
@@ -191,7 +200,10 @@ class Recipe(BaseModel):
     channels_last: bool = Field(False, description="memory layout in which convolutions run")
     compile: bool = Field(False, description="torch.compile the network's body")
     world_size: int = Field(
-        1, ge=1, description="processes, one for each GPU, that share every batch; started by torchrun"
+        1,
+        ge=1,
+        le=1_000_000,
+        description="processes, one for each GPU, that share every batch; started by torchrun",
     )
     augment: tuple[Any, ...] = Field(
         (), description="augmentations, in order: names or {name: {parameter: value}}"

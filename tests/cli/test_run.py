@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from oodbench.core import registry
+from oodbench.suite.load import load_suite
 from tests.cli.calls import SCORER, call
 from tests.conftest import TINY
 
@@ -132,3 +135,56 @@ def test_seeds_are_different_natural_numbers(
 ) -> None:
     assert call("run", tiny, f"--seeds={wrong}") == 1
     assert "should be" in capsys.readouterr().err
+
+
+METHOD = """
+import oodbench
+@oodbench.method("t-mine", source="t")
+class Mine(oodbench.Method):
+    "t"
+    def criterion(self, logits, labels): return (logits.logsumexp(1) - logits[range(len(labels)), labels])
+@oodbench.scorer("t-first", source="t")
+class First(oodbench.Scorer):
+    "t"
+    def score(self, outputs): return -outputs.logits[:, 0]
+@oodbench.scorer("t-second", source="t")
+class Second(oodbench.Scorer):
+    "t"
+    def score(self, outputs): return -outputs.logits[:, 1]
+"""
+
+
+def test_a_plugin_puts_its_scorers_and_methods_beside_the_suites_own(tiny: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(METHOD)
+    with registry.isolated():
+        assert (
+            call("run", tiny, "--results", tmp_path / "r", "--device", "cpu", "--plugin", own, "--quiet") == 0
+        )
+    rows = pd.read_csv(tmp_path / "r" / "tiny" / "results.csv", keep_default_na=False)
+    ours = {s.label for s in load_suite(tiny).scorers}
+    assert set(rows.scorer) == {"", *ours, "t-first", "t-second"}
+    assert set(rows.method) == {"cross-entropy", "t-mine"}
+    with registry.isolated():
+        assert call("verify", tmp_path / "r" / "tiny", "--plugin", own) == 0
+
+
+def test_scorers_and_methods_are_chosen_by_name(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(METHOD)
+    chosen = ("--scorers", "t-second,knn(k=5),energy", "--methods", "als,cross-entropy")
+    with registry.isolated():
+        args = ("run", tiny, "--results", tmp_path / "r", "--device", "cpu", "--plugin", own, *chosen)
+        assert call(*args, "--quiet", "--no-plots") == 0
+    rows = pd.read_csv(tmp_path / "r" / "tiny" / "results.csv", keep_default_na=False)
+    assert list(dict.fromkeys(rows.scorer)) == ["", "t-second", "knn(k=5)", "energy"]
+    assert list(dict.fromkeys(rows.method)) == ["als", "cross-entropy"]
+    capsys.readouterr()
+    assert call("run", tiny, "--results", tmp_path / "x", "--scorers", "ennergy", "--dry-run") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: --scorers: unknown scorer 'ennergy'; did you mean 'energy'?")
+    assert len(said.splitlines()) == 1
+    assert call("run", tiny, "--results", tmp_path / "x", "--methods", " , ", "--dry-run") == 1
+    assert "--methods: should name at least one method" in capsys.readouterr().err

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from oodbench.core.errors import MissingData, NotApplicable, SpecError, UserError, meant, reason_of
+from pathlib import Path
+
+import pytest
+
+from oodbench.core.errors import (
+    MissingData,
+    NotApplicable,
+    SpecError,
+    UserError,
+    meant,
+    one_line,
+    reason_of,
+    shown,
+)
 
 
 def test_the_nearest_name_is_suggested_and_all_are_listed() -> None:
@@ -26,5 +39,43 @@ def test_a_reason_has_words_whatever_the_error() -> None:
     assert reason_of(ZeroDivisionError("division by zero")) == "ZeroDivisionError: division by zero"
     for silent in (UserError(""), MemoryError(), KeyError(), ValueError("  \n")):
         assert reason_of(silent) in (type(silent).__name__, f"{type(silent).__name__}: ")
-        assert reason_of(silent).splitlines()[0].strip()
-    assert reason_of(ValueError("\nfirst\nsecond")).splitlines()[0] == "ValueError: first"
+    assert reason_of(ValueError("\nfirst\nsecond")) == "ValueError: first second"
+    assert reason_of(SpecError([("a", "is wrong"), ("b", "is missing")])) == "a: is wrong; b: is missing"
+
+
+def test_a_reason_names_the_place_in_a_file_of_the_user(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import json\ndef f():\n    return json.loads('{')\n")
+    space: dict[str, object] = {}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        space["f"]()  # type: ignore[operator]
+    assert reason_of(caught.value).endswith("(mine.py:3)"), "not the line in the library"
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("\x1b[1mbold\x1b[0m and\nmore", "bold and more"),
+        ("\x1b]0;title\x07shown", "shown"),
+        ("a\rb\x00c\x85d\u2028e", "a b\ufffdc d e"),
+        ("left \u202eto right\u200b", "left \ufffdto right\ufffd"),
+        ("caf\udce9.png", "caf\ufffd.png"),
+        (EOFError(), "EOFError"),
+        (ValueError("x" * 900), "x" * 398 + " …"),
+    ],
+)
+def test_what_is_said_is_one_printable_line(said: object, line: str) -> None:
+    assert one_line(said) == line
+
+
+def test_a_value_is_quoted_in_one_short_line() -> None:
+    laughs: list[object] = ["x"]
+    for _ in range(40):
+        laughs = [laughs] * 9
+    assert len(shown(laughs)) <= 120
+    assert len(shown("y" * 10**6)) <= 120
+    assert len(shown(10**4000)) <= 120
+    assert len(shown({str(i): i for i in range(1000)})) <= 120
+    assert shown("a\x1b[31mb") == "'a\\x1b[31mb'"
+    assert shown([1, 0.5, None]) == "[1, 0.5, None]"

@@ -36,11 +36,11 @@ class Watched(Store):
         self.drafted: collections.Counter[tuple[str, str]] = collections.Counter()
 
     @contextlib.contextmanager
-    def draft(self, kind: str, key: str) -> Iterator[Draft]:
+    def _draft(self, kind: str, key: str) -> Iterator[Draft]:
         with pytest.raises(Timeout):
             FileLock(self.root / "locks" / f"{kind}-{key}.lock").acquire(blocking=False)
         self.drafted[kind, key] += 1
-        with super().draft(kind, key) as one:
+        with super()._draft(kind, key) as one:
             yield one
 
 
@@ -92,4 +92,5 @@ def test_a_scorer_that_fails_leaves_the_others_their_scores(tmp_path: Path) -> N
     assert set(held.absent) == {"broken"}
     n = len(run.sets["val"].samples)
     assert held.absent["broken"] == f"scorer 'broken' on set 'val': {n} of {n} scores are not finite"
+    assert held.why("msp", run.scored_sets) == ""
     assert folders(tmp_path / "store")["scores"] == len(run.scored_sets)

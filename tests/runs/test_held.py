@@ -14,6 +14,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.outputs import Outputs
 from oodbench.runs.held import Held, artefact, ensemble_outputs, history, tuned
 from oodbench.runs.measure import rows_of
+from oodbench.runs.per_sample import samples_of
 from oodbench.runs.reopen import Opened, reopened
 from oodbench.runs.store import Store
 
@@ -28,14 +29,32 @@ def opened_without(folder: Path, kind: str, key: str) -> Opened:
 
 
 @pytest.mark.parametrize("kind", ["weights", "outputs"])
-def test_a_run_that_lost_its_weights_or_outputs_cannot_be_read(rich: Path, kind: str) -> None:
+def test_a_run_that_lost_its_weights_or_its_id_outputs_cannot_be_read(rich: Path, kind: str) -> None:
     run = reopened(rich).plan.runs[0]
-    key = run.key if kind == "weights" else run.outputs_key("six")
+    key = run.key if kind == "weights" else run.outputs_key("val")
     first, second, _ = opened_without(rich, kind, key).held()
-    said = f"the weights {key[:12]} are" if kind == "weights" else "the outputs of six are"
+    said = f"the weights {key[:12]} are" if kind == "weights" else "the outputs of val are"
     assert not isinstance(first, Held)
     assert first[1] == f"{said} not in the store, or damaged"
     assert isinstance(second, Held), "the other runs are read"
+
+
+def test_a_set_that_is_gone_costs_its_own_rows_alone(rich: Path) -> None:
+    run = reopened(rich).plan.runs[0]
+    held = next(opened_without(rich, "outputs", run.outputs_key("six")).held())
+    assert isinstance(held, Held)
+    plain = [s for s in held.run.scorers if not s.attack and not s.reason]
+    assert {s.label: held.scores[s.label].keys() for s in plain} == {
+        s.label: set(run.scored_sets) - {"six"} for s in plain
+    }
+    why = "the outputs of six are not in the store, or damaged"
+    rows = rows_of(held)
+    six = [r for r in rows if r["ood"] == "six" and r["condition"] == "clean" and r["status"] != "skipped"]
+    assert {(r["status"], r["reason"]) for r in six} == {("failed", why)}
+    clean = [r for r in rows if r["ood"] != "six" and r["condition"] == "clean" and r["status"] != "skipped"]
+    assert {r["status"] for r in clean} == {"ok"}
+    assert {r["ood"] for r in clean} > {""}
+    assert len(samples_of(held, 5)) < len(samples_of(next(reopened(rich).held()), 5)) + 1
 
 
 def test_an_ensemble_needs_what_its_members_left(rich: Path) -> None:
@@ -53,10 +72,12 @@ def test_a_choice_that_is_gone_or_damaged_is_one_line(rich: Path) -> None:
     file.write_text("{}")
     damaged = next(reopened(rich).held())
     gone = next(opened_without(rich, "choices", key).held())
-    assert not isinstance(damaged, Held)
-    assert not isinstance(gone, Held)
-    assert damaged[1].startswith(f"choices {key[:12]} is not in the store, or damaged; run again")
-    assert gone[1] == f"the choice of {scorer.label} is not in the store"
+    for held in (damaged, gone):
+        assert isinstance(held, Held), "the other scorers are read"
+        why = f"the choice of {scorer.label} is not in the store, or damaged"
+        assert held.absent == {scorer.label: why}
+        rows = [r for r in rows_of(held) if r["scorer"] == scorer.declared.label and r["tune"] == scorer.tune]
+        assert {(r["status"], r["reason"]) for r in rows} == {("failed", why)}
 
 
 def test_a_scorer_that_lost_its_scores_is_absent_alone(rich: Path) -> None:
@@ -66,12 +87,13 @@ def test_a_scorer_that_lost_its_scores_is_absent_alone(rich: Path) -> None:
     assert isinstance(held, Held)
     why = "its scores on grey are not in the store, or damaged"
     assert held.absent == {"msp": why}
-    assert "msp" not in held.scores
-    assert len(held.scores) == len([s for s in run.scorers if not s.reason]) - 1
+    assert held.scores["msp"].keys() == set(run.scored_sets) - {"grey"}
     rows = [r for r in rows_of(held) if r["scorer"] == "msp" and r["condition"] == "clean"]
-    assert {(r["status"], r["reason"]) for r in rows} == {("failed", why)}
-    under = [r for r in rows_of(held) if r["scorer"] == "msp" and r["condition"] != "clean"]
-    assert {r["status"] for r in under} == {"failed"}, "an attack is measured against the clean scores"
+    assert {(r["status"], r["reason"]) for r in rows if r["ood"] == "grey"} == {("failed", why)}
+    assert {r["status"] for r in rows if r["ood"] != "grey"} == {"ok"}
+    under = [r for r in rows_of(held) if r["scorer"] == "msp" and r["condition"].endswith("on ID")]
+    failed = {r["ood"] for r in under if r["status"] == "failed"}
+    assert failed == {"grey"}, "an attack on ID is measured against the clean scores of OOD"
     assert [r for r in rows_of(held) if r["scorer"] == "energy" and r["status"] != "ok"] == []
 
 

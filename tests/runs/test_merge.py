@@ -14,7 +14,7 @@ from oodbench.core.errors import UserError
 from oodbench.evaluation.rows import IDENTITY, combine, to_csv
 from oodbench.runs import merge, verify
 from oodbench.runs.findings import HOLDS
-from oodbench.runs.folder import ResultsFolder
+from oodbench.runs.folder import HISTORY, ResultsFolder
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from tests.evaluation.frames import make_rows
@@ -41,7 +41,7 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
     assert (combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
     folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
     for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
-        history = pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5})
+        history = pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}, columns=list(HISTORY))
         (f / "history.csv").write_text(to_csv(history))
     written = merge.folders(folders, tmp_path / "both")
     assert len(written) == len(whole)

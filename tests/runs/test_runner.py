@@ -19,11 +19,14 @@ from oodbench.core.errors import UserError
 from oodbench.evaluation import metrics
 from oodbench.evaluation.rows import ROW_KEYS
 from oodbench.runs import folder as results
+from oodbench.runs import verify
+from oodbench.runs.findings import HOLDS, UNCHECKED
 from oodbench.runs.runner import run
 from oodbench.suite.load import load_suite
+from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
 from tests.conftest import ROOT, TINY
-from tests.runs.suites import DIVERGES, GONE, arrays_suite, plugin, run_file, write_arrays
+from tests.runs.suites import DIVERGES, GONE, PAIR, SMALL, arrays_suite, plugin, run_file, write_arrays
 
 
 def test_every_file_is_written_and_the_header_is_golden(tiny_run: Path) -> None:
@@ -116,10 +119,14 @@ class Raises(oodbench.Method):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        ("ZeroDivisionError('division by zero')", "ZeroDivisionError: division by zero"),
-        ("MemoryError()", "MemoryError"),
-        ("OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
-        ("AssertionError('one\\ntwo')", "AssertionError: one"),
+        ("ZeroDivisionError('division by zero')", "ZeroDivisionError: division by zero (plugin.py:9)"),
+        ("MemoryError()", "MemoryError (plugin.py:9)"),
+        (
+            "OSError(28, 'No space left on device')",
+            "OSError: [Errno 28] No space left on device (plugin.py:9)",
+        ),
+        ("AssertionError('one\\ntwo')", "AssertionError: one two (plugin.py:9)"),
+        ("SystemExit(0)", "SystemExit: 0 (plugin.py:9)"),
     ],
 )
 def test_whatever_a_method_raises_is_failed_rows_and_the_others_go_on(
@@ -132,6 +139,66 @@ def test_whatever_a_method_raises_is_failed_rows_and_the_others_go_on(
     assert set(failed.status) == {"failed"}
     assert set(failed.reason) == {reason}
     assert (rows[rows.method == "cross-entropy"].status == "ok").all()
+
+
+CELLS = """
+import oodbench, torch
+from oodbench.core.dataset import Dataset
+from oodbench.data.samples import TensorSamples
+
+class Broken(TensorSamples):
+    def read(self, indices, geometry=None): raise OSError(5, "the disk is bad")
+
+@oodbench.dataset("broken", source="t")
+def broken():
+    "Images that cannot be read."
+    return Dataset({{"test": lambda: Broken(torch.rand(9, 1, 8, 8), torch.zeros(9).long())}})
+
+@oodbench.scorer("raises-on-grey", source="t")
+class OnGrey(oodbench.Scorer):
+    "Fails where the logits are flat."
+    def score(self, outputs):
+        if len(outputs) == 100: raise {error}
+        return outputs.logits[:, 0]
+
+@oodbench.scorer("raises-in-fit", source="t")
+class InFit(oodbench.Scorer):
+    "Cannot be fitted."
+    needs = frozenset({{"train"}})
+    def fit(self, train, val): raise {error}
+    def score(self, outputs): return outputs.logits[:, 0]
+"""
+
+
+@pytest.mark.parametrize(
+    "error", ["TypeError('boom')", "AttributeError", "MemoryError()", "AssertionError", "SystemExit(3)"]
+)
+def test_one_failing_cell_costs_its_own_rows_alone(tmp_path: Path, error: str) -> None:
+    """A set that cannot be read, a scorer that fails on one set, one that fails on all."""
+    own = plugin(tmp_path, CELLS.format(error=error))
+    pair = PAIR | {"far": {**PAIR["far"], "bad": "broken"}}
+    scorers = ["msp", "raises-on-grey", "raises-in-fit", {"knn": {"k": 5}}]
+    suite = parse_suite(SMALL | {"pairs": [pair], "scorers": scorers, "tune": ["none", "id"]}, plugins=[own])
+    done = run(suite, results=tmp_path / "r", device="cpu")
+    rows = done.rows
+    kind = error.partition("(")[0]
+    whys = {(s, o): r for s, o, r in zip(rows.scorer, rows.ood, rows.reason, strict=True) if r}
+    assert whys[("raises-on-grey", "grey")].startswith("scorer 'raises-on-grey' on set 'grey': ")
+    assert kind in whys[("raises-on-grey", "grey")]
+    failed = set(zip(*(rows[rows.status == "failed"][c] for c in ("scorer", "ood")), strict=True))
+    assert failed == {
+        *((s, "bad") for s in ("msp", "raises-on-grey", "raises-in-fit", "knn(k=5)")),
+        ("raises-on-grey", "grey"), ("raises-in-fit", "six"), ("raises-in-fit", "grey"),
+    }  # fmt: skip
+    assert all("the disk is bad" in whys[(s, "bad")] for s in ("msp", "knn(k=5)", "raises-on-grey"))
+    assert done.failed == (rows.status == "failed").sum()
+    assert rows[(rows.status == "ok") & (rows.ood != "")].auroc.notna().all()
+    again = run(suite, results=tmp_path / "r", device="cpu")
+    pd.testing.assert_frame_equal(again.rows, rows)
+    assert again.made["weights"] == again.made["scores"] == 0
+    assert {f.state for f in verify.folder(done.folder, plugins=[own])} <= {HOLDS, UNCHECKED}
+    leaderboard = pd.read_csv(done.folder / "leaderboard.csv")
+    assert leaderboard[leaderboard.scorer == "msp"].near_auroc.notna().all()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +307,7 @@ from oodbench.cli.main import main
 from oodbench.runs.store import Store
 
 torch.set_num_threads(1)  # as the tests' own processes: sums depend on it
-kind, at, begun, draft = sys.argv[1], int(sys.argv[2]), [], Store.draft
+kind, at, begun, draft = sys.argv[1], int(sys.argv[2]), [], Store._draft
 
 @contextlib.contextmanager
 def mortal(self, made, key):
@@ -250,7 +317,7 @@ def mortal(self, made, key):
         if len(begun) == at:  # written, and not yet under its final name
             os.kill(os.getpid(), signal.SIGKILL)
 
-Store.draft = mortal
+Store._draft = mortal
 main(sys.argv[3:])
 """
 

@@ -50,6 +50,6 @@ def test_changed_arrays_are_scored_again(tmp_path: Path) -> None:
     file = arrays_suite(tmp_path, "[msp, knn]")
     run_file(file, tmp_path)
     stored = dict(np.load(tmp_path / "out" / "strange.npz"))
-    stored["logits"] = stored["logits"] * 2
+    stored = {k: v[:-1] if k in ("logits", "features", "labels") else v for k, v in stored.items()}
     np.savez(tmp_path / "out" / "strange.npz", **stored)
     assert run_file(file, tmp_path).made["scores"] == 2

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import oodbench.runs.store
 from oodbench.core.errors import UserError
-from oodbench.runs.store import Store, damage
+from oodbench.runs.artefact import HOLDS, Draft, damage
+from oodbench.runs.store import Store
 
 KEY = "ab" * 32
 
 
+def _fill(draft: Draft, value: float) -> None:
+    draft.tensors("scores", {"scores": torch.full((5,), value)})
+    draft.json("meta", {"n": 5})
+
+
 def _write(store: Store, value: float = 1.0) -> None:
-    with store.draft("scores", KEY) as draft:
-        draft.tensors("scores", {"scores": torch.full((5,), value)})
-        draft.json("meta", {"n": 5})
+    with store.lock("scores", KEY) as held, held.draft() as draft:
+        _fill(draft, value)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -34,20 +49,111 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_failed_draft_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError), store.draft("scores", KEY) as draft:  # noqa: PT012
+    with (  # noqa: PT012
+        pytest.raises(RuntimeError),
+        store.lock("scores", KEY) as held,
+        held.draft() as draft,
+    ):
         draft.json("meta", {})
         raise RuntimeError
     assert not store.has("scores", KEY)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_the_rest_of_a_killed_draft_is_cleared_by_the_next(tmp_path: Path) -> None:
+def _dead() -> int:
+    """The number of a process that was and is no more."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stays"),
+    [
+        ("of a dead process", 0, False),
+        ("of a live process", 0, True),
+        ("of a live process", 30, True),
+        ("of another machine", 0, True),
+        ("of another machine", 30, False),
+    ],
+)
+def test_only_a_draft_that_nobody_writes_is_removed(
+    tmp_path: Path, owner: str, age: int, stays: bool
+) -> None:
+    """Its name says whose it is, its age in days whether one elsewhere still grows."""
+    host = "elsewhere.example" if "machine" in owner else re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())
+    pid = _dead() if "dead" in owner else os.getppid()
     store = Store(tmp_path)
-    left = tmp_path / "tmp" / f"scores-{KEY}-dead"
+    left = tmp_path / "tmp" / f"scores-{KEY}-{host}-{pid}-0123abcd"
     left.mkdir()
     (left / "half").write_text("x")
+    then = time.time() - age * 86400
+    os.utime(left / "half", (then, then))
+    os.utime(left, (then, then))
     _write(store)
-    assert not left.exists()
+    assert left.exists() == stays
+    other = tmp_path / "tmp" / f"scores-{'cd' * 32}-{host}-{_dead()}-0123abcd"
+    other.mkdir()
+    _write(store)
+    assert other.exists(), "another artefact's draft is another lock's"
+
+
+@pytest.mark.parametrize("kind", sorted(HOLDS))
+def test_an_artefact_that_is_whole_by_its_manifest_but_lacks_a_file_is_made_again(
+    tmp_path: Path, kind: str
+) -> None:
+    def write(names: Iterable[str]) -> None:
+        with store.lock(kind, KEY) as held, held.draft() as draft:
+            for name in names:
+                stem, _, suffix = name.partition(".")
+                draft.json(stem, {}) if suffix == "json" else draft.tensors(stem, {"x": torch.ones(1)})
+
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    for name in HOLDS[kind]:
+        with pytest.raises(AssertionError, match="without"):
+            write(HOLDS[kind] - {name})
+        assert not store.has(kind, KEY)
+        write(HOLDS[kind])
+        folder = next((tmp_path / kind).glob("*/*"))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest[name]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        again = Store(tmp_path, said.append)
+        assert again.get(kind, KEY) is None
+        assert again.get(kind, KEY) is None
+        assert (
+            said.pop() == f"damaged {kind} {KEY[:12]}: {name} is not in the manifest; it will be made again"
+        )
+        assert not said, "told once"
+        store = again
+        write(HOLDS[kind])
+        assert store.get(kind, KEY) is not None
+        (folder / "manifest.json").unlink()
+        store = Store(tmp_path, said.append)
+
+
+def test_who_waits_for_a_lock_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oodbench.runs.store, "ANNOUNCED_AFTER", 0.05)
+    said: list[str] = []
+    first, second = Store(tmp_path), Store(tmp_path, said.append)
+    waiting = threading.Event()
+
+    def wait() -> None:
+        with second.lock("scores", KEY):
+            waiting.set()
+
+    with first.lock("scores", KEY):
+        worker = threading.Thread(target=wait)
+        worker.start()
+        while not said:
+            time.sleep(0.01)
+        assert not waiting.is_set()
+    worker.join()
+    assert waiting.is_set()
+    assert len(said) == 1
+    assert said[0].startswith(f"waiting for scores {KEY[:12]}, which process {os.getpid()} on ")
+    assert not list((tmp_path / "locks").glob("*.holder"))
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "manifest"])
@@ -64,7 +170,7 @@ def test_damage_is_reported_and_the_artefact_counts_as_missing(tmp_path: Path, h
         file.unlink()
     else:
         (file.parent / "manifest.json").write_text("{")
-    assert damage(file.parent)
+    assert damage(file.parent, "scores")
     said: list[str] = []
     store = Store(tmp_path, said.append)
     assert store.get("scores", KEY) is None
@@ -78,9 +184,11 @@ def test_damage_is_reported_and_the_artefact_counts_as_missing(tmp_path: Path, h
 
 def test_rows_of_an_artefact_come_batch_by_batch(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with store.draft("outputs", KEY) as draft, draft.rows("outputs", 3) as writer:
-        writer.put({"x": torch.zeros(2)})
-        writer.put({"x": torch.ones(1)})
+    with store.lock("outputs", KEY) as held, held.draft() as draft:
+        draft.json("meta", {})
+        with draft.rows("outputs", 3) as writer:
+            writer.put({"x": torch.zeros(2)})
+            writer.put({"x": torch.ones(1)})
     artefact = store.get("outputs", KEY)
     assert artefact is not None
     assert artefact.tensors("outputs")["x"].tolist() == [0.0, 0.0, 1.0]
@@ -91,7 +199,8 @@ def test_rows_that_are_not_all_there_leave_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with (
         pytest.raises(ValueError, match="rows"),
-        store.draft("outputs", KEY) as draft,
+        store.lock("outputs", KEY) as held,
+        held.draft() as draft,
         draft.rows("outputs", 6) as writer,
     ):
         writer.put({"x": torch.zeros(3, 2)})
@@ -116,11 +225,12 @@ def test_training_state_is_replaced_whole_and_a_damaged_one_is_dropped(tmp_path:
 
 def _first(root: Path, held: Any, trying: Any, told: Any) -> None:
     store = Store(root)
-    with store.lock("scores", KEY):
+    with store.lock("scores", KEY) as mine:
         held.set()
         trying.wait()
         told.put("first makes")
-        _write(store, 3.0)
+        with mine.draft() as draft:
+            _fill(draft, 3.0)
         told.put("first leaves")
 
 

@@ -115,3 +115,22 @@ def test_a_training_killed_between_two_epochs_goes_on_and_ends_in_the_same_bytes
     for file in ("weights.safetensors", "history.json"):
         one, other = (next((tmp_path / f).rglob(file)).read_bytes() for f in ("killed", "whole"))
         assert one == other, file
+
+
+def test_a_training_in_which_the_methods_term_never_acted_fails_its_rows(tiny: Path, tmp_path: Path) -> None:
+    """Queues that only the last batches fill: the plan cannot know it, and the weights are those of
+    cross-entropy. They are not kept under the method's name, and the other rows stand."""
+    labels = make_plan(load_suite(tiny)).runs[0].sets["train"].samples.labels  # type: ignore[union-attr]
+    size = 2 * int(labels.bincount().min())
+    tiny.write_text(TINY.replace("[cross-entropy]", f"[cross-entropy, {{vos: {{size: {size}}}}}]"))
+    found = run_file(tiny, tmp_path)
+    rows = found.rows[found.rows.method != "cross-entropy"]
+    assert set(found.rows[found.rows.method == "cross-entropy"].status) == {"ok"}
+    assert set(rows.status) == {"failed"}
+    assert rows.reason.str.contains(
+        "own term of method 'vos.*' never acted in all epochs.*acts once the queues"
+    ).all()
+    assert found.made["weights"] == 1
+    history = pd.read_csv(found.folder / "history.csv")
+    assert set(history.method) == {"cross-entropy"}
+    assert set(history.acted) == {1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_grid_with_one_alias_needs_more_names() -> None:
 def test_an_alias_is_a_name_in_every_list(key: str, alias: Any) -> None:
     component = {"pairs": "digits", "networks": "mlp", "methods": "als", "scorers": "msp", "attacks": "fgsm"}
     (line,) = mistakes(written(**{key: [{component[key]: {}, "as": alias}]}))
-    assert line == f"suite: {key}[0].as: should be a name, got {alias!r}"
+    quoted = " ".join(repr(alias).split())
+    assert line == f"suite: {key}[0].as: should be a name, got {quoted}"
 
 
 def test_a_component_and_what_stands_beside_it_are_told_together() -> None:
@@ -87,3 +89,50 @@ def test_mistakes_of_starts_and_members_are_named() -> None:
         parse_suite(FAMILY | {"methods": [{"als": {}, "start": "cross"}]})
     with pytest.raises(UserError, match="members"):
         parse_suite(FAMILY | {"methods": [{"ensemble": {"members": 1}}]})
+
+
+ACTING = {
+    "escape": ("a\x1b[31mb", "holds U+001B"),
+    "line end": ("a\nb", "holds U+000A"),
+    "carriage return": ("a\rb", "holds U+000D"),
+    "C1": ("a\x9bb", "holds U+009B"),
+    "delete": ("a\x7fb", "holds U+007F"),
+    "right to left": ("a\u202eb", "holds U+202E (right-to-left override)"),
+    "isolate": ("a\u2066b", "holds U+2066"),
+    "zero width": ("a\u200bb", "holds U+200B"),
+    "line separator": ("a\u2028b", "holds U+2028"),
+    "byte-order mark": ("a\ufeffb", "holds U+FEFF"),
+    "formula": ("=1+1", "begins with '='"),
+    "sum": ("@SUM(A1)", "begins with '@'"),
+    "minus": ("-1+cmd", "begins with '-'"),
+    "plus": ("+1", "begins with '+'"),
+    "wide": ("＝1", "begins with '＝'"),
+    "space": (" a", "begins or ends with a space"),
+    "long": ("a" * 201, "has 201 characters"),
+}
+
+
+@pytest.mark.parametrize("key", ["pairs", "networks", "methods", "scorers", "attacks"])
+@pytest.mark.parametrize("case", ACTING)
+def test_a_name_is_text_that_acts_nowhere(key: str, case: str) -> None:
+    component = {"pairs": "digits", "networks": "mlp", "methods": "als", "scorers": "msp", "attacks": "fgsm"}
+    alias, why = ACTING[case]
+    (line,) = mistakes(written(**{key: [{component[key]: {}, "as": alias}]}))
+    assert line.startswith(f"suite: {key}[0].as: the name ")
+    assert why in line
+    assert line.isprintable()
+
+
+def test_a_label_made_of_parameters_is_a_name_too(tmp_path: Path) -> None:
+    file = tmp_path / "w\x1b[31m.pt"
+    file.write_bytes(b"")
+    lines = mistakes(written(methods=[{"checkpoint": {"file": str(file)}}]))
+    assert any("holds U+001B" in line and "as:" in line for line in lines), lines
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["\u03b1-smoothing", "als (ours)", "80 %", "a-b", "n\u00e4he", "\u6570\u5b57"]
+)
+def test_other_names_are_the_users_choice(name: str) -> None:
+    assert parse_suite(written(methods=[{"als": {}, "as": name}])).methods[0].label == name

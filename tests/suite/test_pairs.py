@@ -111,3 +111,19 @@ def test_two_folders_are_two_data_sets(tmp_path: Path) -> None:
     (entry,) = parse_suite(_inline(id=known, near={"other": other}, outliers=third)).pairs
     assert list(entry.pair.near) == ["other"]
     assert "near.same: the OOD set is the ID set" in mistakes(_inline(id=known, near={"same": known}))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a\x1b[31m", "holds U+001B"),
+        ("a\u202e", "holds U+202E"),
+        ("=1+1", "makes a formula"),
+        ("@x", "formula"),
+    ],
+)
+@pytest.mark.parametrize("role", ["near", "far", "shifted"])
+def test_a_sets_name_is_text_that_acts_nowhere(role: str, name: str, why: str) -> None:
+    lines = mistakes(_inline(**{role: {name: OTHERS}}))
+    assert any(why in line for line in lines), lines
+    assert all(line.isprintable() for line in lines)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset
@@ -40,6 +41,35 @@ def test_adding_a_set_a_scorer_a_view_or_a_method_changes_no_existing_key() -> N
         {"name": "other"},
     ):
         assert base <= _keys(BASE | change), change
+
+
+@pytest.mark.parametrize(
+    ("methods", "says"),
+    [
+        (["vos"], "method 'vos' on pair 'p': its own term would never act: .* 1 epochs bring .* takes 1000"),
+        ([{"mixup": {"of": "npos"}}], r"method 'mixup\(of=npos\)' on pair 'p': .* takes 1000"),
+        ([{"vos": {"size": 9, "start": 1.0}}], "start is 1, .* set it lower"),
+        ([{"ensemble": {"of": "vos", "members": 2}}], "method 'vos' on pair 'p': .* takes 1000"),
+        ([{"cross-entropy": {}, "start": "vos", "as": "tuned"}], "method 'vos' on pair 'p': .* takes 1000"),
+    ],
+    ids=str,
+)
+def test_a_method_whose_term_could_never_act_is_refused(methods: list[Any], says: str) -> None:
+    """One line, before anything is trained; a suite that skips what does not apply goes on without it."""
+    with pytest.raises(UserError, match=says) as found:
+        make_plan(parse_suite(BASE | {"methods": methods}))
+    assert "\n" not in str(found.value)
+    skipping = {"methods": [*methods, "cross-entropy"], "inapplicable": "skip"}
+    plan = make_plan(parse_suite(BASE | skipping))
+    assert [r.method.label for r in plan.runs] == ["cross-entropy"]
+    assert len(plan.skipped) == 1
+
+
+def test_a_method_whose_term_may_act_is_planned() -> None:
+    methods = [{"vos": {"size": 40}}, {"ensemble": {"of": {"vos": {"size": 40}}, "members": 2}}]
+    base = BASE | {"scorers": ["msp"]}
+    assert len(make_plan(parse_suite(base | {"methods": methods})).runs) == 2
+    assert len(make_plan(parse_suite(base | {"methods": ["vos"], "recipe": {"epochs": 20}})).runs) == 1
 
 
 def test_a_spelled_out_default_is_the_same_key() -> None:
@@ -171,3 +201,117 @@ def test_missing_data_of_every_pair_is_told_at_once_or_left_out() -> None:
     plan = make_plan(parse_suite(raw), skip_missing=True)
     assert {r.pair.label for r in plan.runs} == {"two"}
     assert plan.skipped == [line.removeprefix("family: ") for line in str(caught.value).splitlines()]
+
+
+def test_a_file_that_a_network_loads_is_part_of_every_key(tmp_path: Path) -> None:
+    """Whether its weights are used as they are, trained from, or started from by another method."""
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def make(file):\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 4))\n"
+        "    net[1].load_state_dict(torch.load(file))\n"
+        "    return net\n"
+    )
+    network = {"module": {"target": f"{tmp_path}/net.py:make", "options": {"file": str(tmp_path / "w.pt")}}}
+    methods = [
+        "pretrained",
+        "cross-entropy",
+        {"als": {}, "start": "pretrained"},
+        {"ensemble": {"members": 2}},
+    ]
+    keys = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        torch.save(torch.nn.Linear(64, 8).state_dict(), tmp_path / "w.pt")
+        keys.append(_keys(BASE | {"networks": [network], "methods": methods, "scorers": ["msp"]}))
+    assert keys[0].isdisjoint(keys[1])
+    assert keys[0] == keys[2]
+
+
+_OUTPUTS = {"outputs": {"folder": "nowhere"}}
+_MADE_OF = {
+    "members that are arrays": (
+        {"ensemble": {"of": _OUTPUTS, "members": 2}}, "its members should be trained",
+    ),
+    "members that are ensembles": (
+        {"ensemble": {"of": {"ensemble": {"members": 2}}, "members": 2}}, "its members should be trained",
+    ),
+    "members that are all one file": (
+        {"ensemble": {"of": {"checkpoint": {"file": "w.pt"}}, "members": 2}}, "its members should be trained",
+    ),
+    "members of pretrained weights": ({"ensemble": {"of": "pretrained", "members": 2}}, "trains nothing"),
+    "a start from arrays": ({"als": {}, "start": _OUTPUTS}, "start: should be a method that gives"),
+    "a start from an ensemble": ({"als": {}, "start": "ensemble"}, "start: should be a method that gives"),
+    "a start of what trains nothing": ({"pretrained": {}, "start": "als"}, "leave out `start:`"),
+    "a start from a file that is not there": (
+        {"als": {}, "start": {"checkpoint": {"file": "none.pt"}}}, "checkpoint .*none.pt: no such file",
+    ),
+    "a file that is not there": ({"checkpoint": {"file": "none.pt"}}, "checkpoint .*none.pt: no such file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", sorted(_MADE_OF))
+def test_a_method_that_could_not_be_made_is_refused_before_any_work(case: str) -> None:
+    method, words = _MADE_OF[case]
+    with pytest.raises(UserError, match=words) as caught:
+        make_plan(parse_suite(BASE | {"methods": [method]}))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_member_whose_seed_no_generator_takes_is_refused() -> None:
+    with pytest.raises(UserError, match="more than 63 bits"):
+        make_plan(parse_suite(BASE | {"methods": [{"ensemble": {"members": 2}}], "seeds": [2**63 - 1]}))
+    assert make_plan(parse_suite(BASE | {"seeds": [2**63 - 1]})).runs
+
+
+RAISES = """
+import oodbench
+@oodbench.scorer("t-raises", source="t")
+class A(oodbench.Scorer):
+    "t"
+    def __init__(self, *, where: str = "init"):
+        self.where = where
+        self.fails("init")
+    def fails(self, where):
+        if where == self.where: raise {error}
+    def view(self): self.fails("view")
+    @property
+    def needs(self): self.fails("needs"); return frozenset()
+    def score(self, outputs): return outputs.logits[:, 0]
+@oodbench.method("t-setup", source="t")
+class B(oodbench.Method):
+    "t"
+    def setup(self, network): raise {error}
+@oodbench.network("t-network", source="t")
+def c(task): raise {error}
+@oodbench.dataset("t-dataset", source="t")
+def d(): raise {error}
+"""
+
+
+@pytest.mark.parametrize("error", ["AttributeError('x')", "AssertionError", "MemoryError()", "SystemExit(0)"])
+@pytest.mark.parametrize("where", ["init", "view", "needs", "t-setup", "t-network", "t-dataset"])
+def test_whatever_a_users_component_raises_in_the_plan_is_one_line(
+    tmp_path: Path, where: str, error: str
+) -> None:
+    (tmp_path / "own.py").write_text(RAISES.format(error=error))
+    kind = where.removeprefix("t-")
+    change: dict[str, Any] = {"scorers": [{"t-raises": {"where": where}}]}
+    if kind == "setup":
+        change = {"methods": [where]}
+    elif kind == "network":
+        change = {"networks": [where]}
+    elif kind == "dataset":
+        change = {"pairs": [BASE["pairs"][0] | {"near": [where]}]}
+    with registry.isolated(), pytest.raises(UserError, match=error.partition("(")[0]) as caught:
+        make_plan(parse_suite(BASE | change, plugins=[tmp_path / "own.py"]))
+    assert len(str(caught.value).splitlines()) == 1
+    assert "own.py:" in str(caught.value), "where to look"
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(0)", "import sys; sys.exit('bye')", "1/0", "def", "\0"])
+def test_a_plugin_that_ends_or_fails_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.py").write_text(text)
+    with registry.isolated(), pytest.raises(UserError, match=r"own.py: \w+") as caught:
+        parse_suite(BASE, plugins=[tmp_path / "own.py"])
+    assert len(str(caught.value).splitlines()) == 1

@@ -212,6 +212,6 @@ def test_tuning_on_test_images_is_refused(own: Path, tested: str) -> None:
 
 
 def test_a_pair_without_images_runs_on_arrays_alone(own: Path) -> None:
-    entry = parse_suite(written(pairs=["arrays"])).pairs[0]
+    entry = parse_suite(written(pairs=[{"arrays": {"near": ["x"]}}])).pairs[0]
     with pytest.raises(UserError, match="only the method 'outputs' can run on it"):
         PairSets(entry, {}, skip_missing=False)

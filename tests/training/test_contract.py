@@ -25,8 +25,8 @@ from oodbench.training.contract import of_augmentation, of_method, of_network
 # ---------------------------------------------------------------- methods
 
 
-def told_of_method(loss: Callable[[Network, Batch], Tensor], setup: Any = None) -> str:
-    attributes = {
+def told_of_method(loss: Callable[[Network, Batch], Tensor], setup: Any = None, **more: Any) -> str:
+    attributes = more | {
         "__doc__": "Broken.",
         "loss": lambda self, network, batch: loss(network, batch),
         "setup": lambda self, network: setup(network) if setup else None,
@@ -62,6 +62,12 @@ def two_rows(network: Network) -> None:
 )
 def test_a_broken_method_is_found_out(loss: Callable[[Network, Batch], Any], complaint: str) -> None:
     assert complaint in told_of_method(loss)
+
+
+@pytest.mark.parametrize("acted", [None, 0.5, "no", torch.ones(2)], ids=str)
+def test_whether_its_term_acted_is_yes_or_no(acted: Any) -> None:
+    assert "a bool or a tensor without dimensions is due" in told_of_method(plain, acted=acted)
+    assert told_of_method(plain, acted=torch.tensor(False)) == ""
 
 
 noise = torch.Generator().manual_seed(0)

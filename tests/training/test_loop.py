@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from oodbench.core import registry
 from oodbench.core.errors import UserError
-from oodbench.core.method import Batch
+from oodbench.core.method import Batch, Method
 from oodbench.core.network import Network
 from oodbench.training import loop
 from oodbench.training.loop import Listener
@@ -92,6 +93,59 @@ def test_history_has_a_record_per_epoch_that_is_true() -> None:
     assert history[0]["loss"] == pytest.approx(float(loss), abs=1e-5)
     share = (network(val.images / 255).argmax(1) == val.labels).float().mean()
     assert history[-1]["val_accuracy"] == pytest.approx(float(share))
+
+
+class Late(Plain):
+    """Has a term of its own from some time of training on."""
+
+    acts_once = "its time has come"
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+
+    def loss(self, network: Network, batch: Batch) -> Tensor:
+        self.acted = batch.progress >= self.start
+        return super().loss(network, batch)
+
+
+class Around(Plain):
+    """Wraps another method, and acts itself in every second batch of four; says so by a tensor."""
+
+    def __init__(self, of: Method) -> None:
+        self.of = of
+
+    def loss(self, network: Network, batch: Batch) -> Tensor:
+        self.acted = torch.tensor(round(batch.progress * 16) % 2 == 0)
+        return self.of.loss(network, batch)
+
+
+def test_the_history_says_when_a_methods_own_term_acted() -> None:
+    """Four batches in each of four epochs."""
+
+    def acted(method: Method) -> list[float]:
+        return [record["acted"] for record in run(recipe_of(), method=method)[1]]
+
+    assert acted(Plain()) == [1, 1, 1, 1]
+    assert acted(Late(0.625)) == [0, 0, 0.5, 1]
+    assert acted(Around(Plain())) == [0.5, 0.5, 0.5, 0.5]
+    assert acted(Around(Late(0.625))) == [0, 0, 0.25, 0.5], "where both act"
+    assert acted(Around(Late(1.0))) == [0, 0, 0, 0]
+
+
+def test_a_term_that_never_acted_is_told_of() -> None:
+    history = [{"acted": 0.0, "val_accuracy": 0.9}, {"acted": 0.5, "val_accuracy": 0.8}]
+    last, best = recipe_of(), recipe_of(select="best-val")
+    assert loop.never_acted(Late(0.5), last, history) == ""
+    reason = loop.never_acted(Around(Late(0.5)), last, history[:1])
+    assert re.fullmatch(
+        r"training: the own term of method 'Around' never acted in all epochs, .* once its time has come",
+        reason,
+    )
+    assert "never acted up to epoch 0, the best on validation" in loop.never_acted(Late(0.5), best, history)
+    assert loop.never_acted(Late(0.5), best, history[1:]) == ""
+    equal = [record | {"val_accuracy": 0.9} for record in history]
+    assert loop.never_acted(Late(0.5), best, equal) == "", "of equally good epochs the last is kept"
+    assert loop.never_acted(Plain(), last, [{"loss": 1.0}]) == "", "a record of an older version"
 
 
 def test_it_learns() -> None:

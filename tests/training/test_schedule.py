@@ -10,13 +10,21 @@ import torch
 from torch import nn
 
 from oodbench.training.recipe import Recipe
-from oodbench.training.schedule import Schedule, batches_in, learning_rate
+from oodbench.training.schedule import Schedule, batches_in, course_of, learning_rate
 from tests.training.common import make_samples, recipe_of, run
 
 
 def test_a_last_batch_of_one_is_left_out() -> None:
     assert [batches_in(n, 16) for n in (1, 15, 16, 17, 18, 33)] == [1, 1, 1, 1, 2, 2]
     run(recipe_of(epochs=1), data=make_samples(17))  # batch norm would refuse a batch of one
+
+
+def test_a_course_is_counted_before_training() -> None:
+    labels = torch.tensor([0, 2, 2, 0, 0, 2, 2])
+    assert course_of(recipe_of(epochs=3, batch_size=2), labels, 4) == ((3, 0, 4, 0), 3, 9)
+    course = course_of(recipe_of(epochs=4, batch_size=16), make_samples().labels, 3)
+    assert (course.counts, course.batches) == ((18, 18, 17), 16)
+    assert course.last == Schedule(recipe_of(), 53).at(3, 3).progress
 
 
 def scheduled(recipe: Recipe, steps: int) -> list[float]:

@@ -17,6 +17,7 @@ from oodbench.core.network import Network, Task
 from oodbench.data.images import to_float
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
+from oodbench.suite.plan import make_plan
 
 TASK = Task("image", (3, 32, 32), 5, (0.4,) * 3, (0.3,) * 3)
 
@@ -147,6 +148,8 @@ def change(state: dict[str, Tensor], what: str) -> Any:
         return state | {"conv1.weight": torch.zeros(64, 1, 3, 3)}
     if what == "classes":
         return state | {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+    if what == "bias":
+        return {k: v for k, v in state.items() if k != "fc.bias"}
     if what == "nan":
         return state | {"fc.bias": torch.full((5,), torch.nan)}
     return {"epoch": 3}
@@ -159,9 +162,10 @@ def change(state: dict[str, Tensor], what: str) -> Any:
         ("unknown", r"'layer5.bias', 'layer5.weight' are not in the network"),
         ("both", r"'body.conv1.weight' is missing; 'stem.weight' is not in the network"),
         ("shape", r"'body.conv1.weight' has the shape \(64, 1, 3, 3\), the network's has \(64, 3, 3, 3\)"),
-        ("classes", r"'head.bias', 'head.weight' are missing; 'fc.bias', 'fc.weight' are not in the network"),
+        ("classes", r"its head 'fc' gives 10 classes, the network's 5; it should hold the 122 tensors"),
+        ("bias", r"its head 'fc' has no bias; it should hold the 122 tensors"),
         ("nan", "'head.bias' is not finite"),
-        ("nothing", r"should hold a state dict"),
+        ("nothing", r"holds no tensors by name, but epoch \(int\)$"),
     ],
 )
 def test_what_does_not_fit_is_listed_in_one_line(what: str, message: str, tmp_path: Path) -> None:
@@ -178,12 +182,51 @@ class Trap:
 
 def test_a_file_is_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(UserError, match="cannot be read as a state dict"):
+    with pytest.raises(UserError, match=r"holds Python objects besides tensors \(.*print\), which are not"):
         load(tmp_path / "trap.pt", make("resnet18-32"))
     (tmp_path / "noise.safetensors").write_bytes(b"no tensors here")
-    with pytest.raises(UserError, match="cannot be read as a state dict"):
+    with pytest.raises(UserError, match="is no checkpoint of torch or safetensors, or damaged"):
         load(tmp_path / "noise.safetensors", make("resnet18-32"))
     assert "executed" not in capsys.readouterr().out
+
+
+def test_of_several_that_fit_the_user_says_which(tmp_path: Path) -> None:
+    first, second = trained(Cifar()), trained(Cifar())
+    assert isinstance(second.fc, nn.Linear)
+    with torch.no_grad():
+        second.fc.weight.mul_(2)
+    file = tmp_path / "both.pt"
+    torch.save({"model": first.state_dict(), "extra": {"ema": second.state_dict()}, "epoch": 1}, file)
+    with pytest.raises(
+        UserError, match=r"several state dicts fit: 'model', 'extra.ema'; say which with `key`"
+    ):
+        load(file, make("resnet18-32"))
+    network = make("resnet18-32")
+    registry.build("method", {"checkpoint": {"file": str(file), "key": "extra.ema"}}).load(network)
+    same_function(network.eval(), second)
+    with pytest.raises(UserError, match=r"no state dict at key 'emma'; there: 'model', 'extra.ema'"):
+        registry.build("method", {"checkpoint": {"file": str(file), "key": "emma"}}).load(network)
+    torch.save({"model": first.state_dict(), "ema": first.state_dict()}, file)
+    same_function(load(file, make("resnet18-32")), first)  # the same twice is one
+
+
+def test_a_file_that_changed_is_another_key_and_a_wrong_one_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    pair = {"name": "p", "id": {"digits": {"classes": [0, 1, 2]}}, "near": [{"digits": {"classes": [7]}}]}
+    raw = {
+        "name": "s", "pairs": [pair], "networks": [{"mlp": {"hidden": [8]}}], "scorers": ["msp"],
+        "methods": [{"checkpoint": {"file": str(tmp_path / "w.pt")}}],
+    }  # fmt: skip
+    network = registry.build("network", raw["networks"][0], Task("image", (1, 8, 8), 3, (0.0,), (1.0,)))
+    keys = set()
+    for value in (0.1, 0.2):
+        torch.save({k: torch.full_like(v, value) for k, v in network.state_dict().items()}, tmp_path / "w.pt")
+        keys.add(make_plan(parse_suite(raw)).runs[0].key)
+    assert len(keys) == 2
+    (tmp_path / "w.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"checkpoint .*w.pt: is empty"):
+        make_plan(parse_suite(raw))
 
 
 def test_pretrained_keeps_what_the_network_came_with() -> None:
