@@ -26,7 +26,7 @@ class Failures:
         return news
 
     def why(self, scorer: str, sets: Iterable[str] = ()) -> str:
-        """The first reason why a scorer (``""``: the network alone) has no numbers that read these sets; empty
-        where it has them."""
+        """The first reason why a scorer (``""``: the network alone) has no numbers that read these sets;
+        empty where it has them."""
         places = [(s, on) for on in ("", *sets) for s in dict.fromkeys(("", scorer))]
         return next((self._reasons[p] for p in places if p in self._reasons), "")

@@ -47,7 +47,7 @@ share of its batches in which the method's own term took part; empty for trainin
 
 _NUMBERS: Mapping[str, Range] = {
     "n": AMOUNT, "seconds": AMOUNT, "bytes": AMOUNT, "epoch": AMOUNT, "loss": ANY, "lr": AMOUNT,
-    "val_accuracy": FRACTION,
+    "val_accuracy": FRACTION, "acted": FRACTION,
 }  # fmt: skip
 """Those columns of both tables that hold numbers; the others hold names."""
 _COLUMNS = {"timing": TIMING, "history": HISTORY}
@@ -122,7 +122,8 @@ class ResultsFolder:
         if file is None:
             return None
         numbers = {c: _NUMBERS[c] for c in _COLUMNS[name] if c in _NUMBERS}
-        return read_table(file, [c for c in _COLUMNS[name] if c not in numbers], numbers)
+        names = [c for c in _COLUMNS[name] if c not in numbers]
+        return read_table(file, names, numbers, newer=["acted"])
 
     def environment(self) -> dict[str, Any]:
         """What environment.json says, empty where there is none. UserError where it cannot be read."""

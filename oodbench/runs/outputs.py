@@ -13,7 +13,7 @@ from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.core.spec import Spec
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
-from oodbench.runs.store import Lock
+from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench, Weights
 from oodbench.scoring.extract import extract_view, outputs_of
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
@@ -50,6 +50,8 @@ class Extraction:
         """What fails inside is noted for those whom it costs."""
         try:
             yield
+        except CannotKeep:
+            raise
         except ANYTHING as error:
             if view is not None:
                 why = f"view {view.label!r} on set {name!r}: {reason_of(error)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import SpecError, UserError, shown
+from oodbench.core.errors import ANYTHING, SpecError, UserError, reason_of, shown
 from oodbench.core.text_files import refused, there
 from oodbench.evaluation.comparison import Group, Measured, is_folder
 from oodbench.evaluation.costs import of_rows
@@ -46,9 +46,9 @@ class Opened:
         assert self.store is not None
         try:
             held = Held(self.store, tuned(self.store, run))
-        except UserError as error:
-            return run, str(error)
-        why = held.objection()
+            why = held.objection()
+        except ANYTHING as error:  # an artefact whole by its checksums may hold anything
+            return run, reason_of(error)
         return (run, why) if why else held
 
     def samples(self) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from oodbench.runs.held import history
 from oodbench.runs.machine import pick_device, provenance
 from oodbench.runs.measure import columns, failed_rows, rows_of
 from oodbench.runs.per_sample import DRAWN, pictures_of, samples_of
-from oodbench.runs.store import Store
+from oodbench.runs.store import CannotKeep, Store
 from oodbench.suite.load import load_suite
 from oodbench.suite.plan import Plan, make_plan
 from oodbench.suite.suite import Suite
@@ -90,6 +90,8 @@ def _work(plan: Plan, engine: Engine, reporter: Reporter) -> Contents:
             try:
                 held = engine.work(one)
                 found = rows_of(held), held.timing(), samples_of(held, DRAWN)
+            except CannotKeep:
+                raise
             except ANYTHING as error:  # a user's code may raise anything; the other runs are not its fault
                 reason = reason_of(error)
                 reporter.warn(f"{one.title}: {reason}")

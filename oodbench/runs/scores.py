@@ -10,7 +10,7 @@ from oodbench.core.errors import ANYTHING, UserError, reason_of
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.outputs import Extraction
-from oodbench.runs.store import Lock
+from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench
 from oodbench.scoring.score import Scored, score_sets
 from oodbench.scoring.tuning import choose, record
@@ -37,6 +37,8 @@ class Scoring:
                 with self.store.lock("choices", key) as held:
                     if not self.store.get("choices", key):
                         self._choose(run, scorer, held)
+            except CannotKeep:
+                raise
             except ANYTHING as error:
                 why = f"scorer {scorer.label!r} could not be tuned: {reason_of(error)}"
                 failures.add(why, scorer=scorer.label)

@@ -34,6 +34,20 @@ _FORGOTTEN = 7 * 24 * 3600.0
 """Seconds after which a draft of another machine that no longer grows is taken for left behind."""
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+class CannotKeep(UserError):
+    """The store cannot be written. More work would be lost as well, so the run ends."""
+
+    def __init__(self, root: Path, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or error
+        super().__init__(
+            f"store {root}: cannot be written ({one_line(why)}); make room, or choose another folder with"
+            " --store, and run the same command again: what is stored is found"
+        )
+
+
 class Lock:
     """The lock of one artefact, held: the only way to a draft, since who writes one holds its lock."""
 
@@ -118,8 +132,11 @@ class Store:
         except Timeout:
             self.report(f"waiting for {kind} {key[:12]}, which {_holder(holder)} is making")
             lock.acquire()
+        except OSError as error:
+            raise CannotKeep(self.root, error) from None
         try:
-            replace(holder, json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
+            with contextlib.suppress(OSError):  # it only tells those who wait
+                replace(holder, json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
             yield Lock(self, kind, key)
         finally:
             holder.unlink(missing_ok=True)
@@ -138,8 +155,8 @@ class Store:
         self._drafts_left(kind, key)
         me = _me()
         folder = self.root / "tmp" / f"{kind}-{key}-{me['host']}-{me['pid']}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
         try:
+            folder.mkdir()
             draft = Draft(folder)
             yield draft
             draft.finish(kind)
@@ -154,17 +171,29 @@ class Store:
                     os.rename(folder, final)
             fsync(final.parent)
             self._verified.add(final)
-        except safetensors.SafetensorError as error:  # which is how a full disk shows there
-            raise OSError(errno.EIO, f"cannot be written ({one_line(error)})", str(folder)) from None
+        except (OSError, safetensors.SafetensorError) as error:  # the second is how a full disk shows there
+            if isinstance(error, OSError) and not self._mine(error):
+                raise
+            raise CannotKeep(self.root, error) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _mine(self, error: OSError) -> bool:
+        """Whether an error is of the store's disk, not of what is read meanwhile (a user's image)."""
+        name = error.filename
+        return error.errno in _NO_ROOM or (
+            isinstance(name, str) and os.path.abspath(name).startswith(os.path.abspath(self.root) + os.sep)
+        )
 
     def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Replace the resumable state of a training in progress, atomically."""
         path = self.root / "state" / f"{key}.safetensors"
         copies = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
-        with replacing(path) as draft:
-            save_file(copies, draft, metadata={"scalars": json.dumps(scalars)})
+        try:
+            with replacing(path) as draft:
+                save_file(copies, draft, metadata={"scalars": json.dumps(scalars)})
+        except (OSError, safetensors.SafetensorError) as error:
+            self.report(f"training state {key[:12]} cannot be saved, a kill would cost it: {one_line(error)}")
 
     def load_state(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         path = self.root / "state" / f"{key}.safetensors"

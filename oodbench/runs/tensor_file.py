@@ -40,7 +40,7 @@ class RowWriter:
             data = rows.detach().to("cpu", dtype).contiguous().numpy()
             if data.nbytes != count * width:
                 raise ValueError(f"{name}: rows of {tuple(rows.shape[1:])} do not fit the first batch's")
-            os.pwrite(self._fd, data.tobytes(), start + self._done * width)
+            _write(self._fd, data.tobytes(), start + self._done * width)
         self._done += count
 
     def _open(self, batch: Mapping[str, Tensor]) -> None:
@@ -60,7 +60,7 @@ class RowWriter:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.write(self._fd, struct.pack("<Q", len(text)) + text)
+        _write(self._fd, struct.pack("<Q", len(text)) + text, 0)
         base = 8 + len(text)
         os.ftruncate(self._fd, base + offset)
         self._places = {
@@ -75,3 +75,11 @@ class RowWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _write(fd: int, data: bytes, place: int) -> None:
+    """All of `data`: the system may write a part without an error, as on a disk that is nearly full."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, place)
+        view, place = view[done:], place + done

@@ -145,8 +145,9 @@ def check_versions(folder: ResultsFolder) -> Finding:
     if not then:
         return Finding(UNCHECKED, "versions", f"there is no {ENVIRONMENT}")
     now = provenance("cpu")
-    other = [f"{n} {str(then.get(n))[:12]} (here {str(now[n])[:12]})" for n in VERSIONS if _other(then, now, n)]
-    if other:
+    differ = [n for n in VERSIONS if _other(then, now, n)]
+    if differ:
+        other = [f"{n} {str(then.get(n))[:12]} (here {str(now[n])[:12]})" for n in differ]
         return Finding(UNCHECKED, "versions", f"made with {', '.join(other)}")
     return Finding(HOLDS, "versions", ", ".join(f"{n} {str(now[n])[:12]}" for n in VERSIONS))
 

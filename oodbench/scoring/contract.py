@@ -16,7 +16,7 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Samples
-from oodbench.core.errors import MissingData, NotApplicable, UserError
+from oodbench.core.errors import ANYTHING, MissingData, NotApplicable, UserError, reason_of
 from oodbench.core.network import Head, Network
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer, View
@@ -51,9 +51,9 @@ def check(kind: str, name: str) -> list[str]:
     except (MissingData, NotApplicable):
         pass  # nothing is wrong with the component: what it works on is not here
     except UserError as error:
-        found.append(str(error).splitlines()[0])
-    except Exception as error:  # a component may raise anything, and the one line should say so
-        found.append(f"raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        found.append(reason_of(error))
+    except ANYTHING as error:  # a component may raise anything, and the one line should say so
+        found.append(f"raised {reason_of(error)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -17,11 +18,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
+import oodbench.runs.artefact
 import oodbench.runs.store
 from oodbench.core.errors import UserError
 from oodbench.runs.artefact import HOLDS, Draft, damage
-from oodbench.runs.store import Store
+from oodbench.runs.store import CannotKeep, Store
 
 KEY = "ab" * 32
 
@@ -282,3 +285,52 @@ def test_an_unwritable_store_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         Store(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize("at", ["mkdir", "rename", "fsync", "a batch", "a tensor"])
+def test_a_disk_that_is_full_ends_the_run_in_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """More work would be lost too."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device") if at == "a tensor" else full
+
+    store = Store(tmp_path)
+    where = {"mkdir": (Path, "mkdir"), "rename": (os, "rename"), "fsync": (os, "fsync"),
+             "a batch": (os, "pwrite"), "a tensor": (oodbench.runs.artefact, "save_file")}[at]  # fmt: skip
+    with (  # noqa: PT012
+        monkeypatch.context() as patched,
+        store.lock("outputs", KEY) as held,
+        pytest.raises(CannotKeep, match=rf"^store {tmp_path}: cannot be written \(.*No space left on device"),
+    ):
+        patched.setattr(*where, fail)
+        with held.draft() as draft:
+            draft.json("meta", {})
+            draft.tensors("more", {"x": torch.ones(1)})
+            with draft.rows("outputs", 2) as writer:
+                writer.put({"x": torch.zeros(2)})
+    assert not store.has("outputs", KEY)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_cannot_be_read_while_an_artefact_is_made_is_no_fault_of_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.lock("outputs", KEY) as held, pytest.raises(PermissionError), held.draft():
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "image.png"))
+
+
+def test_a_training_state_that_cannot_be_saved_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(oodbench.runs.store, "save_file", fail)
+    Store(tmp_path, said.append).save_state(KEY, {"w": torch.ones(2)}, {})
+    assert len(said) == 1
+    assert "No space left" in said[0]
+    assert list((tmp_path / "state").iterdir()) == []

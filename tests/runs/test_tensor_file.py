@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,3 +80,18 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"x: dtype torch\.complex64 cannot be stored"):
         writer.put({"x": torch.zeros(1, dtype=torch.complex64)})
     writer.close()
+
+
+def test_a_system_that_writes_a_part_at_a_time_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it may, without an error, where the disk is nearly full."""
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: whole(fd, data[: max(1, len(data) // 3)], at))
+    x = torch.randn(7, 5)
+    writer = RowWriter(tmp_path / "x.safetensors", 7)
+    writer.put({"x": x[:4]})
+    writer.put({"x": x[4:]})
+    writer.finish()
+    writer.close()
+    assert torch.equal(load_file(tmp_path / "x.safetensors")["x"], x)

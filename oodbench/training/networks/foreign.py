@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from oodbench.core.errors import NotApplicable, UserError, meant
+from oodbench.core.errors import ANYTHING, NotApplicable, UserError, meant, one_line, reason_of
 from oodbench.core.network import Network, Task
 from oodbench.core.registry import network
 from oodbench.core.usercode import Code
@@ -38,10 +38,10 @@ def split(task: Task, module: nn.Module, who: str) -> Network:
         hooks = [m.register_forward_hook(remember) for m in names]
         try:
             logits = module(images)
-        except Exception as error:
+        except ANYTHING as error:
             raise NotApplicable(
                 f"network {who}: does not take images of shape {tuple(task.shape)}"
-                f" ({str(error).splitlines()[0]}); choose another, or a pair with another geometry"
+                f" ({reason_of(error)}); choose another, or a pair with another geometry"
             ) from None
         finally:
             for hook in hooks:
@@ -175,7 +175,7 @@ def from_timm(task: Task, *, model: str, pretrained: bool = False, options: dict
             model, pretrained=pretrained, num_classes=task.classes, in_chans=task.shape[0], **options
         )
     except Exception as error:
-        raise UserError(f"network {who}: cannot be made ({str(error).splitlines()[0]})") from None
+        raise UserError(f"network {who}: cannot be made ({one_line(error)})") from None
     if pretrained:
         task = task._replace(mean=tuple(made.pretrained_cfg["mean"]), std=tuple(made.pretrained_cfg["std"]))
     return split(task, made, who)
@@ -234,8 +234,8 @@ def from_module(task: Task, *, target: Code, options: dict[str, Any] = {}) -> Ne
         made = target.target(**({"task": task} if takes_task else {}), **options)
     except UserError:
         raise
-    except Exception as error:
-        raise UserError(f"network {who}: {type(error).__name__}: {error}") from error
+    except ANYTHING as error:
+        raise UserError(f"network {who}: {reason_of(error)}") from error
     if not isinstance(made, nn.Module):
         raise UserError(f"network {who}: should return an nn.Module, got {type(made).__name__}")
     made = made if isinstance(made, Network) else split(task, made, who)

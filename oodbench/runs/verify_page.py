@@ -1,0 +1,233 @@
+"""Verification of report.html: it is the page that the files beside it and the store give, and nothing in it
+acts but the page's own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oodbench.core.errors import UserError, shown
+from oodbench.core.text_files import read_text, there
+from oodbench.evaluation.leaderboard import values_of
+from oodbench.report.page import cells
+from oodbench.runs.findings import UNCHECKED, Finding, damaged, number, text, told
+from oodbench.runs.folder import PAGE, SUITE, ResultsFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TAGS = {
+    "html", "head", "meta", "title", "style", "body", "a", "header", "div", "p", "nav", "button", "h1", "h2",
+    "main", "noscript", "section", "details", "summary", "span", "table", "thead", "tbody", "tr", "th", "td",
+    "pre", "dialog", "footer", "script",
+}  # fmt: skip
+_META = {"charset", "name", "content", "http-equiv"}
+
+
+def check_page(here: ResultsFolder, board: pd.DataFrame, made: str, why: str, *, same: bool) -> list[Finding]:
+    """Everything that can be said of report.html.
+
+    Args:
+        here: the results folder.
+        board: what its rows give.
+        made: the page made again; empty where it cannot be.
+        why: why it cannot be, or what of it cannot.
+        same: whether this version of everything wrote it, so that every letter is to be the same.
+    """
+    file = here.path / PAGE
+    if not there(file):
+        return [Finding(UNCHECKED, PAGE, "there is none")]
+    try:
+        page = read_text(file)
+        seen = _Seen(page)
+    except UserError as error:
+        return [damaged(file, error)]
+    wrong = [*seen.acting(), *_of_files(seen, here, board), *_drawn(page, board)]
+    if wrong:
+        return [told(PAGE, wrong, "")]
+    fine = f"draws the {len(board)} cells of the leaderboard"
+    if not made:
+        return [told(PAGE, [], fine), Finding(UNCHECKED, PAGE, f"the rest of it: {why}")]
+    differ, left_out = differences(made, page)
+    if differ and not same:
+        said = f"the rest of it, which another version made: {differ[0]}"
+        return [told(PAGE, [], fine), Finding(UNCHECKED, PAGE, said)]
+    found = [told(PAGE, differ, f"{fine}; all else is what the folder's files give")]
+    if left_out and not differ:
+        found.append(Finding(UNCHECKED, PAGE, f"{left_out}: {why}" if why else left_out))
+    return found
+
+
+class _Seen(HTMLParser):
+    """What a browser would meet in a page: its tags, its scripts, its headings, its blocks of text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.policies: list[str] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.texts: dict[str, list[str]] = {"title": [], "h1": [], "summary": [], "pre": []}
+        self._open = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self._open = tag
+        if tag not in _TAGS or (tag == "meta" and not given.keys() <= _META):
+            self.wrong.append(f"it holds {shown(self.get_starttag_text())}, which no page of ours has")
+        for name, value in attrs:
+            if name.startswith("on") or (name in ("src", "href", "style") and not str(value).startswith("#")):
+                self.wrong.append(
+                    f"it holds {shown(f'{name}={value}')} in <{tag}>, which no page of ours has"
+                )
+        if tag == "script":
+            self.scripts.append((given, ""))
+        elif given.get("http-equiv"):
+            self.policies.append(str(given.get("content")))
+        elif tag in self.texts:
+            self.texts[tag].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "script" and self.scripts:
+            self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
+        elif self.texts.get(self._open):
+            self.texts[self._open][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def acting(self) -> Iterator[str]:
+        """What could act, besides the one script whose hash the page's policy names."""
+        yield from self.wrong
+        if [given for given, _ in self.scripts] != [{"type": "application/json", "id": "data"}, {}]:
+            yield f"it holds {len(self.scripts)} scripts; a page of ours has its data and one script"
+            return
+        sha256 = base64.b64encode(hashlib.sha256(self.scripts[1][1].encode()).digest()).decode()
+        policy = (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{sha256}'; img-src data:;"
+            " base-uri 'none'; form-action 'none'"
+        )
+        if self.policies != [policy]:
+            yield "its policy is not that of a page of ours, or not that of its script"
+
+
+def _of_files(seen: _Seen, here: ResultsFolder, board: pd.DataFrame) -> Iterator[str]:
+    """What the page says of itself otherwise than the files beside it."""
+    name = ", ".join(dict.fromkeys(map(str, board["suite"]))) or "results"
+    for tag, wanted in (("title", f"{name} · oodbench"), ("h1", name)):
+        if seen.texts[tag] != [wanted]:
+            yield f"its <{tag}> is {shown(' '.join(seen.texts[tag]))}, should be {shown(wanted)}"
+    blocks = dict(zip(seen.texts["summary"][-len(seen.texts["pre"]) :], seen.texts["pre"], strict=False))
+    if "Suite" in blocks and there(here.path / SUITE):
+        try:
+            if blocks["Suite"].strip() != read_text(here.path / SUITE).strip():
+                yield f"the suite that it shows is not that of {SUITE}"
+        except UserError as error:
+            yield str(error)
+
+
+def _drawn(page: str, board: pd.DataFrame) -> Iterator[str]:
+    """Numbers of its cells that the leaderboard does not have."""
+    try:
+        drawn = cells.cells_of(page)
+        found = list(_cells(drawn, board))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        found = ["its data cannot be read"]
+    yield from found
+
+
+def _cells(drawn: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Iterator[str]:
+    if len(drawn) != len(board):
+        yield f"it draws {len(drawn)} cells, results.csv gives {len(board)}"
+        return
+    for cell, row in zip(drawn, board.to_dict("records"), strict=True):
+        place = " / ".join(
+            v for k, v in cell["k"].items() if v and k in ("pair", "network", "method", "scorer")
+        )
+        if any(str(row[k]) != v for k, v in cell["k"].items()):
+            yield f"{place} stands where results.csv has another cell"
+            continue
+        for column in values_of(board):
+            for given, suffix in zip(
+                cell["v"].get(column, [None]), ("", "_std", "_low", "_high"), strict=False
+            ):
+                made = number(row[column + suffix])
+                # a page may round to five digits, and ten were written to results.csv: a value on the edge
+                # may round either way
+                if not np.isclose(number(given), made, rtol=0, atol=1.5e-5, equal_nan=True):
+                    what = f"{column}{suffix} of {place}"
+                    yield f"{what} is {text(number(given))}, results.csv gives {text(made)}"
+
+
+# ------------------------------------------------------------------------- against the page made again
+
+_DATA = re.compile(r'(<script type="application/json" id="data">)(.*?)(?=</script>)', re.DOTALL)
+_OF_SAMPLES = {"trial", "als", "hard"}
+_OF_CELL = {"h", "c", "b"}
+"""What shows single samples, for which the store is needed: of the page, and of an opened cell."""
+_DETAILS = {"sets", "t", "vs", "cost", *_OF_CELL}
+"""What an opened cell shows; of a large page the lowest ranks have none."""
+
+
+def differences(made: str, page: str) -> tuple[list[str], str]:
+    """What a page says otherwise than when it is made again, and what of it could not be compared: views of
+    single samples that only one of them has."""
+    (ours, our_data), (theirs, their_data) = _parted(made), _parted(page)
+    if ours != theirs:
+        return [_first_difference(ours, theirs)], ""
+    has, can = bool(their_data.get("trial")), bool(our_data.get("trial"))
+    hidden: set[str] = set() if has and can else {*_OF_SAMPLES, *_OF_CELL}
+    if has and can and their_data.get("hard") and not our_data.get("hard"):
+        hidden = {"hard"}  # the images are not here
+    if len(_DATA.search(page)[2]) > cells.MOST_BYTES - 300_000:  # type: ignore[index]
+        hidden |= _DETAILS
+    left_out = "its views of single samples" if has and hidden & {"hard", "trial"} else ""
+    return list(_differ(our_data, their_data, "data", hidden)), left_out
+
+
+def _parted(page: str) -> tuple[str, dict[str, Any]]:
+    found = _DATA.search(page)
+    data = json.loads(found[2]) if found else {}
+    return _DATA.sub(r"\1", page), data if isinstance(data, dict) else {}
+
+
+def _first_difference(ours: str, theirs: str) -> str:
+    pairs = zip(ours, theirs, strict=False)
+    at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
+    line, start = theirs.count("\n", 0, at) + 1, max(0, at - 20)
+    here, again = (shown(text[start : at + 40]) for text in (theirs, ours))
+    return f"line {line} has {here}, made again it has {again}"
+
+
+def _differ(ours: Any, theirs: Any, place: str, hidden: set[str]) -> Iterator[str]:
+    """Places of two JSON values that differ."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs} - hidden):
+            if key != "src" or not _same_image(ours.get(key), theirs.get(key)):
+                yield from _differ(ours.get(key), theirs.get(key), f"{place}.{key}", hidden)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differ(a, b, f"{place}[{i}]", hidden)
+    elif type(ours) is not type(theirs) or ours != theirs:
+        yield f"{place} is {shown(theirs)}, made again it is {shown(ours)}"
+
+
+def _same_image(ours: Any, theirs: Any) -> bool:
+    """Whether two images in a page show the same, however they were packed."""
+    from PIL import Image
+
+    try:
+        data = [base64.b64decode(str(v).partition(",")[2]) for v in (ours, theirs)]
+        one, other = (np.asarray(Image.open(io.BytesIO(d))) for d in data)
+    except (OSError, ValueError, SyntaxError):
+        return False
+    return one.shape == other.shape and bool((one == other).all())

@@ -1,0 +1,100 @@
+"""Verification of the store's files by their checksums, and of every metric by what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oodbench.core.errors import ANYTHING, reason_of
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.rows import IDENTITY
+from oodbench.runs.findings import TOLERANCE, UNCHECKED, Finding, name_of, number, text, told
+from oodbench.runs.held import Held
+from oodbench.runs.measure import columns, rows_of
+from oodbench.runs.reopen import Opened
+from oodbench.suite.plan import artefacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _artefacts(opened: Opened) -> Iterator[tuple[str, str, str]]:
+    """(kind, key, title) of every artefact of the suite, each once; the scores of a tuned scorer are known
+    once its stored choice is."""
+    chosen = replace(opened.plan, runs=[h.run for h in opened.held() if isinstance(h, Held)])
+    found = {(kind, key): title for p in (opened.plan, chosen) for kind, key, title in artefacts(p)}
+    yield from ((kind, key, title) for (kind, key), title in found.items())
+
+
+def check_checksums(opened: Opened) -> Finding:
+    """Every stored artefact of the suite matches the checksums it was written with."""
+    if opened.store is None:
+        return Finding(UNCHECKED, "checksums", "the store is not here; name it with --store")
+    wrong, whole, missing = [], 0, []
+    for kind, key, title in _artefacts(opened):
+        if not opened.store.has(kind, key):
+            missing.append(f"{kind} {key[:12]} ({title})")
+            continue
+        damage = opened.store.damage(kind, key)
+        whole += not damage
+        if damage:
+            wrong.append(f"{kind} {key[:12]} ({title}): {damage}")
+    if not wrong and missing:
+        return Finding(
+            UNCHECKED,
+            "checksums",
+            f"{len(missing)} artefacts are not in the store, first {missing[0]}; {whole} hold",
+        )
+    return told("checksums", wrong, f"{whole} artefacts match the checksums they were written with")
+
+
+def check_metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:
+    """Every metric of every row, made again from the stored scores and outputs."""
+    if opened.store is None:
+        return [Finding(UNCHECKED, "metrics", "the store is not here; name it with --store")]
+    wrong: list[str] = []
+    unread: list[str] = []
+    checked = 0
+    written = {tuple(str(r[k]) for k in IDENTITY): r for r in rows.to_dict("records")}
+    for held in opened.held():
+        if not isinstance(held, Held):
+            unread.append(f"{held[0].title}: {held[1]}")
+            continue
+        try:
+            again = columns(rows_of(held)).to_dict("records")
+        except ANYTHING as error:  # an artefact whole by its checksums may hold anything
+            wrong.append(f"{held.run.title}: nothing can be measured of what is stored: {reason_of(error)}")
+            continue
+        pairs = [(written.get(tuple(str(made[k]) for k in IDENTITY)), made) for made in again]
+        there = [(row, made) for row, made in pairs if row is not None]  # of others, `suite` tells
+        checked += sum(made["status"] == "ok" for _, made in there)
+        wrong += [why for row, made in there if made["status"] == "ok" for why in _differences(row, made)]
+        unread += [
+            f"{name_of(made)}: {made['reason']}"
+            for row, made in there
+            if made["status"] != "ok" and row["status"] == "ok"
+        ]
+    found = []
+    if unread:
+        more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
+        found.append(Finding(UNCHECKED, "metrics", unread[0] + more))
+    if checked or wrong:
+        found.append(told("metrics", wrong, f"{checked} rows follow from stored scores and outputs"))
+    return found
+
+
+def _differences(row: Mapping[Any, Any], made: Mapping[Any, Any]) -> list[str]:
+    """What a row of results.csv says otherwise than the store."""
+    if row["status"] != "ok":
+        return [f"{name_of(row)}: is {row['status']} in results.csv, the store has its scores"]
+    wrong = []
+    for metric in METRICS:
+        a, b = number(row[metric]), number(made[metric])
+        if not np.isclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            wrong.append(f"{metric} of {name_of(row)} is {text(a)} in results.csv, the store gives {text(b)}")
+    if str(row["chosen"]) != str(made["chosen"]):
+        wrong.append(f"{name_of(row)}: chosen is {row['chosen']!r}, the store says {made['chosen']!r}")
+    return wrong
