@@ -24,9 +24,10 @@ def readable(path: Path) -> Path:
 
 
 def replace(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half. Text is written as UTF-8."""
+    """Write a file so that a reader sees the old one or the new one, never half. Text is written as UTF-8,
+    bytes of a file name that are none as ``\\udc..``."""
     with replacing(path) as draft:
-        draft.write_bytes(data.encode() if isinstance(data, str) else data)
+        draft.write_bytes(data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager
@@ -36,6 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The draft's name is hidden and ends in ``.tmp``, so that no search for finished files finds it; a library
     that reads a format from the name must be told it. The content is on the disk before the name is given."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, where a file belongs", str(path))
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield draft

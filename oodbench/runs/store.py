@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from oodbench.core.errors import UserError, one_line
-from oodbench.core.files import replace, replacing
+from oodbench.core.files import replacing
 from oodbench.runs.artefact import HOLDS, MANIFEST, Artefact, Draft, damage, fsync
 
 ANNOUNCED_AFTER = 2.0
@@ -67,6 +67,11 @@ class Store:
         self.root, self.report = root, report
         self._verified: set[Path] = set()
         self._damaged: set[Path] = set()
+        if not str(root.absolute()).isprintable():
+            raise UserError(
+                f"store {root}: safetensors reads no path that is not text; choose another folder with --store"
+                " or --results"
+            )
         try:
             for folder in ("tmp", "locks", "state"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
@@ -136,7 +141,7 @@ class Store:
             raise CannotKeep(self.root, error) from None
         try:
             with contextlib.suppress(OSError):  # it only tells those who wait
-                replace(holder, json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
+                holder.write_text(json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
             yield Lock(self, kind, key)
         finally:
             holder.unlink(missing_ok=True)

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from oodbench.core.errors import (
+    BadValue,
     MissingData,
     NotApplicable,
+    NotFinite,
+    NotFitted,
     SpecError,
     UserError,
     meant,
@@ -79,3 +82,10 @@ def test_a_value_is_quoted_in_one_short_line() -> None:
     assert len(shown({str(i): i for i in range(1000)})) <= 120
     assert shown("a\x1b[31mb") == "'a\\x1b[31mb'"
     assert shown([1, 0.5, None]) == "[1, 0.5, None]"
+
+
+def test_a_bad_value_is_to_python_what_it_would_be_without_us() -> None:
+    assert set(BadValue.__bases__) == {UserError, ValueError}
+    assert set(NotFitted.__bases__) == {UserError, AttributeError}
+    assert issubclass(NotFinite, BadValue)
+    assert reason_of(BadValue("logits: some are not finite")) == "logits: some are not finite"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from oodbench.core.network import Head
-from oodbench.core.outputs import Outputs
+from oodbench.core.outputs import Outputs, are_probabilities
 
 
 def _outputs(n: int = 7) -> Outputs:
@@ -77,3 +77,59 @@ def test_all_of_it_moves_to_another_device() -> None:
     moved = _outputs().to("meta")
     tensors = [moved.logits, moved.features, moved.labels, moved.extras["more"], *(moved.head or ())]
     assert {t.device.type for t in tensors} == {"meta"}
+
+
+def test_slices_do_not_pay_for_checks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _outputs()
+
+    def checked(*given: object, **more: object) -> None:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr(Outputs, "__init__", checked)
+    assert [len(p) for p in whole.chunks(3)] == [3, 3, 1]
+    assert whole[:2].extras["more"].tolist() == [0, 1]
+
+
+def test_what_is_given_becomes_float32_and_int64() -> None:
+    whole = _outputs()
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        again = Outputs(
+            whole.logits.to(kind), whole.features.to(kind), whole.labels.to(torch.uint8), whole.head
+        )
+        assert {again.logits.dtype, again.features.dtype} == {torch.float32}
+        assert again.labels.dtype == torch.int64
+    assert Outputs(whole.logits, whole.features).logits is whole.logits
+    kept = Outputs(whole.logits, extras={"x": torch.ones(7, dtype=torch.float64)})
+    assert kept.extras["x"].dtype == torch.float64, "a view's scores keep what tells them apart"
+
+
+def test_what_is_missing_is_said_when_asked_for() -> None:
+    with pytest.raises(ValueError, match="hold no head"):
+        _ = Outputs(torch.zeros(4, 2)).required_head
+    with pytest.raises(ValueError, match="hold no extra 'less'; there: more"):
+        _ = _outputs().extras["less"]
+    assert _outputs().extras.get("less") is None
+    assert _outputs()[:2].required_head.weight.shape == (3, 5)
+
+
+def test_probabilities_are_told_from_logits() -> None:
+    rng = torch.Generator().manual_seed(0)
+    for classes in (2, 3, 1000):
+        z = 4 * torch.randn(300, classes, generator=rng)
+        p = torch.softmax(z, dim=1)
+        for said in (p, 100 * p, p.half(), p.bfloat16(), p.double(), (z == z.amax(1, keepdim=True)).float()):
+            assert are_probabilities(said)
+        for logits in (
+            z,
+            z.abs(),
+            p.log(),
+            p - 1 / classes,
+            2 * p,
+            torch.sigmoid(z) if classes > 2 else z,
+            z * 0,
+        ):
+            assert not are_probabilities(logits)
+        off = p.clone()
+        off[299, 0] += 0.5
+        assert not are_probabilities(off)
+    assert not are_probabilities(torch.eye(3)), "three rows may be so by chance"

@@ -334,3 +334,10 @@ def test_a_training_state_that_cannot_be_saved_ends_nothing(
     assert len(said) == 1
     assert "No space left" in said[0]
     assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_path_that_is_no_text_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="reads no path that is not text"):
+        Store(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path / "café")
