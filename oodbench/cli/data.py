@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from oodbench.cli.options import data_options
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line
 from oodbench.core.files import replacing
+from oodbench.core.names import no_formula
 
 if TYPE_CHECKING:
     from oodbench.core.dataset import Pair
@@ -101,16 +102,28 @@ def audit(name: str, out: Path | None, limit: float) -> None:
     from oodbench.data import duplicates
 
     for label, pair in _pairs(name):
+        if pair.id is None:
+            raise UserError(f"{label}: the pair is arrays alone, without images to compare")
         twins, skipped = duplicates.audit(pair, limit=limit, progress=_progress())
         for line in skipped:
             click.echo(f"skipped {line}", err=True)
         _print_twins(label, twins, 0 if out else 20)
         if out:
-            with replacing(out) as draft, open(draft, "w", newline="", encoding="utf-8") as f:
-                writer = csv.writer(f)
-                writer.writerow(duplicates.Twin._fields)
-                writer.writerows(twins)
+            _write_twins(out, twins)
             click.echo(f"{out}: {len(twins)} findings")
+
+
+def _write_twins(out: Path, twins: Sequence[Twin]) -> None:
+    from oodbench.data import duplicates
+
+    rows = [[no_formula(v) if isinstance(v, str) else v for v in twin] for twin in twins]
+    try:
+        with replacing(out) as draft, open(draft, "w", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            writer.writerow(duplicates.Twin._fields)
+            writer.writerows(rows)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({one_line(error.strerror or error)})") from None
 
 
 def _print_twins(label: str, twins: Sequence[Twin], most: int) -> None:

@@ -10,6 +10,7 @@ import click
 
 from oodbench.cli.options import plugin_option
 from oodbench.core.errors import UserError
+from oodbench.core.names import visible
 from oodbench.report.formats import FORMATS
 
 _PATH = click.Path(path_type=Path)
@@ -150,7 +151,8 @@ def print_comparison(
             reopen.with_samples(groups[1], b or a, store_b or store, plugins),
         )
         for m in matches:
-            click.echo("\n".join(lines(*whole, m, values, evidence.on_samples(*whole, m))) + "\n")
+            told = lines(*whole, m, values, evidence.on_samples(*whole, m))
+            click.echo("\n".join(map(visible, told)) + "\n")
     click.echo(document(*groups, matches, values, style))
 
 
@@ -166,7 +168,8 @@ def merge_folders(folders: tuple[Path, ...], into: Path, plugins: tuple[Path, ..
     from oodbench.runs import merge
 
     rows = merge.folders(folders, into, plugins)
-    click.echo(f"{into}: {len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders")
+    count = f"{len(rows)} rows of {rows['run_key'].nunique()} runs from {len(folders)} folders"
+    click.echo(f"{visible(str(into))}: {count}")
 
 
 @click.command("report")
@@ -189,20 +192,30 @@ def write_report(
     text, missing = pages.report(results, store, plugins, plots=plots)
     replace(output, text)
     for line in missing:
-        click.echo(line, err=True)
-    click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
+        click.echo(visible(line), err=True)
+    click.echo(f"{visible(str(output))}: {len(text.encode()) / 1e6:.2f} MB")
 
 
 @click.command("verify")
 @click.argument("results", type=_PATH, metavar="RESULTS")
+@click.option("--scores", is_flag=True, help="Make every score again from the stored outputs, too.")
+@click.option(
+    "--outputs", is_flag=True, help="Extract every output again from the stored weights, too, and the scores."
+)
+@click.option(
+    "--device", default="cpu", show_default=True, help="Where to make them: cpu, cuda, cuda:N, mps."
+)
 @_store
 @plugin_option
-def verify_folder(results: Path, store: Path | None, plugins: tuple[Path, ...]) -> None:
-    """Check a results folder: metrics, keys, checksums, suite, versions; what holds, what is contradicted,
-    what cannot be checked."""
-    from oodbench.runs import findings, verify
+def verify_folder(
+    results: Path, scores: bool, outputs: bool, device: str, store: Path | None, plugins: tuple[Path, ...]
+) -> None:
+    """Check a results folder: tables, page, pictures, metrics, keys, checksums, suite, versions; what holds,
+    what is contradicted, what cannot be checked."""
+    from oodbench.runs import findings, machine, verify
 
-    found = verify.folder(results, store, plugins)
+    again = [name for name, asked in (("scores", scores), ("outputs", outputs)) if asked]
+    found = verify.folder(results, store, plugins, remake=again, device=machine.pick_device(device))
     click.echo("\n".join(findings.to_lines(found)))
     if any(f.state == findings.CONTRADICTED for f in found):
         sys.exit(1)
@@ -214,18 +227,18 @@ def verify_folder(results: Path, store: Path | None, plugins: tuple[Path, ...]) 
 def judge_claims(results: Path, plugins: tuple[Path, ...]) -> None:
     """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
     from oodbench.core.files import replace
-    from oodbench.evaluation import rows, verdicts
+    from oodbench.evaluation import rows
     from oodbench.report import text
-    from oodbench.suite import load
+    from oodbench.runs import folder, reopen
 
-    suite = load.load_suite(results / "suite.yaml", plugins)
+    here = folder.ResultsFolder.of(results)
+    suite = reopen.suite_of(here.path, plugins)
     if not suite.claims:
         raise UserError(
-            f"{results / 'suite.yaml'}: states no claims; write them under `claims:` in the suite"
+            f"{here.path / folder.SUITE}: states no claims; write them under `claims:` in the suite"
         )
-    methods = {m.label: m.spec.name for m in suite.methods}
-    judged = verdicts.judge(rows.read_rows(rows.results_file(results)), suite.claims, methods)
-    replace(results / "claims.csv", rows.to_csv(judged))
+    judged = folder.verdicts_of(here.rows(), suite)
+    replace(here.path / folder.CLAIMS, rows.to_csv(judged))
     click.echo(text.claims_to_text(judged))
 
 

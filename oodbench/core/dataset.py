@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
+from pydantic import Field
 from torch import Tensor
 
 from oodbench.core.description import SpecLike
+
+
+_Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
 
 class Geometry(NamedTuple):
@@ -26,8 +30,8 @@ class Geometry(NamedTuple):
         (3, 224, 224)
     """
 
-    shape: tuple[int, int, int]
-    resize: int | None = None
+    shape: tuple[_Size, _Size, _Size]
+    resize: _Size | None = None
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """A score, and what may be looked at for it while the network is at hand.
 
-Directions, once and for all: an OOD score is HIGHER for samples that look MORE out-of-distribution; logits,
-features and scores are float32 or wider."""
+Directions, once and for all: an OOD score is HIGHER for samples that look MORE out-of-distribution; logits
+and features are float32, scores float32 or wider."""
 
 from __future__ import annotations
 
@@ -112,9 +112,10 @@ class Scorer:
     if not TYPE_CHECKING:  # what is there is typed by its own class
 
         def __getattr__(self, name: str) -> Any:
-            raise NotFitted(
-                f"scorer {type(self).__name__} has no {name!r}; was it fitted? fit(train, val) comes before score"
-            )
+            if hasattr(type(self), name):  # a property that raised an AttributeError: say that again
+                return object.__getattribute__(self, name)
+            who = f"scorer {type(self).__name__} has no {name!r}"
+            raise NotFitted(f"{who}; was it fitted? fit(train, val) comes before score")
 
     @property
     def edits(self) -> bool:

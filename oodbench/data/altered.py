@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.identity import fingerprint
 from oodbench.data.images import to_float
 from oodbench.data.samples import Joined
+from oodbench.data.sizes import sizes_of
 
 
 class _Made:
@@ -27,6 +29,9 @@ class _Made:
 
     def __len__(self) -> int:
         return len(self.of)
+
+    def image_sizes(self) -> np.ndarray:
+        return sizes_of(self.of)
 
 
 class Permuted(_Made):

@@ -13,6 +13,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.files import replace
 from oodbench.core.identity import fingerprint
 from oodbench.core.spec import plain_value
+from oodbench.core.text_files import read_mapping, there
 from oodbench.data.needs import Need, key_of, opened
 from oodbench.data.reading import in_parts
 from oodbench.data.sources.files import FileSamples
@@ -83,9 +84,9 @@ def _verify(
     entry = {"set": name, "count": len(samples), "sha256": samples.digest}
     if before is not None and before["sha256"] != samples.digest and not accept:
         faults.append(
-            f"{name}: the content has changed: {before['count']} images, sha256 {before['sha256']} in {lock},"
-            f" now {len(samples)} images, sha256 {samples.digest}; restore it, or record the new content with"
-            " --accept"
+            f"{name}: the content has changed: {before.get('count', '?')} images, sha256"
+            f" {before['sha256']} in {lock}, now {len(samples)} images, sha256 {samples.digest}; restore it"
+            ", or record the new content with --accept"
         )
     elif not faults and before != entry:
         _write_lock(lock, entries | {key: entry})
@@ -135,12 +136,17 @@ def _lock_file(seen: Sequence[Path]) -> Path:
 
 
 def _read_lock(file: Path) -> dict[str, Any]:
-    if not file.is_file():
+    if not there(file):
         return {}
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
-        raise UserError(f"{file}: is not a lock file; delete it to have it written anew") from None
+        found = read_mapping(file)
+    except UserError as error:
+        why = str(error).removeprefix(f"{file}: ")
+        raise UserError(f"{file}: is not a lock file ({why}); delete it to have it written anew") from None
+    for entry in found.values():
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("set", "sha256")):
+            raise UserError(f"{file}: is not a lock file; delete it to have it written anew")
+    return found
 
 
 def _write_lock(file: Path, entries: dict[str, Any]) -> None:

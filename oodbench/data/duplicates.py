@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,9 +14,13 @@ from torch import Tensor
 
 from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import UserError
+from oodbench.core.identity import fingerprint
 from oodbench.data import needs
 from oodbench.data.images import fit, to_float
 from oodbench.data.reading import in_parts, read_ahead
+from oodbench.data.samples import Subset, file_hashes
+from oodbench.data.sizes import common_geometry
+from oodbench.data.sources.index import kept
 from oodbench.data.status import Progress
 
 _SIDE = 16
@@ -39,7 +44,7 @@ def looks(samples: Samples, geometry: Geometry, name: str, progress: Progress | 
     pixels, signs, small = [], [], []
     done = 0
     for images in read_ahead(samples, geometry, in_parts(len(samples), 512)):
-        pixels += [hashlib.sha256(x.contiguous().numpy().tobytes()).digest()[:16] for x in images]
+        pixels += _hashes(images)
         grey = to_float(fit(images, Geometry((1, 32, 32))))
         waves = dctn(grey[:, 0].numpy(), axes=(1, 2), norm="ortho")[:, :8, :8].reshape(len(images), 64)
         median = np.median(waves[:, 1:], axis=1, keepdims=True)
@@ -104,21 +109,18 @@ def audit(
     outliers with every OOD test set. Candidates have perceptual hashes (64 bits of a cosine transform) that
     differ in at most `bits`; of a near twin, the 16x16 grey copies then correlate by 1 - `limit` or more.
     Exact twins are equal in every pixel at the network's size."""
-    known: dict[str, Looks] = {}
     skipped = []
     cache: dict[str, Dataset] = {}
-    geometry = pair.geometry
+    sets: dict[str, Samples] = {}
     for need in needs.of_pair(pair):
         name = need.role.partition(": ")[2] or need.role
         try:
-            samples = needs.opened(need.spec, cache)[need.split]
+            sets[name] = needs.opened(need.spec, cache)[need.split]
         except UserError as error:
             skipped.append(f"{name}: {error}")
-            continue
-        if geometry is None:
-            channels, height, width = samples.read([0]).shape[1:]
-            geometry = Geometry((channels, height, width))
-        known[name] = looks(samples, geometry, name, progress)
+    known_sets = {name: s for name, s in sets.items() if name in ("train", "val", "test")}
+    geometry = pair.geometry or common_geometry(known_sets or sets)
+    known = {name: looks(samples, geometry, name, progress) for name, samples in sets.items()}
     outside = [n.role.partition(": ")[2] for n in needs.of_pair(pair) if n.role.startswith(("near", "far"))]
     sides = [("train", "test"), ("val", "test"), ("train", "val")]
     sides += [(a, b) for a in ("train", "val", "test", "OOD validation", "outliers") for b in outside]
@@ -130,22 +132,63 @@ def audit(
     return found, skipped
 
 
-_COMPARED = 60_000
-"""Sets of at most so many images are compared image by image."""
+DECODED = 20_000
+"""Of sets of more image files than that nothing is decoded to compare them: their bytes are."""
+
+
+def in_common(one: Samples, other: Samples, geometry: Geometry) -> np.ndarray:
+    """Which images of `other` are in `one` too, whatever their order and labels, as bool (N of other,).
+
+    Images are the same that are equal in every pixel as the network sees them. Sets of more than `DECODED`
+    files are compared by the bytes of their files, and so with other files only: `audit` reads them all.
+
+    Args:
+        one, other: the two sets.
+        geometry: what the network sees.
+
+    Raises:
+        UserError: an image is damaged.
+    """
+    if one.digest == other.digest:
+        return np.ones(len(other), bool)
+    files = [file_hashes(s) for s in (one, other)]
+    if any(f is not None and len(f) > DECODED for f in files):
+        a, b = files
+        return np.zeros(len(other), bool) if a is None or b is None else np.isin(b, a)
+    return np.isin(pixels_of(other, geometry), pixels_of(one, geometry))
 
 
 def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
-    """How many images of `one` are in `other` too, pixel for pixel as the network sees them; large sets are
-    compared by name."""
-    if one.digest == other.digest:
-        return len(one)
-    if max(len(one), len(other)) > _COMPARED:
-        return len(set(one.ids) & set(other.ids))
-    return len(_contents(one, geometry) & _contents(other, geometry))
+    """How many images of `one` are in `other` too, as `in_common` finds them."""
+    return int(in_common(other, one, geometry).sum())
 
 
-def _contents(samples: Samples, geometry: Geometry) -> set[bytes]:
-    found: set[bytes] = set()
-    for images in read_ahead(samples, geometry, in_parts(len(samples), 1024)):
-        found |= {(to_float(i) * 255).round().to(torch.uint8).numpy().tobytes() for i in images}
-    return found
+def pixels_of(samples: Samples, geometry: Geometry) -> np.ndarray:
+    """A hash of the pixels of every image as the network sees it, (N,) of 16 bytes. What had to be decoded
+    for it is kept in the cache folder."""
+    key = fingerprint(["pixels", 1, samples.digest, list(geometry.shape), geometry.resize])
+    if file_hashes(samples) is not None:
+        return kept(f"pixels-{key}", lambda: _pixels(samples, geometry))
+    if isinstance(samples, Subset):  # one reading for all parts of what is in memory
+        return pixels_of(samples.of, geometry)[samples.indices.numpy()]
+    if key not in _in_memory:
+        _in_memory[key] = _pixels(samples, geometry)
+        while len(_in_memory) > _HELD:
+            _in_memory.popitem(last=False)
+    return _in_memory[key]
+
+
+_in_memory: OrderedDict[str, np.ndarray] = OrderedDict()
+"""What was found last: the ID sets of a pair meet every OOD set."""
+_HELD = 64
+
+
+def _pixels(samples: Samples, geometry: Geometry) -> np.ndarray:
+    parts = read_ahead(samples, geometry, in_parts(len(samples), 1024))
+    return np.array([h for images in parts for h in _hashes(images)], dtype="S16")
+
+
+def _hashes(images: Tensor) -> list[bytes]:
+    """16 bytes for the pixels of each image, floats rounded to the 256 levels of files."""
+    levels = images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
+    return [hashlib.sha256(x).digest()[:16] for x in levels.contiguous().numpy()]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.identity import fingerprint, tensor_digest
 from oodbench.data.images import fit
+from oodbench.data.sizes import sizes_of
 
 
 class TensorSamples:
@@ -34,6 +36,9 @@ class TensorSamples:
         images = self.images[torch.as_tensor(indices, dtype=torch.int64)]
         return images if geometry is None else fit(images, geometry)
 
+    def image_sizes(self) -> np.ndarray:
+        return np.broadcast_to(np.array(self.images.shape[1:], np.int64), (len(self), 3))
+
 
 class Subset:
     """Some samples of a set, in the order of `indices`, with labels of their own where `labels` is given.
@@ -52,6 +57,13 @@ class Subset:
 
     def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
         return self.of.read(self.indices[torch.as_tensor(indices, dtype=torch.int64)], geometry)
+
+    def image_sizes(self) -> np.ndarray:
+        return sizes_of(self.of)[self.indices.numpy()]
+
+    def file_hashes(self) -> np.ndarray | None:
+        found = file_hashes(self.of)
+        return None if found is None else found[self.indices.numpy()]
 
 
 class Joined:
@@ -77,6 +89,19 @@ class Joined:
             pieces.append(self.parts[number].read(index[at] - self._starts[number], geometry))
             places.append(at)
         return torch.cat(pieces)[torch.cat(places).argsort()]
+
+    def image_sizes(self) -> np.ndarray:
+        return np.concatenate([sizes_of(p) for p in self.parts])
+
+    def file_hashes(self) -> np.ndarray | None:
+        found = [file_hashes(p) for p in self.parts]
+        return None if any(f is None for f in found) else np.concatenate([f for f in found if f is not None])
+
+
+def file_hashes(samples: Samples) -> np.ndarray | None:
+    """A hash of the stored bytes of every image, (N,) of 16 bytes; None of sets that are not files."""
+    ask = getattr(samples, "file_hashes", None)
+    return None if ask is None else ask()
 
 
 class _Picked(Sequence[str]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import MissingData, UserError
+from oodbench.core.errors import MissingData, UserError, one_line
 from oodbench.data.needs import Need, of_leaves, opened
 from oodbench.data.sources.download import downloads
 from oodbench.data.sources.index import NotIndexed
@@ -87,13 +87,13 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
         say(f"{leaf.name}: downloading to {target}")
         try:
             downloads[leaf.name](target)
-        except UserError as error:
-            left.append(f"{leaf.name}: {error}")
-        except Exception as error:  # torchvision and the archive libraries have theirs
-            left.append(
-                f"{leaf.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}; run"
-                " again to go on"
-            )
+        except Exception as error:  # torchvision has its own
+            if _status(s.need, {}).state == "here":  # another process was quicker
+                say(f"{leaf.name}: another process got it")
+            elif isinstance(error, UserError):
+                left.append(f"{leaf.name}: {error}")
+            else:
+                left.append(f"{leaf.name}: {one_line(error)}; run again to go on")
         else:
             say(f"{leaf.name}: done")
     return list(dict.fromkeys(left))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from oodbench.core.errors import SpecError, meant
+from oodbench.core.errors import SpecError, meant, shown
 from oodbench.core.signature import problems_of
 from oodbench.evaluation.metrics.columns import METRICS
 
@@ -17,7 +17,7 @@ class Side(BaseModel):
     """One side of a claim's comparison: a method of the suite by its label, or the best variant of a method
     by a validation metric."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: str = Field(description="a label, such as als(lam=10); with `select`, the method's name")
     scorer: str = Field(
@@ -32,7 +32,7 @@ class Claim(BaseModel):
     """A statement that two trained methods differ (or do not), which a run's rows support, contradict or
     leave undecided."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     says: str = Field(min_length=1)
@@ -69,7 +69,7 @@ def parse_claims(
     """The claims of a suite file. `methods`: {label: name}; `scorers`, `pairs`: labels. Raises SpecError with
     every mistake."""
     if not isinstance(raw, list):
-        raise SpecError([("", f"should be a list of claims, got {raw!r}")])
+        raise SpecError([("", f"should be a list of claims, got {shown(raw)}")])
     made: list[Claim] = []
     problems: list[tuple[str, str]] = []
     for i, entry in enumerate(raw):
@@ -96,11 +96,11 @@ def _written_out(entry: Any, scorers: Sequence[str]) -> dict[str, Any]:
     """A claim with its short forms written out: a side as a label or {name: {select: ...}}, `expect:
     {equal-within: 0.01}`."""
     if not isinstance(entry, Mapping):
-        raise SpecError([("", f"should be a mapping with id, says, compare, expect, got {entry!r}")])
+        raise SpecError([("", f"should be a mapping with id, says, compare, expect, got {shown(entry)}")])
     full = dict(entry)
     sides = full.get("compare")
     if not isinstance(sides, list) or len(sides) != 2:
-        raise SpecError([("compare", f"should be a list of two methods [A, B], got {sides!r}")])
+        raise SpecError([("compare", f"should be a list of two methods [A, B], got {shown(sides)}")])
     full["compare"] = [_side_of(s) for s in sides]
     expect = full.get("expect")
     if isinstance(expect, Mapping) and len(expect) == 1:

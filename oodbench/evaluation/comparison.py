@@ -20,8 +20,9 @@ from oodbench.core.errors import UserError
 from oodbench.evaluation import statistics
 from oodbench.evaluation.leaderboard import CELL, over_trials, trials
 from oodbench.evaluation.metrics.arrays import Array
-from oodbench.evaluation.metrics.columns import VALUES, lower_is_better, of_network
+from oodbench.evaluation.metrics.columns import VALUES, in_percent, lower_is_better, of_network
 from oodbench.evaluation.rows import read, where
+from oodbench.evaluation.tables import FINITE, PERCENT, published_numbers, read_published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,40 +93,34 @@ def is_folder(path: Path) -> bool:
 def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") -> Group:
     """A results folder (or its results.csv), or a published table, and of it the rows that meet the
     conditions."""
-    import pandas as pd
-
     if is_folder(path):
         rows = where(read([path]), conditions, option=option)
         rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
         place = (path if path.is_dir() else path.parent).resolve()
         return Group(place.name, over_trials(rows), trials(rows), place=place)
-    try:
-        table = pd.read_csv(path, keep_default_na=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such folder or file") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV ({str(error).strip()})") from None
-    table = where(table, conditions, keys=tuple(map(str, table.columns)), option=option).rename(
-        columns=_NAMES
-    )
+    table = read_published(path)
+    table = where(table, conditions, keys=tuple(table.columns), option=option).rename(columns=_NAMES)
     values = [c for c in VALUES if c in table]
     missing = [c for c in ("method", "scorer") if c not in table]
     if missing or not values:
         lacks = f"the column {missing[0]!r}" if missing else "every value, such as near_auroc"
         raise UserError(f"{path}: not a table of published results: it lacks {lacks}")
+    twice = next((c for c in table if list(table).count(c) > 1), None)
+    if twice is not None:
+        raise UserError(f"{path}: two columns mean {twice!r}; keep one of them")
+    for column in [c for v in values for c in (v, f"{v}_std") if c in table]:
+        table[column] = published_numbers(path, table[column], PERCENT if in_percent(column) else FINITE)
     return published(path.stem, table)
 
 
 def published(name: str, table: pd.DataFrame) -> Group:
-    """A table of published values as a group: columns method, scorer, maybe pair and network, and values with
-    or without their std."""
-    import pandas as pd
-
+    """A table of published values as a group: columns method, scorer, maybe pair and network, and numbers
+    with or without their std; fractions, or percent where a column exceeds 1."""
     table = table.copy()
     for value in [c for c in VALUES if c in table]:
         columns = [c for c in (value, f"{value}_std") if c in table]
-        numbers = table[columns].apply(pd.to_numeric, errors="coerce")
-        table[columns] = numbers / 100 if float(numbers[value].max()) > 1 else numbers
+        if in_percent(value) and float(table[value].max()) > 1:
+            table[columns] = table[columns] / 100
         if f"{value}_std" not in table:
             table[f"{value}_std"] = np.nan
     keys = {

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import SpecError, UserError, meant
+from oodbench.core.errors import SpecError, UserError, meant, shown
 from oodbench.evaluation import comparison
 from oodbench.evaluation.comparison import Group
-from oodbench.evaluation.metrics.columns import VALUES, of_network
+from oodbench.evaluation.metrics.columns import VALUES, in_percent, of_network
+from oodbench.evaluation.tables import FINITE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,19 +37,22 @@ def schema() -> dict[str, Any]:
     }
 
 
-def parse_reference(raw: Any, names: Mapping[str, Sequence[str]]) -> tuple[Mapping[str, Any], ...]:
-    """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES.
-    SpecError names every mistake."""
+Names = Mapping[str, Sequence[str]]
+
+
+def parse_reference(raw: Any, names: Names | None) -> tuple[Mapping[str, Any], ...]:
+    """The figures of a suite, checked: `names` are the labels that the suite has for each of PLACES; None:
+    they are not known here, and any text will do. SpecError names every mistake."""
     if not isinstance(raw, list) or not raw or not all(isinstance(f, Mapping) for f in raw):
         example = "{method: cross-entropy, id_accuracy: 95.06, source: ...}"
-        raise SpecError([("", f"should be a list of figures such as {example}, got {raw!r}")])
+        raise SpecError([("", f"should be a list of figures such as {example}, got {shown(raw)}")])
     problems = [(f"[{i}]{at}", says) for i, figure in enumerate(raw) for at, says in _problems(figure, names)]
     if problems:
         raise SpecError(problems)
     return tuple(dict(f) for f in raw)
 
 
-def _problems(figure: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+def _problems(figure: Mapping[str, Any], names: Names | None) -> Iterator[tuple[str, str]]:
     """What is wrong with one figure, each with its place."""
     for key, value in figure.items():
         if problem := _problem(key, value, names):
@@ -62,18 +66,21 @@ def _problems(figure: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> 
         yield "", f"{of[0]} is a scorer's; name the scorer"
 
 
-def _problem(key: str, value: Any, names: Mapping[str, Sequence[str]]) -> str:
+def _problem(key: str, value: Any, names: Names | None) -> str:
     """What is wrong with one value; empty if nothing."""
     allowed = (*PLACES, "source", *VALUES, *(f"{v}_std" for v in VALUES))
     if key not in allowed:
         return f"unknown key{meant(str(key), allowed)}"
-    if key in PLACES:
+    if key in PLACES and names is not None:
         others = ", ".join(names[key])
-        return "" if value in names[key] else f"{value!r} is no {key} of this suite; allowed: {others}"
-    if key == "source":
-        return "" if value is None or isinstance(value, str) else f"should be text, got {value!r}"
+        return "" if value in names[key] else f"{shown(value)} is no {key} of this suite; allowed: {others}"
+    if key in (*PLACES, "source"):
+        return "" if value is None or isinstance(value, str) else f"should be text, got {shown(value)}"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return "" if number else f"should be a number in percent, got {value!r}"
+    percent = in_percent(key.removesuffix("_std"))
+    if number and 0 <= value <= (100 if percent else FINITE[1]):
+        return ""
+    return f"should be a number {'in percent' if percent else '>= 0'}, got {shown(value)}"
 
 
 def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group:
@@ -87,10 +94,14 @@ def group_of(figures: Sequence[Mapping[str, Any]], board: pd.DataFrame) -> Group
         values: dict[str, Any] = {}
         for figure in figures:
             if all(figure.get(k, place[k]) == place[k] for k in PLACES):
-                values |= {k: float(v) / 100 for k, v in figure.items() if k not in (*PLACES, "source")}
+                values |= {k: _as_ours(k, v) for k, v in figure.items() if k not in (*PLACES, "source")}
         if values:
             made.append({str(k): v for k, v in place.items()} | values)
     return comparison.published("reference", pd.DataFrame(made, columns=None if made else [*PLACES]))
+
+
+def _as_ours(key: str, value: float) -> float:
+    return float(value) / (100 if in_percent(key.removesuffix("_std")) else 1)
 
 
 def groups(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import UserError
+import numpy as np
+
+from oodbench.core.errors import UserError, shown
+from oodbench.core.names import no_formula
+from oodbench.core.text_files import refused, there
 from oodbench.evaluation.leaderboard import CELL
-from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.metrics.columns import COLUMNS, METRICS
+from oodbench.evaluation.tables import AGAIN, AMOUNT, FINITE, FRACTION, parsed, read_table, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+STATES = ("ok", "failed", "skipped")
 ROW_KEYS = (
     "suite", "pair", "pair_params", "split", "network", "method", "method_params", "seed", "scorer",
     "scorer_params", "tune",
@@ -25,35 +30,45 @@ ROW_KEYS = (
 """The columns of results.csv before the metrics. A row with an empty `ood` carries ID-only metrics."""
 
 
+_RANGES = {
+    c.name: FRACTION if c.unit == "%" else FINITE if c.name.startswith("max_logit") else AMOUNT
+    for c in COLUMNS
+}  # fmt: skip
+
+
 def read_rows(path: Path) -> pd.DataFrame:
     """The rows of a results.csv: keys as text (empty is empty, never NaN), metrics as numbers (empty is
-    NaN)."""
-    import pandas as pd
+    NaN).
 
-    try:
-        rows = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(ROW_KEYS, str),
-            keep_default_na=False,
-            na_values={m: [""] for m in METRICS},
-        )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `oodbench run` writes it") from None
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a results.csv ({str(error).strip()})") from None
-    missing = [name for name in (*ROW_KEYS, *METRICS) if name not in rows]
-    if missing:
-        raise UserError(f"{path}: not a results.csv of this version, it lacks the column {missing[0]!r}")
+    Raises UserError, one line that says where, for a file that is damaged, lacks a column, or holds a number
+    that its metric cannot have."""
+    if not there(path):
+        raise UserError(f"{path}: no such file; `oodbench run` writes it")
+    names = [key for key in ROW_KEYS if key != "reason"]
+    rows = read_table(path, names, _RANGES, sentences=["reason"])
+    if rows.empty:
+        raise refused(path, "holds no row", AGAIN)
+    unknown = rows[~rows["status"].isin(STATES)]
+    if len(unknown):
+        line, status = unknown.index[0] + 2, shown(unknown["status"].iloc[0])
+        raise refused(path, f"line {line}: status is {status}, should be {', '.join(STATES)}", AGAIN)
     return rows
+
+
+def impossible(metric: str, values: pd.Series[Any]) -> pd.Series[Any]:
+    """Which values a metric cannot have: infinite ones, fractions beyond [0, 1], negative amounts."""
+    low, high = _RANGES[metric]
+    return values.notna() & ~values.between(low, high)
+
+
+def as_written(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows as whoever reads their results.csv will have them, with ten digits of each number: what is made of
+    the ones is what anybody makes of the others."""
+    return parsed(to_csv(rows), list(rows.columns), METRICS)
 
 
 IDENTITY = tuple(key for key in ROW_KEYS if key not in ("status", "reason", "chosen"))
 """What makes two rows the same row."""
-
-
-def table(folder: Path, name: str) -> Path | None:
-    """The file of one table of a results folder, plain or compressed: ``results.csv``, ``results.csv.gz``."""
-    return next((f for f in (folder / f"{name}.csv", folder / f"{name}.csv.gz") if f.is_file()), None)
 
 
 def results_file(path: Path) -> Path:
@@ -88,17 +103,20 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
     doubled = ok[ok.duplicated(identity, keep=False)]
     for _, group in doubled.groupby(identity, sort=False, dropna=False) if len(doubled) else ():
         for metric in METRICS:
-            values = group[metric]
-            if values.notna().any() and (values.isna().any() or float(values.max() - values.min()) > 1e-9):
-                first, second = group.iloc[0], group[values.ne(values.iloc[0])].iloc[0]
+            values = group[metric].to_numpy(dtype=float)
+            other = ~np.isclose(values, values[0], rtol=0, atol=1e-9, equal_nan=True)
+            if other.any():
+                first, second = group.iloc[0], group.iloc[int(other.argmax())]
                 what = " / ".join(
                     str(first[k])
                     for k in ("pair", "split", "network", "method", "seed", "scorer", "ood")
                     if str(first[k])
                 )
+                a, b = (f"{r[metric]:g}" if r[metric] == r[metric] else "empty" for r in (first, second))
+                one, two = (names[int(r["_from"])] for r in (first, second))
+                who = f"{one} and {two}" if one != two else f"two rows of {one}"
                 raise UserError(
-                    f"{names[int(first['_from'])]} and {names[int(second['_from'])]} disagree on {metric} of"
-                    f" {what}: {first[metric]:g} and {second[metric]:g}; they are not results of one suite"
+                    f"{who} disagree on {metric} of {what}: {a} and {b}; they are not results of one suite"
                     " and code"
                 )
     better = rows["status"].map({"ok": 0, "failed": 1}).fillna(2)
@@ -128,13 +146,19 @@ def where(
         wanted = re.compile(fnmatch.translate(pattern.strip()))
         meets = rows[key].astype(str).map(wanted.match).notna()
         if not negative and not meets.any() and len(rows):
-            there = ", ".join(list(dict.fromkeys(map(str, rows[key])))[:12])
-            raise UserError(f"{option} {condition!r}: nothing has that {key}; there is {there}")
+            present = ", ".join(list(dict.fromkeys(map(str, rows[key])))[:12])
+            raise UserError(f"{option} {condition!r}: nothing has that {key}; there is {present}")
         rows = rows[~meets if negative else meets]
     return rows
 
 
-def to_csv(frame: pd.DataFrame) -> str:
+def to_csv(frame: pd.DataFrame, digits: int = 10) -> str:
     """A frame as every results file holds it: ten significant digits, empty for missing, one line end on
-    every machine."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+    every machine, and no text that a spreadsheet would take for a formula."""
+    safe: dict[str, Any] = {}
+    for name in frame.select_dtypes(exclude="number"):
+        cells = [cell for cell in frame[name].unique() if isinstance(cell, str)]
+        guarded = {cell: text for cell in cells if (text := no_formula(cell)) != cell}
+        if guarded:
+            safe[str(name)] = frame[name].map(lambda cell, known=guarded: known.get(cell, cell))
+    return frame.assign(**safe).to_csv(index=False, lineterminator="\n", float_format=f"%.{digits}g")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -218,14 +217,8 @@ def document(
         )
     if style == "csv":
         return to_text(a, b, matches, values, style)
-    text, lines = to_text(a, b, matches, _columns(matches, values), style), summary(a, b, matches, values)
-    if style == "latex":
-        return "\n".join([*(f"% {line}" for line in lines), text])
-    if style == "md":
-        return "\n".join([text, "", *(f"- {line}" for line in lines)])
-    if style == "html":
-        return "\n".join([text, "<ul>", *(f"<li>{html.escape(line)}</li>" for line in lines), "</ul>"])
-    return "\n".join([text, "", *lines])
+    text = to_text(a, b, matches, _columns(matches, values), style)
+    return formats.with_lines(text, summary(a, b, matches, values), style)
 
 
 def _some(group: Group) -> str:
@@ -244,4 +237,5 @@ def beside(board: pd.DataFrame, figures: Sequence[Mapping[str, Any]], style: str
     if not matches:
         return ""
     sources = "; ".join(dict.fromkeys(str(f["source"]) for f in figures))
-    return f"{to_text(ours, theirs, matches, values, style)}\nA: ours; B: reference ({sources})"
+    text = to_text(ours, theirs, matches, values, style)
+    return formats.with_lines(text, [f"A: ours; B: reference ({sources})"], style)

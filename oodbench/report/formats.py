@@ -1,5 +1,6 @@
 """A table of text in the formats people ask for: aligned plain text, CSV, Markdown, LaTeX (booktabs) and
-HTML."""
+HTML. Whatever stands in a cell is text in all of them, and no command, tag, link, formula or code of a
+terminal."""
 
 from __future__ import annotations
 
@@ -8,14 +9,17 @@ import html
 import io
 from collections.abc import Callable, Sequence
 
+from oodbench.core.names import no_formula, visible
+
 FORMATS = ("table", "csv", "md", "latex", "html")
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "Δ": r"$\Delta$",
-    "[": "{[}", "]": "{]}", "<": r"\textless{}", "|": r"\textbar{}", ">": r"\textgreater{}",
+    "[": "{[}", "]": "{]}", "<": r"\textless{}", "|": r"\textbar{}", ">": r"\textgreater{}", "*": "{*}",
 }  # fmt: skip
+_MARKDOWN = str.maketrans({ch: f"\\{ch}" for ch in r"\`*_[]|~"})
 
 
 GROUPED = ("latex", "html")
@@ -33,12 +37,32 @@ def render(
     """The table as text. The first `left` columns are names (flush left), the others numbers (flush right).
     `groups` are headings over the columns after those, each with how many it spans, for the formats in
     GROUPED alone."""
-    cells = [list(map(str, row)) for row in rows]
+    head, *cells = [[visible(str(cell)) for cell in row] for row in (header, *rows)]
+    groups = [(visible(title), span) for title, span in groups]
     if style == "latex":
-        return _latex(list(header), cells, left, groups)
+        return _latex(head, cells, left, groups)
     if style == "html":
-        return _html(list(header), cells, left, groups)
-    return _STYLES[style](list(header), cells, left)
+        return _html(head, cells, left, groups)
+    return _STYLES[style](head, cells, left)
+
+
+def with_lines(table: str, lines: Sequence[str], style: str) -> str:
+    """A table with sentences: below it as text, as a list in Markdown and HTML, in comments above it in
+    LaTeX; a CSV stays alone."""
+    said = [visible(line) for line in lines]
+    if style == "csv":
+        return table
+    if style == "latex":
+        return "\n".join([*(f"% {line}" for line in said), table])
+    if style == "md":
+        return "\n".join([table, "", *(f"- {_md(line)}" for line in said)])
+    if style == "html":
+        return "\n".join([table, "<ul>", *(f"<li>{html.escape(line)}</li>" for line in said), "</ul>"])
+    return "\n".join([table, "", *said])
+
+
+def _md(text: str) -> str:
+    return html.escape(text, quote=False).translate(_MARKDOWN)
 
 
 def _plain(header: list[str], rows: list[list[str]], left: int) -> str:
@@ -54,13 +78,14 @@ def _plain(header: list[str], rows: list[list[str]], left: int) -> str:
 
 def _csv(header: list[str], rows: list[list[str]], left: int) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    lines = [[no_formula(cell) for cell in row] for row in (header, *rows)]
+    csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue().rstrip("\n")
 
 
 def _markdown(header: list[str], rows: list[list[str]], left: int) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(html.escape(c, quote=False).replace("|", r"\|") for c in cells) + " |"
+        return "| " + " | ".join(map(_md, cells)) + " |"
 
     rule = "|" + "|".join(":---" if i < left else "---:" for i in range(len(header))) + "|"
     return "\n".join([line(header), rule, *map(line, rows)])

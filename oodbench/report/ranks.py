@@ -47,11 +47,7 @@ def to_text(rows: pd.DataFrame, of: str, value: str, style: str = "table", alpha
         )
     numbers = [str(i) for i in range(1, len(order) + 1)]
     text = formats.render(["", of, "rank", *numbers, "differs (Conover-Holm)"], body, style, left=2)
-    return (
-        text
-        if style == "csv"
-        else "\n".join([text, "", *_lines(ranking, of, value, per_trial["pair"].nunique())])
-    )
+    return formats.with_lines(text, _lines(ranking, of, value, per_trial["pair"].nunique()), style)
 
 
 def _lines(ranking: statistics.Ranking, of: str, value: str, pairs: int) -> list[str]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
+from oodbench.core.names import visible
 from oodbench.evaluation.leaderboard import CELL, values_of
 from oodbench.evaluation.metrics.columns import in_percent, label
+from oodbench.evaluation.rows import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +21,8 @@ def claims_to_text(verdicts: pd.DataFrame) -> str:
     lines: list[str] = []
     for claim, mine in verdicts.groupby("claim", sort=False):
         overall = mine[mine["level"] == "overall"].iloc[0]
-        lines += [f"{claim}: {overall['verdict'].upper()}", f"  {overall['says']}", f"  {overall['note']}"]
+        lines += [f"{claim}: {overall['verdict'].upper()}"]
+        lines += [f"  {visible(str(overall[k]))}" for k in ("says", "note")]
         for c in mine[mine["level"] == "cell"].to_dict("records"):
             where = " ".join(str(c[k]) for k in ("pair", "network", "shift", "scorer") if c[k])
             numbers = (
@@ -48,7 +51,7 @@ def to_text(board: pd.DataFrame, style: str = "table", shown: Sequence[str] = SH
     from oodbench.report import formats
 
     if style == "csv":
-        return board.to_csv(index=False, float_format="%.6g", lineterminator="\n").rstrip("\n")
+        return to_csv(board, digits=6).rstrip("\n")
     unknown = [c for c in shown if c not in board]
     if unknown:
         raise UserError(f"there is no column {unknown[0]!r}; allowed: {', '.join(values_of(board))}")

@@ -3,7 +3,7 @@ removed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +51,14 @@ class Opened:
             return run, reason_of(error)
         return (run, why) if why else held
 
-    def samples(self) -> pd.DataFrame:
-        """Per-sample scores of every run that the store holds, as a run hands them to plots and page."""
+    def samples(self, keys: Collection[str] | None = None) -> pd.DataFrame:
+        """Per-sample scores of every run that the store holds (of those with these `keys`), as a run hands
+        them to plots and page."""
         import pandas as pd
 
         found: list[dict[str, Any]] = []
         for held in self.held():
-            if isinstance(held, Held):
+            if isinstance(held, Held) and (keys is None or held.run.key in keys):
                 found += samples_of(held, DRAWN)
         return pd.DataFrame(found)
 

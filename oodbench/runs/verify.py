@@ -9,16 +9,16 @@ repaired or removed."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import ANYTHING, UserError
 from oodbench.core.text_files import read_text
 from oodbench.evaluation.leaderboard import over_trials
 from oodbench.runs.findings import UNCHECKED, Finding, damaged
-from oodbench.runs.folder import SUITE, Contents, ResultsFolder, page_of
-from oodbench.runs.held import Held
+from oodbench.runs.folder import SUITE, Contents, ResultsFolder, Written, page_of, verdicts_of
 from oodbench.runs.per_sample import pictures_of
 from oodbench.runs.reopen import Opened, plain_suite, reopened
 from oodbench.runs.store import Store
@@ -29,7 +29,7 @@ from oodbench.runs.verify_files import (
     check_versions,
     made_by_this,
 )
-from oodbench.runs.verify_page import check_page
+from oodbench.runs.verify_page import Made, check_page
 from oodbench.runs.verify_pictures import check_pictures
 from oodbench.runs.verify_plan import check_keys, check_suite
 from oodbench.runs.verify_records import check_records
@@ -51,7 +51,7 @@ def folder(
     store: Path | None = None,
     plugins: Sequence[Path] = (),
     *,
-    again: Sequence[str] = (),
+    remake: Sequence[str] = (),
     device: str = "cpu",
 ) -> list[Finding]:
     """Everything that can be said of a results folder.
@@ -60,7 +60,7 @@ def folder(
         path: the folder, or its results.csv.
         store: the store; default: the one beside the folder, where one is.
         plugins: files of the components that the suite names.
-        again: of AGAIN, what to make again. ``outputs`` includes ``scores``.
+        remake: of AGAIN, what to make again. ``outputs`` includes ``scores``.
         device: where it is made.
 
     Returns:
@@ -76,21 +76,27 @@ def folder(
         Store.opened(store)
     opened, found = _opened(here, store, plugins)
     found = [check_rows(rows), check_leaderboard(here.path, board), *found]
+    metrics: list[Finding] = []
     if opened is not None:
+        metrics = check_metrics(opened, rows)
         found += [
             check_suite(opened, rows),
             *check_claims(here.path, opened.suite, rows),
             check_keys(opened, rows),
             check_checksums(opened),
-            *check_metrics(opened, rows),
+            *metrics,
         ]
     for name in ("timing", "history"):
         found += check_records(here, opened, rows, name)
-    contents, why = _contents(here, rows, opened)
+    contents, why = _contents(here, rows, opened, [f.why for f in metrics if f.state == UNCHECKED])
+    made = None
+    if contents is not None:
+        again = Written(board, verdicts_of(rows, contents.suite))
+        made = Made(page_of([contents], again), contents.timing is not None)
     same = made_by_this(here)
-    found += check_page(here, board, page_of([contents]) if contents else "", why, same=same)
+    found += check_page(here, board, made, why, same=same)
     found += check_pictures(here, rows, contents, same=same)
-    found += _made_again(opened, again, device)
+    found += _made_again(opened, remake, device)
     return [*found, check_versions(here)]
 
 
@@ -112,9 +118,11 @@ def _opened(
         ]
 
 
-def _contents(here: ResultsFolder, rows: pd.DataFrame, opened: Opened | None) -> tuple[Contents | None, str]:
-    """What page and pictures are made from, and what it lacks; None where a file of it is damaged or the
-    suite is not at hand, which are told elsewhere."""
+def _contents(
+    here: ResultsFolder, rows: pd.DataFrame, opened: Opened | None, unread: Sequence[str]
+) -> tuple[Contents | None, str]:
+    """What page and pictures are made from, and what it lacks: per-sample scores where some are `unread`.
+    None where a file of it is damaged or the suite is not at hand, which are told elsewhere."""
     if opened is None:
         return None, "the suite cannot be planned here"
     try:
@@ -130,16 +138,17 @@ def _contents(here: ResultsFolder, rows: pd.DataFrame, opened: Opened | None) ->
     except UserError:
         return None, "a file that it is made from is damaged"
     done = set(rows.loc[rows["status"] == "ok", "run_key"])
-    unread = [h[0] for h in opened.held() if not isinstance(h, Held) and h[0].key in done]
     planned = {run.key for run in opened.plan.runs}
-    if opened.store is None or unread or not done <= planned:
-        return contents, "the store is not here, or does not hold every run"
-    contents.samples = opened.samples()
-    return contents, ""
+    if unread or not done <= planned:
+        return contents, unread[0] if unread else "not every run can be planned here"
+    with contextlib.suppress(*ANYTHING):  # an artefact whole by its checksums may hold anything
+        contents.samples = opened.samples(done)
+        return contents, ""
+    return contents, "the store cannot be read"
 
 
-def _made_again(opened: Opened | None, again: Sequence[str], device: str) -> list[Finding]:
-    wanted = {"scores", *again} if "outputs" in again else set(again)
+def _made_again(opened: Opened | None, remake: Sequence[str], device: str) -> list[Finding]:
+    wanted = {"scores", *remake} if "outputs" in remake else set(remake)
     found: list[Finding] = []
     for what, check in (("scores", check_scores), ("outputs", check_outputs)):
         if opened is None or opened.store is None:

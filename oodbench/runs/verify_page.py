@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,14 +32,23 @@ _TAGS = {
 _META = {"charset", "name", "content", "http-equiv"}
 
 
-def check_page(here: ResultsFolder, board: pd.DataFrame, made: str, why: str, *, same: bool) -> list[Finding]:
+class Made(NamedTuple):
+    """A page made again, and whether what things cost was at hand."""
+
+    page: str
+    costs: bool = True
+
+
+def check_page(
+    here: ResultsFolder, board: pd.DataFrame, made: Made | None, why: str, *, same: bool
+) -> list[Finding]:
     """Everything that can be said of report.html.
 
     Args:
         here: the results folder.
         board: what its rows give.
-        made: the page made again; empty where it cannot be.
-        why: why it cannot be, or what of it cannot.
+        made: the page made again; None where it cannot be.
+        why: why it cannot be, or what it lacks.
         same: whether this version of everything wrote it, so that every letter is to be the same.
     """
     file = here.path / PAGE
@@ -54,7 +63,7 @@ def check_page(here: ResultsFolder, board: pd.DataFrame, made: str, why: str, *,
     if wrong:
         return [told(PAGE, wrong, "")]
     fine = f"draws the {len(board)} cells of the leaderboard"
-    if not made:
+    if made is None:
         return [told(PAGE, [], fine), Finding(UNCHECKED, PAGE, f"the rest of it: {why}")]
     differ, left_out = differences(made, page)
     if differ and not same:
@@ -62,7 +71,7 @@ def check_page(here: ResultsFolder, board: pd.DataFrame, made: str, why: str, *,
         return [told(PAGE, [], fine), Finding(UNCHECKED, PAGE, said)]
     found = [told(PAGE, differ, f"{fine}; all else is what the folder's files give")]
     if left_out and not differ:
-        found.append(Finding(UNCHECKED, PAGE, f"{left_out}: {why}" if why else left_out))
+        found.append(Finding(UNCHECKED, PAGE, left_out + (f": {why}" if why else "")))
     return found
 
 
@@ -178,20 +187,29 @@ _DETAILS = {"sets", "t", "vs", "cost", *_OF_CELL}
 """What an opened cell shows; of a large page the lowest ranks have none."""
 
 
-def differences(made: str, page: str) -> tuple[list[str], str]:
-    """What a page says otherwise than when it is made again, and what of it could not be compared: views of
-    single samples that only one of them has."""
-    (ours, our_data), (theirs, their_data) = _parted(made), _parted(page)
+def differences(made: Made, page: str) -> tuple[list[str], str]:
+    """What a page says otherwise than when it is made again, and what of it could not be compared, since what
+    it is made from is not at hand."""
+    (ours, our_data), (theirs, their_data) = _parted(made.page), _parted(page)
     if ours != theirs:
         return [_first_difference(ours, theirs)], ""
-    has, can = bool(their_data.get("trial")), bool(our_data.get("trial"))
-    hidden: set[str] = set() if has and can else {*_OF_SAMPLES, *_OF_CELL}
-    if has and can and their_data.get("hard") and not our_data.get("hard"):
-        hidden = {"hard"}  # the images are not here
-    if len(_DATA.search(page)[2]) > cells.MOST_BYTES - 300_000:  # type: ignore[index]
+    hidden, left_out = _hidden(our_data, their_data)
+    if not made.costs:
+        hidden |= {"cost", "costs"}
+        left_out.append("its costs")
+    if len(page) > cells.MOST_BYTES - 300_000:
         hidden |= _DETAILS
-    left_out = "its views of single samples" if has and hidden & {"hard", "trial"} else ""
-    return list(_differ(our_data, their_data, "data", hidden)), left_out
+    return list(_differ(our_data, their_data, "data", hidden)), ", ".join(left_out)
+
+
+def _hidden(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[set[str], list[str]]:
+    """Views of single samples that only one of two pages has."""
+    has, can = bool(theirs.get("trial")), bool(ours.get("trial"))
+    if not (has and can):
+        return {*_OF_SAMPLES, *_OF_CELL}, ["its views of single samples"] if has else []
+    if theirs.get("hard") and not ours.get("hard"):
+        return {"hard"}, ["its images"]
+    return set(), []
 
 
 def _parted(page: str) -> tuple[str, dict[str, Any]]:

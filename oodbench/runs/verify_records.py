@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import ANYTHING, UserError, reason_of
 from oodbench.evaluation.tables import table
 from oodbench.runs.findings import UNCHECKED, Finding, damaged, name_of, number, text, told
 from oodbench.runs.folder import HISTORY, TIMING, ResultsFolder
 from oodbench.runs.held import Held, history
 from oodbench.runs.reopen import Opened
+from oodbench.suite.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +36,14 @@ def check_records(here: ResultsFolder, opened: Opened | None, rows: pd.DataFrame
     assert frame is not None
     if opened is None or opened.store is None:
         return [Finding(UNCHECKED, file.name, "the store is not here; name it with --store")]
-    records = _records(opened, rows, name)
-    wrong = list(_against(frame, records, name, merged=_merged(here)))
+    records, mine = _records(opened, rows, name), _placed(frame.to_dict("records"), name)
+    partial = bool(opened.plan.skipped)  # of pairs whose data are not here, nothing is known
+    wrong = list(_against(mine, records, name, merged=_merged(here), partial=partial))
     found = []
-    if records.unread and not wrong:
-        why = f"{len(records.unread)} runs are not in the store, first {records.unread[0]}"
-        found.append(Finding(UNCHECKED, file.name, why))
+    gone = sorted({why for at, why in records.unread.items() if at in mine})
+    if gone and not wrong:
+        more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        found.append(Finding(UNCHECKED, file.name, gone[0] + more))
     if records.due or wrong:
         more = "; seconds cannot be measured again" if name == "timing" else ""
         found.append(
@@ -66,26 +69,52 @@ Rows = dict[Place, list[Mapping[Any, Any]]]
 
 
 class _Records(NamedTuple):
-    """What the store says: of runs with good rows, which must be told, and of others, which may be; and the
-    runs that it does not hold."""
+    """What the store says: of runs with good rows, which must be told, and of others, which may be; and what
+    it does not hold (or the data here do not let us know), by what it is of."""
 
     due: Rows
     more: Rows
-    unread: list[str]
+    unread: dict[Place, str]
 
 
 def _records(opened: Opened, rows: pd.DataFrame, name: str) -> _Records:
     done = set(rows.loc[rows["status"] == "ok", "run_key"])
-    found = _Records({}, {}, [])
-    for held in opened.held():
-        if not isinstance(held, Held):
-            found.unread.append(held[0].title)
-            continue
-        made = held.timing() if name == "timing" else history(held.store, held.run)
-        into = found.due if held.run.key in done else found.more
-        mine = _placed(made, name)  # of a member, the history is told once for all its ensembles
+    found = _Records({}, {}, {})
+    for run, held in zip(opened.plan.runs, opened.held(), strict=True):
+        planned = _planned(run, name)
+        try:
+            made = _told(held, name) if isinstance(held, Held) else []
+        except ANYTHING as error:  # an artefact whole by its checksums may hold anything
+            made, held = [], (run, reason_of(error))
+        mine = _placed(made, name)
+        why = (
+            f"{run.title}: {held[1]}" if isinstance(held, tuple) else f"{run.title}: not all of it is stored"
+        )
+        found.unread.update(dict.fromkeys(planned - mine.keys(), why))
+        into = found.due if run.key in done else found.more
+        # of a member, the history is told once for all its ensembles
         into |= mine if name == "history" else {at: [*into.get(at, []), *each] for at, each in mine.items()}
     return found
+
+
+def _told(held: Held, name: str) -> list[dict[str, Any]]:
+    return held.timing() if name == "timing" else history(held.store, held.run)
+
+
+def _planned(run: Run, name: str) -> set[Place]:
+    """What a run may have rows of, whether it is stored or not."""
+    if name == "history":
+        epochs = range(run.recipe.epochs)
+        rows: list[dict[str, Any]] = [
+            {"run_key": s.key, **s.place, "epoch": epoch} for s in run.sources for epoch in epochs
+        ]
+        return set(_placed(rows, name))
+    sets, labels = [*run.sets, *run.missing], [s.label for s in run.scorers]
+    views = {v.label for s in run.scorers for v in (s.view, *(c.view for c in s.candidates)) if v is not None}
+    stages: list[dict[str, Any]] = [{"stage": "train"}, *({"stage": "fit", "scorer": s} for s in labels)]
+    stages += [{"stage": "score", "scorer": s, "ood": name} for s in labels for name in sets]
+    stages += [{"stage": "extract", "scorer": v, "ood": name} for v in ("", *views) for name in sets]
+    return set(_placed([{"run_key": run.key, **run.place, **stage} for stage in stages], name))
 
 
 def _placed(rows: Iterable[Mapping[Any, Any]], name: str) -> Rows:
@@ -104,18 +133,17 @@ def _said(value: Any) -> str:
     return "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _against(frame: pd.DataFrame, records: _Records, name: str, *, merged: bool) -> Iterator[str]:
+def _against(mine: Rows, records: _Records, name: str, *, merged: bool, partial: bool) -> Iterator[str]:
     """What a table says otherwise than the records. A merged one may have rows of one artefact from several
     machines, of which some are the store's."""
-    mine, known = _placed(frame.to_dict("records"), name), {**records.more, **records.due}
+    known = {**records.more, **records.due}
     for at, recorded in records.due.items():
         if at not in mine:
             yield f"has no row of {_name(recorded[0])}"
-    keys = {at[0] for at in known}
     for at, found in mine.items():
         if at in known:
             yield from (_some if merged else _all)(found, known[at], name)
-        elif at[0] in keys or not records.unread:  # of a run that the store does not hold, nothing is known
+        elif at not in records.unread and not partial:
             yield f"has a row of {_name(found[0])}, which the store does not record"
 
 

@@ -12,9 +12,10 @@ from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.evaluation.metrics.columns import METRICS
 from oodbench.evaluation.rows import IDENTITY
 from oodbench.runs.findings import TOLERANCE, UNCHECKED, Finding, name_of, number, text, told
-from oodbench.runs.held import Held
+from oodbench.runs.held import Held, artefact
 from oodbench.runs.measure import columns, rows_of
 from oodbench.runs.reopen import Opened
+from oodbench.runs.store import Store
 from oodbench.suite.plan import artefacts
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def check_checksums(opened: Opened) -> Finding:
         if not opened.store.has(kind, key):
             missing.append(f"{kind} {key[:12]} ({title})")
             continue
-        damage = opened.store.damage(kind, key)
+        damage = opened.store.damage(kind, key) or _nonsense(opened.store, kind, key)
         whole += not damage
         if damage:
             wrong.append(f"{kind} {key[:12]} ({title}): {damage}")
@@ -49,6 +50,25 @@ def check_checksums(opened: Opened) -> Finding:
             f"{len(missing)} artefacts are not in the store, first {missing[0]}; {whole} hold",
         )
     return told("checksums", wrong, f"{whole} artefacts match the checksums they were written with")
+
+
+def _nonsense(store: Store, kind: str, key: str) -> str:
+    """What is wrong with an artefact that matches its checksums and does not hold what its kind holds."""
+    try:
+        found = artefact(store, kind, key)
+        if kind == "choices":
+            int(found.json("choice")["place"])
+            return ""
+        found.tensors(kind)
+        about = found.json("run" if kind == "weights" else "meta")
+        numbers = {"weights": ["seconds"], "outputs": ["seconds", "n"], "scores": ["seconds", "fit_seconds"]}
+        if not all(isinstance(about[k], (int, float)) for k in numbers[kind]):
+            return "what it says of itself are no numbers"
+        if kind == "weights":
+            [float(record["loss"]) for record in found.json("history")]
+    except ANYTHING as error:
+        return f"matches its checksum and cannot be read ({reason_of(error)})"
+    return ""
 
 
 def check_metrics(opened: Opened, rows: pd.DataFrame) -> list[Finding]:

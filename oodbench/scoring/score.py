@@ -4,7 +4,7 @@ never ending the others."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,14 +12,12 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.description import SpecLike
-from oodbench.core.errors import UserError
+from oodbench.core.errors import BadValue, UserError, reason_of, shown
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.core.spec import label_of
 from oodbench.scoring.devices import on_device
-
-FAILURES = (ValueError, RuntimeError, ArithmeticError, UserError, KeyError, IndexError)
-"""What a scorer or a view may raise without ending the run: it costs its own rows."""
+from oodbench.scoring.given import check_given, flaw, objection
 
 _MEMORY = 256 * 2**20
 """Bytes that one chunk's largest temporary (its similarities to the training set) may take."""
@@ -51,17 +49,23 @@ def score_sets(
     device: str | torch.device = "cpu",
     chunk: int | None = None,
 ) -> dict[str, Scores]:
-    """Fit every scorer once and score every set. A scorer that raises or hands over nonsense has its reason
-    and no scores."""
+    """Fit every scorer once and score every set. A scorer that lacks what it needs, raises anything or hands
+    over nonsense has its reason and no scores: it costs its own rows."""
     fitted: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for label, scorer in scorers.items():
         start = time.perf_counter()
         try:
-            with torch.no_grad():
-                scorer.fit(train if "train" in scorer.needs else None, val if "val" in scorer.needs else None)
-        except FAILURES as error:
-            reasons[label] = f"scorer {label!r} could not be fitted: {_one_line(error)}"
+            reason = objection(label, scorer, train, val, sets)
+            if not reason:
+                with torch.no_grad():
+                    scorer.fit(
+                        train if "train" in scorer.needs else None, val if "val" in scorer.needs else None
+                    )
+        except Exception as error:  # a scorer may be a user's, and raise anything
+            reason = f"scorer {label!r} could not be fitted: {reason_of(error)}"
+        if reason:
+            reasons[label] = reason
         fitted[label] = time.perf_counter() - start
     if torch.device(device).type == "mps":
         device = "cpu"  # scorers count in float64, which MPS does not have
@@ -90,7 +94,8 @@ def _score_set(
     n = len(outputs)
     scores = {label: torch.empty(n, dtype=torch.float64) for label in scorers}
     predictions = {label: torch.empty(n, dtype=torch.int64) for label, s in scorers.items() if s.edits}
-    reasons: dict[str, str] = {}
+    flaws = {label: flaw(outputs, scorer) for label, scorer in scorers.items()}
+    reasons = {label: f"scorer {label!r} on set {name!r}: {why}" for label, why in flaws.items() if why}
     seconds = dict.fromkeys(scorers, 0.0)
     done = 0
     for part in outputs.chunks(size):
@@ -101,17 +106,11 @@ def _score_set(
             start = time.perf_counter()
             try:
                 with torch.no_grad():
-                    scores[label][done : done + len(part)] = _checked(
-                        scorer.score(part), len(part), label, name
-                    )
+                    scores[label][done : done + len(part)] = _checked(scorer.score(part), len(part))
                     if label in predictions:
                         predictions[label][done : done + len(part)] = scorer.logits(part).argmax(dim=1)
-            except FAILURES as error:
-                reasons[label] = (
-                    str(error)
-                    if isinstance(error, _HandOver)
-                    else f"scorer {label!r} on set {name!r}: {_one_line(error)}"
-                )
+            except Exception as error:  # likewise
+                reasons[label] = f"scorer {label!r} on set {name!r}: {reason_of(error)}"
             seconds[label] += time.perf_counter() - start
         done += len(part)
     return {
@@ -124,22 +123,16 @@ def _score_set(
     }
 
 
-class _HandOver(ValueError):
-    """A scorer handed over scores of a wrong shape or that are not finite."""
-
-
-def _checked(scores: Any, n: int, label: str, name: str) -> Tensor:
+def _checked(scores: Any, n: int) -> Tensor:
     if not isinstance(scores, Tensor) or scores.shape != (n,):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise _HandOver(f"scorer {label!r} on set {name!r}: scores should have the shape ({n},), got {got}")
+        raise BadValue(f"scores should have the shape ({n},), got {got}")
+    if scores.is_complex():
+        raise BadValue(f"scores should be real numbers, got {scores.dtype}")
     bad = int((~torch.isfinite(scores)).sum())
     if bad:
-        raise _HandOver(f"scorer {label!r} on set {name!r}: {bad} of {n} scores are not finite")
+        raise BadValue(f"{bad} of {n} scores are not finite")
     return scores.double()
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def score_all(
@@ -160,7 +153,9 @@ def score_all(
         leaderboard.
 
     Raises:
-        UserError: a scorer fails on a set; the message names both.
+        UserError: what is given is no outputs, or of networks that differ; a scorer lacks what it needs
+            (outputs of the training set, features, a head, what a view adds), or fails on a set. The message
+            names it.
 
     Example:
         >>> outputs = oodbench.Outputs(torch.tensor([[4.0, 0.0], [1.0, 0.0]]))
@@ -168,6 +163,11 @@ def score_all(
         >>> list(found), found["energy(temperature=2)"]["test"]
         (['mls', 'energy(temperature=2)'], tensor([-4.2539, -1.9482], dtype=torch.float64))
     """
+    if isinstance(scorers, (str, Scorer)) or not isinstance(scorers, Iterable):
+        raise BadValue(
+            f"scorers should be a list of names or scorers, or {{label: scorer}}, got {shown(scorers)}"
+        )
+    check_given(train, val, sets)
     named: dict[str, Scorer] = {}
     for label, given in scorers.items() if isinstance(scorers, Mapping) else ((None, s) for s in scorers):
         built = given if isinstance(given, Scorer) else registry.build("scorer", given)

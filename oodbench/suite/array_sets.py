@@ -13,7 +13,7 @@ from torch import Tensor
 from oodbench.core.errors import MissingData, NotFinite, UserError
 from oodbench.core.method import Method
 from oodbench.core.outputs import Outputs
-from oodbench.scoring.one_network import OneNetwork
+from oodbench.scoring.one_network import OneNetwork, off_its_head
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.sets import OOD_SHIFTS, SetPlan
 
@@ -26,7 +26,7 @@ class ArraySets(NamedTuple):
     held: Mapping[str, frozenset[str]]
 
 
-def array_sets(entry: PairEntry, method: Method, label: str) -> ArraySets:
+def sets_of_arrays(entry: PairEntry, method: Method, label: str) -> ArraySets:
     """The sets of a pair that a method of ready outputs brings: test and the OOD sets must be there, train
     and val may be.
 
@@ -36,6 +36,7 @@ def array_sets(entry: PairEntry, method: Method, label: str) -> ArraySets:
     sets = _found(entry, method)
     held: dict[str, frozenset[str]] = {}
     network, known = OneNetwork(), dict[str, NDArray[np.uint64]]()
+    off = ""  # said last: where a set is another network's, its head is off as well
     for plan in sorted(sets.values(), key=lambda s: (s.role in OOD_SHIFTS, s.name != "test")):
         ood = plan.role in OOD_SHIFTS
         try:
@@ -51,9 +52,14 @@ def array_sets(entry: PairEntry, method: Method, label: str) -> ArraySets:
         else:
             known[plan.name] = rows
             wrong = wrong or _wrong_labels(outputs)
+        whose = f"method {label!r}: set {plan.name!r}"
         if wrong:
-            raise UserError(f"method {label!r}: set {plan.name!r}: {wrong}")
+            raise UserError(f"{whose}: {wrong}")
+        wrong = "" if off else off_its_head(outputs)
+        off = f"{whose}: {wrong}" if wrong else off
         held[plan.name] = frozenset(_holds(outputs))
+    if off:
+        raise UserError(off)
     return ArraySets(sets, held)
 
 
@@ -88,7 +94,8 @@ def _wrong_labels(outputs: Outputs) -> str:
     return f"labels should lie in 0..{outputs.classes - 1}, got {low}..{high}"
 
 
-_BLOCK = 1 << 14
+_VALUES = 1 << 22
+"""So many logits are worked on at a time."""
 
 
 def _row_keys(logits: Tensor) -> NDArray[np.uint64]:
@@ -96,12 +103,13 @@ def _row_keys(logits: Tensor) -> NDArray[np.uint64]:
     one pair in 2^64). It stands for the row when the logits are let go."""
     factors = np.random.default_rng(0).integers(1, 2**63, logits.shape[1], dtype=np.uint64) | np.uint64(1)
     keys = np.empty(len(logits), np.uint64)
-    for start in range(0, len(logits), _BLOCK):
-        block = logits[start : start + _BLOCK].float() + 0.0  # -0 is 0
+    rows = max(1, _VALUES // logits.shape[1])
+    for start in range(0, len(logits), rows):
+        block = logits[start : start + rows].float() + 0.0  # -0 is 0
         bits: NDArray[Any] = np.ascontiguousarray(block.numpy()).view(np.uint32).astype(np.uint64)
         bits *= np.uint64(0x9E3779B97F4A7C15)
         bits = (bits ^ (bits >> np.uint64(29))) * factors
-        keys[start : start + _BLOCK] = bits.sum(axis=1, dtype=np.uint64)
+        keys[start : start + rows] = bits.sum(axis=1, dtype=np.uint64)
     return keys
 
 

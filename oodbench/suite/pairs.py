@@ -52,7 +52,7 @@ def _sets(raw: Any, info: ValidationInfo) -> dict[str, Spec]:
         spec = found.tried(place, registry.resolve, "dataset", one, folder=folder_of(info))
         if spec is None:
             continue
-        name = str(label) or spec.label
+        name = str(label) if isinstance(raw, Mapping) else spec.label
         if name in made:
             found.append((place, f"the set name {shown(name)} stands twice in the pair"))
         made[name] = spec
@@ -64,7 +64,9 @@ def _geometry(raw: Any, info: ValidationInfo) -> Geometry | None:
     try:
         return pydantic.TypeAdapter(Geometry | None).validate_python(raw)
     except pydantic.ValidationError:
-        raise ValueError("should be {shape: [channels, height, width], resize: edge}") from None
+        raise ValueError(
+            "should be {shape: [channels, height, width], resize: edge}, of integers from 1 to 65536"
+        ) from None
 
 
 _ONE = {COMPONENT: "dataset"}
@@ -170,7 +172,7 @@ def _no_name(name: str, is_file: bool) -> str:
     parts = re.split(r"[/\\]", name)
     if not name:
         return "is empty"
-    if name.lower() in ROLES or name.lower().startswith(("tune:", "attack:")):
+    if name.lower() in ROLES or name.lower().startswith("tune:"):
         return "is a role of the pair's own sets; give it another name"
     if parts[0] in ("", "~") or any(p in (".", "..") for p in parts) or (is_file and len(parts) > 1):
         return "is a path; give it a name"

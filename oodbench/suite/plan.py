@@ -15,7 +15,7 @@ from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.spec import Spec
 from oodbench.suite.applicable import plan_scorers
-from oodbench.suite.array_sets import array_sets
+from oodbench.suite.array_sets import sets_of_arrays
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
@@ -169,9 +169,10 @@ def _check_data(method: MethodEntry, built: Method, data: PairSets) -> None:
 
 def _check_term(recipe: Recipe, method: MethodEntry, built: Method, data: PairSets) -> None:
     """A method that trains acts at some time in its training."""
-    if built.provides != "loss":
+    train = data.sets["train"].samples if built.provides == "loss" else None
+    if train is None:
         return
-    objection = built.objection(course_of(recipe, data.sets["train"].samples.labels, data.classes))
+    objection = built.objection(course_of(recipe, train.labels, data.classes))
     if objection:
         raise NotApplicable(
             f"method {method.label!r} on pair {data.entry.label!r}: its own term would never act: {objection}"
@@ -241,10 +242,10 @@ def _parts(suite: Suite, method: MethodEntry, built: Method) -> list[tuple[Metho
 
 def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> ArrayRun:
     """A run of outputs that the user's arrays bring."""
-    found = array_sets(entry, built, method.label)
+    found = sets_of_arrays(entry, built, method.label)
     return ArrayRun(
-        suite=suite.name, pair=entry, method=method, recipe=suite.recipe_of(entry, method), seed=suite.seeds[0],
-        sets=found.sets, held=found.held,
+        suite=suite.name, pair=entry, method=method, seed=suite.seeds[0],
+        recipe=suite.recipe_of(entry, method), sets=found.sets, held=found.held,
     )  # fmt: skip
 
 

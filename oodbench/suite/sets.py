@@ -114,8 +114,8 @@ class PairSets:
         if self.classes < 2:
             first = next(iter(known.values())).ids[0]
             raise UserError(
-                f"pair {self.entry.label!r}: its ID set has one class only{self._name_of(0)}, such as {first!r},"
-                " and needs two: of a folder the sub-folders right below its root, of a CSV file the column"
+                f"pair {self.entry.label!r}: its ID set has one class{self._name_of(0)}, that of {first!r};"
+                " it needs two: of a folder the sub-folders right below its root, of a CSV file the column"
                 " `label`, of arrays the array `labels`"
             )
         for name, samples in known.items():

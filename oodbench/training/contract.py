@@ -95,6 +95,8 @@ def of_method(spec: Spec) -> Iterator[str]:
     if not torch.isfinite(loss):
         yield "loss is not finite on an ordinary batch"
         return
+    if not isinstance(method.acted, bool) and shape_text(method.acted) != "()":
+        yield f"acted is {shape_text(method.acted)}; a bool or a tensor without dimensions is due"
     loss.backward()
     yield from _untouched(network)
     for name in network.heads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.errors import UserError
 from oodbench.core.method import Method
 from oodbench.core.network import Network
+from oodbench.core.spec import label_of
 from oodbench.data.images import to_float
 from oodbench.training.optimiser import averaged, copied, running_as
 from oodbench.training.processes import wanted
@@ -50,7 +51,8 @@ def train(
     listener: Listener = Listener(),  # noqa: B008
     resume: State | None = None,
 ) -> list[dict[str, float]]:
-    """Train `network` in place and return the history, a record per epoch.
+    """Train `network` in place and return the history, a record per epoch: `epoch`, `loss`, `lr`, `acted` (in
+    which share of its batches the method's own term took part) and, with validation samples, `val_accuracy`.
 
     Deterministic for a seed on one device: a training resumed from what `listener.save` was given last ends
     in the same weights, bit for bit. Raises UserError where the loss or the weights are not finite, or where
@@ -63,9 +65,10 @@ def train(
     with torch.random.fork_rng(devices=devices), running_as(recipe, network, device):
         for epoch in range(len(progress.history), recipe.epochs):
             start = time.perf_counter()
-            loss = _epoch(stepper, feed, epoch, listener)
+            loss, acted = _epoch(stepper, feed, epoch, listener)
             seconds = time.perf_counter() - start
             record = {"epoch": float(epoch), "loss": loss, "lr": stepper.optimizer.param_groups[0]["lr"]}
+            record["acted"] = acted
             _validate(stepper, data, record, progress)
             progress.history.append(record)
             if listener.save is not None and epoch + 1 < recipe.epochs:
@@ -82,20 +85,23 @@ def train(
     return progress.history
 
 
-def _epoch(stepper: Stepper, feed: Feed, epoch: int, listener: Listener) -> float:
-    """Train for one epoch; its mean loss."""
-    start, recipe = time.perf_counter(), stepper.recipe
+def _epoch(stepper: Stepper, feed: Feed, epoch: int, listener: Listener) -> tuple[float, float]:
+    """Train for one epoch; its mean loss, and the share of its batches in which the method's own term
+    acted."""
+    start, recipe, team = time.perf_counter(), stepper.recipe, stepper.team
     stepper.network.train()
-    total = torch.zeros((), device=feed.device)
+    total, acted = torch.zeros((), device=feed.device), torch.zeros((), device=feed.device)
     for number, (batch, place) in enumerate(feed.epoch(epoch), start=1):
         total += stepper.step(batch, place) * len(batch.inputs)
+        acted += stepper.acted
         if number % LOOK_EVERY == 0:
-            so_far, seen = _finite(stepper.team.sum(total), epoch, recipe), number * recipe.batch_size
+            so_far, seen = _finite(team.sum(total), epoch, recipe), number * recipe.batch_size
             if listener.look is not None:
                 rate = seen / max(time.perf_counter() - start, 1e-9)
                 at = epoch + number / feed.schedule.batches
                 listener.look({"epoch": at, "loss": float(so_far) / seen, "images_per_second": rate})
-    return float(_finite(stepper.team.sum(total), epoch, recipe) / feed.schedule.samples)
+    loss = float(_finite(team.sum(total), epoch, recipe) / feed.schedule.samples)
+    return loss, float(team.sum(acted)) / (team.size * feed.schedule.batches)
 
 
 def _validate(stepper: Stepper, data: Material, record: dict[str, float], progress: Progress) -> None:
@@ -126,6 +132,22 @@ def _refuse_broken_weights(network: Network) -> None:
     largest = torch.stack([p.detach().abs().max().cpu() for p in network.parameters()])
     if not torch.isfinite(largest).all():
         raise UserError("training: some weights are not finite; lower the learning rate")
+
+
+def never_acted(method: Method, recipe: Recipe, history: Sequence[Mapping[str, float]]) -> str:
+    """Why the weights of a training are not the method's: its own term had no part in them. Empty where it
+    had. A record that does not tell, of a training begun by an older version, counts as acting."""
+    kept = len(history) - 1
+    if recipe.select == "best-val" and "val_accuracy" in history[-1]:
+        kept = max(range(len(history)), key=lambda i: (history[i]["val_accuracy"], i))
+    if any(record.get("acted", 1.0) > 0 for record in history[: kept + 1]):
+        return ""
+    until = f"up to epoch {kept}, the best on validation" if kept + 1 < len(history) else "in all epochs"
+    hints = " and ".join(m.acts_once for m in method.nested() if m.acts_once)
+    return (
+        f"training: the own term of method {label_of(method)!r} never acted {until}, so these would be the"
+        " weights of a training without it" + (f"; it acts once {hints}" if hints else "")
+    )
 
 
 @torch.no_grad()

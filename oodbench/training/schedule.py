@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from torch import Tensor
+
+from oodbench.core.method import Course
 from oodbench.training.recipe import Recipe
 
 
@@ -49,6 +52,13 @@ class Schedule:
             samples=min(together, self.samples - group * together),
             progress=(epoch * self.batches + number) / (self.recipe.epochs * self.batches),
         )
+
+
+def course_of(recipe: Recipe, labels: Tensor, classes: int) -> Course:
+    """What is known before a training on images of those labels (N,)."""
+    counts = tuple(labels.bincount(minlength=classes).tolist())
+    batches = Schedule(recipe, len(labels), recipe.world_size).batches
+    return Course(counts, recipe.epochs, recipe.epochs * batches)
 
 
 def batches_in(samples: int, size: int, processes: int = 1) -> int:

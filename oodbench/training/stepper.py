@@ -24,6 +24,7 @@ class Stepper:
         self.optimizer = make_optimizer(network, recipe)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         self.average = moving_average(network, recipe.ema) if recipe.ema else None
+        self._nested = list(method.nested())
 
     def step(self, batch: Batch, place: Place) -> Tensor:
         """The batch's mean loss, whose gradients are added to those of the batches before it; the weights
@@ -45,6 +46,15 @@ class Stepper:
                 self.team.add_gradients(self.network)
             self._change_weights()
         return loss.detach()
+
+    @property
+    def acted(self) -> bool | Tensor:
+        """Whether the method's own term took part in the last loss, and those of the methods that it
+        wraps."""
+        found: bool | Tensor = True
+        for method in self._nested:
+            found = found & method.acted
+        return found
 
     def _change_weights(self) -> None:
         if self.recipe.clip:

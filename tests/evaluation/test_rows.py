@@ -28,7 +28,7 @@ def test_read_rows_gives_back_what_was_written_and_refuses_other_files(tmp_path:
     with pytest.raises(UserError, match=r"lacks the column 'auroc'"):
         read_rows(tmp_path / "old.csv")
     (tmp_path / "text.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"not a results\.csv"):
+    with pytest.raises(UserError, match=r"text\.csv: is no text in UTF-8"):
         read_rows(tmp_path / "text.csv")
 
 

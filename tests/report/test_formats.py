@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -78,3 +79,45 @@ def test_numbers_for_people() -> None:
     assert [formats.digits(v) for v in (0.00002, 0.0, 0.012345, 12.345, 123456.7)] == [
         "< 0.0001", "0", "0.0123", "12.3", "123457",
     ]  # fmt: skip
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "\x1b]0;title\x07\x1b[31mred", "a\nb\\input{/etc/passwd}", "\u202etxt",
+    "[x](javascript:alert(1))", "![](http://example.org/x.png)", "`code` *bold*", "*{1cm}", "a|b", "%", "$x$",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("style", formats.FORMATS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_in_every_format(style: str, name: str) -> None:
+    text = formats.with_lines(
+        formats.render([name, "n"], [[name, "1"]], style, groups=[(name, 1)]), [name], style
+    )
+    assert all(line.isprintable() for line in text.splitlines())
+    tame = formats.with_lines(formats.render(["a", "n"], [["a", "1"]], style), ["a"], style)
+    more = len(text.splitlines()) - len(tame.splitlines())
+    assert more == {"html": 1, "latex": 2}.get(style, 0), "the groups' lines, and none of the name's own"
+    if style in ("html", "md"):
+        assert "<script" not in text
+    if style == "md":
+        assert not re.search(r"(?<!\\)[\[`*]", text.replace("&", ""))
+    if style == "latex":
+        read = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+        assert not re.search(r"\\input|(?<!\\)\$[a-z]|^\*", read, re.MULTILINE)
+
+
+def test_what_a_spreadsheet_would_compute_stands_as_text() -> None:
+    cells = ["=1+1", "@SUM(A1)", "-1+cmd", "+1+1", "＝1", "-0.5", "+1e-5", "msp", ""]
+    rows = list(csv.reader(io.StringIO(formats.render(["=h"], [[c] for c in cells], "csv"))))
+    assert [r[0] for r in rows] == [
+        "'=h", "'=1+1", "'@SUM(A1)", "'-1+cmd", "'+1+1", "'＝1", "-0.5", "+1e-5", "msp", "",
+    ]  # fmt: skip
+
+
+def test_lines_below_a_table_are_of_its_format() -> None:
+    lines = ["one < two", "three"]
+    below = {style: formats.with_lines("T", lines, style) for style in formats.FORMATS}
+    assert below == {
+        "table": "T\n\none < two\nthree", "csv": "T", "md": "T\n\n- one &lt; two\n- three",
+        "latex": "% one < two\n% three\nT", "html": "T\n<ul>\n<li>one &lt; two</li>\n<li>three</li>\n</ul>",
+    }  # fmt: skip

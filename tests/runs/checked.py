@@ -3,33 +3,78 @@ changed in one place."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from oodbench.core.identity import file_sha256
 from oodbench.evaluation.rows import read_rows
 from oodbench.runs import verify
-from oodbench.runs.findings import CONTRADICTED, HOLDS, Finding
+from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED, Finding
+
+_WORST = (CONTRADICTED, UNCHECKED, HOLDS)
 
 
-def findings(folder: Path, **more: Path) -> dict[str, Finding]:
-    return {f.what: f for f in verify.folder(folder, **more)}
+def findings(folder: Path, **more: Any) -> dict[str, Finding]:
+    """By what they are of; of several, the worst."""
+    found: dict[str, Finding] = {}
+    for f in sorted(verify.folder(folder, **more), key=lambda f: -_WORST.index(f.state)):
+        found[f.what] = f
+    return found
 
 
-def states(folder: Path, **more: Path) -> dict[str, str]:
-    """Of everything but the versions, which say where a run was made."""
-    return {what: f.state for what, f in findings(folder, **more).items() if what != "versions"}
+ASKED = {"versions", "scores", "outputs"}
+"""Versions say where a run was made; the others are made again where it is asked for."""
 
 
-def all_hold(folder: Path, **more: Path) -> bool:
+def states(folder: Path, **more: Any) -> dict[str, str]:
+    """Of everything but what must be asked for."""
+    return {what: f.state for what, f in findings(folder, **more).items() if what not in ASKED}
+
+
+def all_hold(folder: Path, **more: Any) -> bool:
     return set(states(folder, **more).values()) == {HOLDS}
 
 
-def only_wrong(folder: Path, what: str) -> str:
-    """Why one thing is contradicted; everything else still holds."""
-    found = findings(folder)
+def only_contradicted(folder: Path, what: str, **more: Any) -> str:
+    """Why one thing is contradicted; others may be out of reach because of it."""
+    found = findings(folder, **more)
     assert [w for w, f in found.items() if f.state == CONTRADICTED] == [what], found
-    assert {f.state for w, f in found.items() if w not in (what, "versions")} == {HOLDS}, found
     return found[what].why
+
+
+def only_wrong(folder: Path, what: str, **more: Any) -> str:
+    """Why one thing is contradicted; everything else still holds."""
+    why = only_contradicted(folder, what, **more)
+    others = states(folder, **more)
+    others.pop(what, None)
+    assert set(others.values()) == {HOLDS}, others
+    return why
+
+
+def forge(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """Change the tensors of a stored artefact together with their checksum."""
+    file = folder / f"{folder.parents[1].name}.safetensors"
+    save_file({k: t.contiguous() for k, t in change(load_file(file)).items()}, file)
+    seal(folder)
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of what lies in a stored artefact now."""
+    files = sorted(f for f in folder.iterdir() if f.name != "manifest.json")
+    manifest = {f.name: {"sha256": file_sha256(f), "bytes": f.stat().st_size} for f in files}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def stored(folder: Path, kind: str, name: str = "") -> list[Path]:
+    """The artefacts of one kind beside a results folder, those of one set."""
+    found = [f.parent for f in sorted((folder.parent / ".store" / kind).rglob("manifest.json"))]
+    return [f for f in found if not name or json.loads((f / "meta.json").read_text())["set"] == name]
 
 
 def rewrite(folder: Path, scorer: str, metric: str, change: float) -> str:

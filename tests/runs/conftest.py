@@ -35,6 +35,13 @@ def copied(tiny_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "r" / "tiny"
 
 
+@pytest.fixture
+def bare(copied: Path) -> Path:
+    """The same without pictures, which take long to draw again."""
+    shutil.rmtree(copied / "plots")
+    return copied
+
+
 @pytest.fixture(scope="session")
 def attacked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("attacked")

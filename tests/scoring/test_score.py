@@ -52,7 +52,8 @@ def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:
 
     good = registry.build("scorer", "msp")
     found = score_sets({"no-fit": NoFit(), "nan": Nan(), "wide": Wide(), "msp": good}, TRAIN, VAL, SETS)
-    assert found["no-fit"].sets["test"].reason == "scorer 'no-fit' could not be fitted: ValueError: singular"
+    said = "scorer 'no-fit' could not be fitted: ValueError: singular and more"
+    assert found["no-fit"].sets["test"].reason.startswith(said)
     assert found["nan"].sets["other"].reason == "scorer 'nan' on set 'other': 70 of 70 scores are not finite"
     assert (
         found["wide"].sets["test"].reason
@@ -61,6 +62,28 @@ def test_a_failing_scorer_has_its_reason_and_ends_nobody_else() -> None:
     assert found["msp"].sets["other"].scores is not None
     with pytest.raises(UserError, match=r"70 of 70|150 of 150"):
         score_all({"nan": Nan()}, None, None, SETS)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TypeError("a\nb"), "TypeError: a b"), (AttributeError("gone"), "AttributeError: gone"),
+        (AssertionError(), "AssertionError"), (MemoryError(), "MemoryError"), (StopIteration(), "Stop"),
+        (OSError(28, "full"), "OSError: [Errno 28] full"), (NotImplementedError(), "NotImplementedError"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["fit", "score", "view", "logits"])
+def test_whatever_a_scorer_raises_costs_its_own_scores(error: Exception, said: str, where: str) -> None:
+    def raises(self: Scorer, *given: object) -> Tensor:
+        raise error
+
+    of = {"score": lambda self, outputs: outputs.logits[:, 0], where: raises}
+    scorers = {"bad": type("Bad", (Scorer,), of)(), "msp": registry.build("scorer", "msp")}
+    found = score_sets(scorers, TRAIN, VAL, SETS)
+    reason = found["bad"].sets["other"].reason
+    assert reason.partition("'bad'")[2].partition(": ")[2].startswith(said)
+    assert "\n" not in reason
+    assert found["msp"].sets["other"].scores is not None
 
 
 def test_scorers_of_a_chunk_share_one_similarity_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,19 @@ def test_arrays_have_what_they_hold(tmp_path: Path) -> None:
     assert "needs a linear head" in reasons["vim"]
 
 
+def test_arrays_of_every_set_that_is_read_count(tmp_path: Path) -> None:
+    """Not those of test alone: train for what fits on it, OOD sets for all."""
+    raw = FAMILY | _arrays(tmp_path, train=True) | {"scorers": ["msp", "klm", "knn"], "inapplicable": "skip"}
+    del raw["networks"]
+    rng = np.random.default_rng(1)
+    for name in ("test", "near", "val"):
+        with np.load(tmp_path / f"{name}.npz") as held:
+            np.savez(tmp_path / f"{name}.npz", **held, features=rng.normal(size=(30, 4)))
+    (run,) = make_plan(parse_suite(raw)).runs
+    assert [bool(s.reason) for s in run.scorers] == [False, False, True]
+    assert run.scorers[2].reason.endswith("hold only logits of 'train'")
+
+
 def test_a_set_that_the_pair_does_not_have(tmp_path: Path) -> None:
     reasons = _of_arrays(tmp_path, "msp", "knn", train=False)
     assert reasons["knn"] == "scorer 'knn' needs the train set of pair 'arrays(near=[near])', which has none"

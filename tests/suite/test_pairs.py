@@ -127,3 +127,89 @@ def test_a_sets_name_is_text_that_acts_nowhere(role: str, name: str, why: str) -
     lines = mistakes(_inline(**{role: {name: OTHERS}}))
     assert any(why in line for line in lines), lines
     assert all(line.isprintable() for line in lines)
+
+
+NAMES = [
+    *(
+        "train",
+        "val",
+        "test",
+        "Test",
+        "head",
+        "outliers",
+        "ood_val",
+        "id",
+        "tune",
+        "tune:noise",
+        "clean",
+        "full",
+    ),
+    *(
+        "../x",
+        "a/../b",
+        "/etc/x",
+        "..",
+        ".",
+        "",
+        "~/x",
+        "\\\\host\\x",
+        "a\x1b[31m",
+        "a\nb",
+        " a",
+        "=1+1",
+        "x" * 999,
+    ),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("role", ["near", "far", "shifted"])
+def test_a_set_is_not_called_as_a_role_or_a_path(role: str, name: str) -> None:
+    for pair in (
+        {"arrays": {"far": ["x"]} | {role: [name]}},
+        _inline(far={"static": "noise"}, **({} if role == "far" else {role: {name: OTHERS}}))["pairs"][0]
+        if role != "far"
+        else _inline(far={name: "noise"})["pairs"][0],
+    ):
+        (line,) = mistakes(written(pairs=[pair]))
+        assert "the set name" in line
+        assert line.isprintable()
+        assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ({}, "a pair needs at least one near- or far-OOD set"),
+        ({"far": []}, "a pair needs at least one near- or far-OOD set"),
+        ({"shifted": ["x"]}, "a pair needs at least one near- or far-OOD set"),
+        ({"far": ["x", "x"]}, "arrays.far: names 'x' twice"),
+        ({"near": ["y", "x", "y"]}, "arrays.near: names 'y' twice"),
+        ({"shifted": ["y", "y"], "far": ["x"]}, "arrays.shifted: names 'y' twice"),
+        ({"near": ["x"], "far": ["x"]}, "the set name 'x' stands twice in the pair"),
+        ({"near": ["x"], "shifted": ["x"]}, "the set name 'x' stands twice in the pair"),
+        ({"far": ["a/b"]}, "the set name 'a/b' is a path; give it a name"),
+        ({"far": ["a\\b"]}, "is a path; give it a name"),
+    ],
+)
+def test_arrays_are_named_once_and_are_some(sets: dict[str, Any], said: str) -> None:
+    (line,) = mistakes(written(pairs=[{"arrays": sets}]))
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ({"near": {"a": "noise", "b": "noise"}}, "near.b: is the data set of near.a again; name it once"),
+        ({"near": {"a": "noise"}, "far": {"b": {"noise": {}}}}, "far.b: is the data set of near.a again"),
+        ({"near": ["noise", {"noise": {}}]}, "the set name 'noise' stands twice in the pair"),
+    ],
+)
+def test_a_data_set_is_ood_once(sets: dict[str, Any], said: str) -> None:
+    lines = mistakes(_inline(**({"near": []} | sets)))
+    assert any(said in line for line in lines), lines
+
+
+def test_a_set_may_be_called_as_its_data_set_of_the_hub() -> None:
+    (entry,) = parse_suite(_inline(far=[{"huggingface": {"name": "some/set"}}])).pairs
+    assert list(entry.pair.far) == ["huggingface(name=some/set)"]

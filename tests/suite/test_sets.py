@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def test_a_set_without_the_split_of_its_role_is_one_line(own: Path) -> None:
         ("id/train", "id/test", "its ID train and test sets are the same images; give a set with splits"),
         ("id/val", "id/test", "its ID val and test sets are the same images"),
         ("ood/test", "id/test", "the OOD set 'other' is the ID test set, image for image"),
+        ("ood/test", "id/train", "the OOD set 'other' is the ID train set, image for image"),
+        ("ood/test", "id/val", "the OOD set 'other' is the ID val set, image for image"),
     ],
 )
 def test_a_set_that_is_the_id_test_set_is_refused(own: Path, place: str, copy: str, message: str) -> None:
@@ -154,6 +157,43 @@ def test_labels_are_those_of_classes_with_images(
 
     with pytest.raises(UserError, match=message):
         _data(own, id={"t-odd": {}})
+
+
+def test_an_id_set_of_one_class_is_refused(own: Path) -> None:
+    for name in ("train", "val", "test"):
+        _save(own / "id", name, _images(6, 50), [0] * 6)
+    with pytest.raises(
+        UserError, match=r"its ID set has one class, that of 'train\.npz\[0\]'; it needs two: "
+    ):
+        _data(own)
+
+
+def test_a_class_is_called_by_its_name(own: Path) -> None:
+    known = registry.build("dataset", {"arrays": {"file": str(own / "id")}})
+
+    @registry.dataset("t-named", source="a test")
+    def named() -> Dataset:
+        return Dataset({s: (lambda s=s: known[s]) for s in known.splits}, ("auk", "owl", "emu"))  # type: ignore[misc]
+
+    with pytest.raises(UserError, match=r"class 2 of 3 has no training image \('emu'\)"):
+        _data(own, id={"t-named": {}})
+
+
+def test_id_images_of_several_sizes_need_a_geometry(own: Path) -> None:
+    _save(own / "id", "val", _images(6, 51, size=9))
+    with pytest.raises(
+        UserError, match=r"pair 'own': the ID images differ in size: 28 of 3x8x8 .*, 6 of 3x9x9"
+    ):
+        _data(own)
+    assert _data(own, geometry={"shape": [3, 8, 8]}).task.shape == (3, 8, 8)
+
+
+def test_a_name_of_a_set_that_is_there_is_never_taken_again(own: Path) -> None:
+    """Loading refuses it; a pair that was made otherwise is refused here."""
+    data = _data(own)
+    entry = replace(data.entry, pair=replace(data.entry.pair, far={"test": "noise"}))
+    with pytest.raises(UserError, match="pair 'own': there are two sets 'test'"):
+        PairSets(entry, {}, skip_missing=False)
 
 
 def test_an_empty_set_is_refused(own: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from oodbench.core import registry
@@ -20,51 +19,13 @@ from oodbench.core.scorer import Scorer
 from oodbench.data.contract import toy_images
 from oodbench.scoring import contract
 from oodbench.training.contract import toy_network, toy_task
-from tests.conftest import ROOT
-from tests.scoring.outputs import fitted, reference_outputs, world
-
-DOC = ROOT / "docs" / "scorers.md"
-
-
-class Row(NamedTuple):
-    """What another library's score is of ours: `theirs` in words and as a function, true to `within`, and the
-    reason where it is not ours.
-
-    The difference is measured over the range (largest less smallest) of their scores. `within` None: they
-    differ, and the reason says why."""
-
-    ours: Any
-    within: float | None = 1e-5
-    theirs: str = "ours"
-    reason: str = ""
-    convert: Callable[[Tensor], Tensor] = lambda ours: ours
-
-    def line(self, name: str) -> str:
-        spec = (
-            self.ours
-            if isinstance(self.ours, str)
-            else yaml.safe_dump(self.ours, default_flow_style=True, width=999).strip()
-        )
-        within = "differs" if self.within is None else f"{self.within:g}"
-        return f"| {name} | `{spec}` | {self.theirs} | {within} | {self.reason} |"
-
-    def check(self, ours: Tensor, theirs: Tensor) -> None:
-        ours, theirs = ours.double(), theirs.double()
-        size = float(theirs.max() - theirs.min())
-        if self.within is not None:
-            assert float((self.convert(ours) - theirs).abs().max()) <= self.within * size
-        if self.within is None or self.theirs != "ours":  # an entry that is no longer true has to go
-            assert self.reason
-            assert float((ours - theirs).abs().max()) > 1e-3 * size, "the same as ours now"
-
-
-MSP = "exp(ours) - 1"
-_SATURATES = "1 - p is taken from the logits here and does not saturate"
+from tests.scoring.outputs import fitted, reference_outputs, with_features, world
+from tests.whole.parity import DOC, MSP, SATURATES, Row, lines_below
 
 # ---------------------------------------------------------------- OpenOOD's, stored
 
 OPENOOD: dict[str, Row] = {
-    "msp": Row("msp", theirs=MSP, reason=_SATURATES, convert=torch.expm1),
+    "msp": Row("msp", theirs=MSP, reason=SATURATES, convert=torch.expm1),
     "mls": Row("mls"),
     "ebo": Row("energy"),
     "ebo_t2": Row({"energy": {"temperature": 2}}),
@@ -134,7 +95,7 @@ def test_every_reference_has_its_row(shared: Path) -> None:
 
 _HALVED = "theirs halves the distance under sums, ours means, of outer products"
 POOD: dict[str, Row] = {
-    "MaxSoftmax": Row("msp", theirs=MSP, reason=_SATURATES, convert=torch.expm1),
+    "MaxSoftmax": Row("msp", theirs=MSP, reason=SATURATES, convert=torch.expm1),
     "MaxLogit": Row("mls"),
     "EnergyBased": Row({"energy": {"temperature": 2}}),
     "Entropy": Row("entropy"),
@@ -200,7 +161,7 @@ POOD: dict[str, Row] = {
         {"vra": {"low": 10, "high": 95, "below": "clip", "per": "feature"}},
         reason="theirs raises low activations, which is an option here",
     ),
-    "ODIN": Row({"odin": {"epsilon": 0.01, "temperature": 10}}, 1e-4, MSP, _SATURATES, torch.expm1),
+    "ODIN": Row({"odin": {"epsilon": 0.01, "temperature": 10}}, 1e-4, MSP, SATURATES, torch.expm1),
     "MahalanobisODIN": Row({"mds-odin": {"epsilon": 0.01}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240),
     "MultiMahalanobis": Row(
         {"mds-layers": {"combine": "sum"}}, 1e-3, "ours / 2N", _HALVED, lambda s: s / 240
@@ -209,7 +170,7 @@ POOD: dict[str, Row] = {
         {"mc-dropout": {"statistic": "mean", "passes": 30}},
         1e-5,
         MSP,
-        _SATURATES + "; the same random numbers given",
+        SATURATES + "; the same random numbers given",
         torch.expm1,
     ),
     "RankFeat": Row(
@@ -245,9 +206,32 @@ class Penultimate(nn.Module):
         return self.fc(self.features(x.requires_grad_()))
 
 
-def _of_arrays(detector: Any) -> dict[str, Callable[[], Tensor]]:
-    """Their scores of world()'s test set, by detector."""
-    train, val, test = world()
+Sets = tuple[Outputs, Outputs, Outputs]
+
+
+def _zero_sum(sets: Sets) -> Sets:
+    """Through a head whose rows sum to zero, as those of logistic regression do."""
+    assert sets[0].head is not None
+    weight, bias = sets[0].head
+    head = Head(weight - weight.mean(dim=0), bias + 1)
+    return tuple(Outputs(head(o.features), o.features, o.labels, head) for o in sets)  # type: ignore[return-value]
+
+
+def _signed(sets: Sets) -> Sets:
+    """Features of both signs, of which every sample has more above zero than below, so that ASH and SCALE
+    have a positive sum to divide by."""
+    shift = 0.3 * sets[0].features.mean()
+    return tuple(with_features(o, o.features - shift) for o in sets)  # type: ignore[return-value]
+
+
+WORLDS: dict[str, Callable[[Sets], Sets]] = {
+    "as made": lambda sets: sets, "a head whose rows sum to zero": _zero_sum, "signed features": _signed,
+}  # fmt: skip
+
+
+def _of_arrays(detector: Any, sets: Sets) -> dict[str, Callable[[], Tensor]]:
+    """Their scores of the test set, by detector."""
+    train, val, test = sets
     assert train.head is not None
     model = Penultimate(train.head)
     fc, (weight, bias) = model.fc, train.head
@@ -308,14 +292,16 @@ def _of_arrays(detector: Any) -> dict[str, Callable[[], Tensor]]:
     }
 
 
-ARRAYS = [name for name in POOD if name in _of_arrays(None)]
+ARRAYS = [name for name in POOD if name in _of_arrays(None, world())]
 
 
+@pytest.mark.parametrize("made", WORLDS)
 @pytest.mark.parametrize("name", ARRAYS)
-def test_pytorch_ood_on_arrays(name: str) -> None:
+def test_pytorch_ood_on_arrays(name: str, made: str) -> None:
     detector = pytest.importorskip("pytorch_ood.detector")
-    row, (train, val, test) = POOD[name], world()
-    theirs = _of_arrays(detector)[name]().detach()
+    row, sets = POOD[name], WORLDS[made](world())
+    train, val, test = sets
+    theirs = _of_arrays(detector, sets)[name]().detach()
     row.check(fitted(row.ours, train, val).score(test), theirs)
 
 
@@ -356,14 +342,14 @@ def _looked(spec: Any) -> Looked:
 
 def _odin(detector: Any, seen: Looked) -> Tensor:
     model = nn.Sequential(seen.network.body, seen.network.head)  # type: ignore[arg-type]
-    return detector.ODIN(model, eps=0.01, temperature=10).predict(seen.images[2])
+    std = seen.network.std.flatten().tolist()
+    return detector.ODIN(model, eps=0.01, temperature=10, norm_std=std).predict(seen.images[2])
 
 
 def _mds_odin(detector: Any, seen: Looked) -> Tensor:
-    made = detector.MahalanobisODIN(seen.network.body, eps=0.01).fit_features(
-        seen.train.features, seen.train.labels
-    )
-    return made.predict(seen.images[2])
+    std = seen.network.std.flatten().tolist()
+    made = detector.MahalanobisODIN(seen.network.body, eps=0.01, norm_std=std)
+    return made.fit_features(seen.train.features, seen.train.labels).predict(seen.images[2])
 
 
 def _mds_layers(detector: Any, seen: Looked) -> Tensor:
@@ -433,18 +419,12 @@ def test_every_detector_has_its_row() -> None:
 # ---------------------------------------------------------------- the documentation
 
 
-def _lines_below(heading: str) -> list[str]:
-    """The table lines of the section of that heading, without its head."""
-    text = DOC.read_text().split(f"\n{heading}\n", 1)[1].split("\n#", 1)[0]
-    return [line for line in text.splitlines() if line.startswith("|")][2:]
-
-
 @pytest.mark.parametrize(
     ("heading", "rows"), [("### OpenOOD v1.5", OPENOOD), ("### pytorch-ood 0.4.0", POOD)]
 )
 def test_the_documentation_has_this_table(heading: str, rows: dict[str, Row]) -> None:
     due = [row.line(name) for name, row in rows.items()]
-    assert _lines_below(heading) == due, "docs/scorers.md should read\n" + "\n".join(due)
+    assert lines_below(heading) == due, "docs/scorers.md should read\n" + "\n".join(due)
 
 
 def test_the_documentation_says_what_of_pytorch_ood_is_not_here() -> None:

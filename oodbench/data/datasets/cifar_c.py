@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 
 from oodbench.core.dataset import Dataset
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line
+from oodbench.core.files import readable
 from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
@@ -39,7 +40,9 @@ def _test(name: str, archive: str, corruption: str, severity: int, root: Path | 
             is_it=lambda p: (p / f"{corruption}.npy").is_file() and (p / "labels.npy").is_file(),
         )  # fmt: skip
         file = place / f"{corruption}.npy"
-        images, labels = np.load(file, mmap_mode="r"), np.load(place / "labels.npy")
+        images, labels = _loaded(file, mmap_mode="r"), _loaded(place / "labels.npy")
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or images.dtype != np.uint8:
+            raise UserError(f"{file}: should hold uint8 images, and labels.npy whole numbers (N,)")
         if images.ndim != 4 or images.shape[-1] != 3 or len(images) % 5 or len(labels) != len(images):
             raise UserError(
                 f"{file}: should hold five times N images (5N, 32, 32, 3) and labels.npy 5N labels, holds"
@@ -55,6 +58,13 @@ def _test(name: str, archive: str, corruption: str, severity: int, root: Path | 
         )
 
     return Dataset({"test": read})
+
+
+def _loaded(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    try:
+        return np.load(readable(file), mmap_mode=mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise UserError(f"{file}: cannot be read ({one_line(error)}); get it again") from None
 
 
 @dataset("cifar10-c", source=_SOURCE)

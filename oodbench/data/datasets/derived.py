@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,6 +17,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.registry import dataset
 from oodbench.data.corruptions import LIBRARY_KINDS, Scale, corrupt, library
 from oodbench.data.samples import Joined, Subset, by_class, of_classes
+from oodbench.data.sizes import sizes_of
 
 ClassId = Annotated[int, Field(ge=0)]
 
@@ -205,6 +207,9 @@ class Corrupted:
     def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
         places = torch.as_tensor(indices, dtype=torch.int64).tolist()
         return corrupt(self.of.read(indices, geometry), self.how, self.severity, places, scale=self.scale)
+
+    def image_sizes(self) -> np.ndarray:
+        return sizes_of(self.of)
 
 
 @dataset("joined", source="oodbench's own")

@@ -11,15 +11,17 @@ from typing import Annotated
 from pydantic import Field
 
 from oodbench.core.dataset import Dataset, Samples
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, shown
 from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
-from oodbench.data.sources.files import FileSamples, OnError, class_folders, folder, from_items
+from oodbench.data.sources.files import FileSamples, OnError, folder, from_items
 from oodbench.data.sources.index import Item
+from oodbench.data.sources.lists import text_lines
 from oodbench.data.sources.roots import find
+from oodbench.data.sources.walk import class_folders
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -73,7 +75,7 @@ def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnErr
         number = {n: i for i, n in enumerate(names)}
 
         def items() -> Iterator[Item]:
-            for line, text in enumerate(annotations.read_text().splitlines(), 1):
+            for line, text in enumerate(text_lines(annotations), 1):
                 fields = text.split("\t")
                 where = f"{annotations}:{line}"
                 if len(fields) < 2 or fields[1] not in number:
@@ -81,7 +83,7 @@ def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnErr
                         fields[0],
                         -1,
                         where,
-                        f"should be `file<tab>class...` with a class of train, is {text!r}",
+                        f"should be `file<tab>class...` with a class of train, is {shown(text)}",
                     )
                 else:
                     yield Item(f"images/{fields[0]}", number[fields[1]], where)
@@ -132,14 +134,15 @@ def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail
                             path,
                             -1,
                             where,
-                            f"{files[2].name} should say 1 (train) or 0, says {splits[number]!r}",
+                            f"{files[2].name} should say 1 (train) or 0, says {shown(splits[number])}",
                         )
                     elif not (labels[number].isdecimal() and 1 <= int(labels[number]) <= 200):
                         yield Item(
                             path,
                             -1,
                             where,
-                            f"the class in {files[1].name} should be from 1 to 200, is {labels[number]!r}",
+                            f"the class in {files[1].name} should be from 1 to 200, is"
+                            f" {shown(labels[number])}",
                         )
                     elif splits[number] == training:
                         yield Item(path, int(labels[number]) - 1, where)
@@ -155,10 +158,10 @@ def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail
 def _numbered(file: Path) -> dict[str, str]:
     """Lines ``number text`` of one of the archive's lists."""
     found = {}
-    for line, text in enumerate(file.read_text().splitlines(), 1):
+    for line, text in enumerate(text_lines(file), 1):
         number, _, value = text.partition(" ")
         if not number.isdecimal() or not value:
-            raise UserError(f"{file}:{line}: should be `number text`, is {text!r}")
+            raise UserError(f"{file}:{line}: should be `number text`, is {shown(text)}")
         if number in found:
             raise UserError(f"{file}:{line}: image {number} stands there already")
         found[number] = value

@@ -10,8 +10,9 @@ from oodbench.core.dataset import Dataset
 from oodbench.core.registry import dataset
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
-from oodbench.data.sources.files import FileSamples, OnError, class_folders, folder
+from oodbench.data.sources.files import FileSamples, OnError, folder
 from oodbench.data.sources.roots import find
+from oodbench.data.sources.walk import class_folders
 
 
 class _Tree(NamedTuple):

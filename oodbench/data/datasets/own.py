@@ -7,29 +7,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from oodbench.core.dataset import Dataset, Samples
-from oodbench.core.errors import MissingData, UserError
+from oodbench.core.errors import MissingData, UserError, one_line, shown
 from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
-from oodbench.data.samples import TensorSamples, carve
-from oodbench.data.sources.files import (
-    SUFFIXES,
-    Color,
-    FileSamples,
-    OnError,
-    class_folders,
-    folder,
-    from_items,
-)
+from oodbench.data.samples import carve
+from oodbench.data.sources.arrays import SUFFIXES, Layout, read_arrays
+from oodbench.data.sources.files import Color, FileSamples, OnError, folder, from_items
 from oodbench.data.sources.huggingface import hub_split
-from oodbench.data.sources.lists import csv_column, csv_has, csv_list
-from oodbench.data.sources.roots import note
-from oodbench.data.sources.shared import held_once
+from oodbench.data.sources.lists import columns_text, csv_column, csv_header, csv_list
+from oodbench.data.sources.paths import found_at, printable
+from oodbench.data.sources.walk import class_folders, loose_images, once
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Split = Literal["given", "random", "none"]
@@ -63,11 +53,12 @@ def _of_parts(read: Callable[[str], Samples], has_val: bool, val: float, classes
     )
 
 
-def _there(kind: str, path: Path, folder: bool) -> None:
-    if not (path.is_dir() if folder else path.is_file()):
-        raise MissingData(
-            f"data set {kind!r}: there is no {'folder' if folder else 'file'} {path}; correct its path"
-        )
+def _there(kind: str, path: Path, due: Literal["a file", "a folder"]) -> None:
+    found = found_at(path)
+    if found != due:
+        but = "" if found == "nothing" else f", but {found}"
+        place = one_line(printable(str(path)))
+        raise MissingData(f"data set {kind!r}: there is no {due[2:]} {place}{but}; correct its path")
 
 
 @dataset(
@@ -82,7 +73,7 @@ def image_folder(
     `split` given: `root` holds train/ and test/ (and val/; else validation is the share `val` of each class
     of train), each with the same class folders. random: `root` holds the class folders; a fifth of each class
     is test, the share `val` of the rest validation. none: every image, whatever the role: for OOD sets."""
-    _there("folder", root, folder=True)
+    _there("folder", root, "a folder")
 
     def read(place: Path, names: list[str]) -> FileSamples:
         return folder(
@@ -91,7 +82,13 @@ def image_folder(
 
     if split != "given":
         names = _classes(root)
-        return _of_whole(lambda: read(root, names), split, val, tuple(names))
+        if split == "none":
+            names = once(root, names)
+        elif {"train", "test"} <= set(names):
+            raise UserError(
+                f"data set 'folder': {root} holds train and test; write `split: given` to use them"
+            )
+        return _of_whole(lambda: read(root, names), split, val, _shown(names))
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise UserError(
@@ -105,20 +102,25 @@ def image_folder(
         strange = sorted(set(mine) - set(names))
         if strange:
             raise UserError(
-                f"data set 'folder': {root / part} has the class {strange[0]!r}, which train does not have"
+                f"data set 'folder': {root / part} has the class {shown(printable(strange[0]))}, which train"
+                " does not have"
             )
         return read(root / part, names)
 
-    return _of_parts(part_of, (root / "val").is_dir(), val, tuple(names))
+    return _of_parts(part_of, (root / "val").is_dir(), val, _shown(names))
+
+
+def _shown(names: list[str]) -> tuple[str, ...]:
+    return tuple(map(printable, names))
 
 
 def _classes(root: Path) -> list[str]:
     """Class folders of `root`; none where images lie in `root` itself, which then has no classes."""
-    loose = next((f for f in root.iterdir() if f.is_file() and f.name.lower().endswith(SUFFIXES)), None)
-    names = class_folders(root)
-    if loose is not None and names:
+    loose, names = loose_images(root), class_folders(root)
+    if loose and names:
         raise UserError(
-            f"data set 'folder': {root} holds class folders and loose images ({loose.name}); move these away"
+            f"data set 'folder': {root} holds class folders and loose images ({printable(loose[0])}); move"
+            " these away"
         )
     return names
 
@@ -135,9 +137,16 @@ def csv_images(
     Labels are numbers or names, numbered in sorted order; without that column every label is 0. `split`
     given: the column named `column` says train, val or test (without val, validation is the share `val` of
     each class of train); random and none as for `folder`."""
-    _there("csv", file, folder=False)
+    _there("csv", file, "a file")
     top = root if root is not None else file.parent
-    labels = csv_column(file, label) if csv_has(file, label) else None
+    header = csv_header(file)
+    if label not in header and (label != "label" or split == "random"):
+        without = "write `split: none`" if label == "label" else "leave `label:` out"
+        raise UserError(
+            f"data set 'csv': {file} has no column {shown(label)}; it has {columns_text(header)}; name that"
+            f" of the classes by `label:`, or {without} for an OOD set without one"
+        )
+    labels = csv_column(file, label) if label in header else None
     names = None if labels is None else {n: i for i, n in enumerate(labels)}
 
     def read(only: str) -> FileSamples:
@@ -151,12 +160,12 @@ def csv_images(
     classes = tuple(labels or ())
     if split != "given":
         return _of_whole(lambda: read(""), split, val, classes)
-    there = set(csv_column(file, column)) if csv_has(file, column) else set()
+    there = set(csv_column(file, column)) if column in header else set()
     if not {"train", "test"} <= there:
         what = (
-            f"its column {column!r} says {', '.join(sorted(there))}"
+            f"its column {shown(column)} says {one_line(', '.join(sorted(there)), 120)}"
             if there
-            else f"it has no column {column!r}"
+            else f"it has no column {shown(column)} (it has {columns_text(header)})"
         )
         raise UserError(
             f"data set 'csv': {file} should say train and test, but {what}; write `split: random` to have it"
@@ -167,13 +176,10 @@ def csv_images(
 
 # ---------------------------------------------------------------- arrays
 
-_ARRAYS = (".npz", ".safetensors", ".npy")
-
 
 @dataset("arrays", source="oodbench's own")
 def arrays(
-    *, file: Path, split: Split = "given", val: Share = 0.1,
-    layout: Literal["auto", "channels-first", "channels-last"] = "auto"
+    *, file: Path, split: Split = "given", val: Share = 0.1, layout: Layout = "auto"
 ) -> Dataset:  # fmt: skip
     """Your own images as arrays: `images` (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1],
     and `labels` (N,).
@@ -182,94 +188,23 @@ def arrays(
     or, with `split` given, a folder of such files named train, test and perhaps val. Without labels every
     label is 0."""
     if split != "given":
-        _there("arrays", file, folder=False)
-        return _of_whole(lambda: _read_arrays(file, layout), split, val, ())
-    _there("arrays", file, folder=True)
+        _there("arrays", file, "a file")
+        return _of_whole(lambda: read_arrays(file, layout), split, val, ())
+    _there("arrays", file, "a folder")
     found = {
-        p: next((file / f"{p}{s}" for s in _ARRAYS if (file / f"{p}{s}").is_file()), None)
+        p: next((file / f"{p}{s}" for s in SUFFIXES if (file / f"{p}{s}").is_file()), None)
         for p in ("train", "val", "test")
     }
     for part in ("train", "test"):
         if found[part] is None:
-            raise UserError(f"data set 'arrays': {file} has no file {part} ({', '.join(_ARRAYS)})")
+            raise UserError(f"data set 'arrays': {file} has no file {part} ({', '.join(SUFFIXES)})")
 
     def read(part: str) -> Samples:
         place = found[part]
         assert place is not None
-        return _read_arrays(place, layout)
+        return read_arrays(place, layout)
 
     return _of_parts(read, found["val"] is not None, val, ())
-
-
-def _read_arrays(file: Path, layout: str) -> TensorSamples:
-    note(file)
-    return held_once(("arrays", layout), [file], lambda: _arrays(file, layout))
-
-
-def _arrays(file: Path, layout: str) -> TensorSamples:
-    try:
-        if file.suffix == ".npy":
-            found = {"images": np.load(file, allow_pickle=False)}
-        elif file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as z:
-                found = {k: z[k] for k in z.files}
-        elif file.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            found = load_file(file)
-        else:
-            raise UserError(f"{file}: should end in {', '.join(_ARRAYS)}")
-    except UserError:
-        raise
-    except Exception as error:  # each of the three libraries has its own
-        raise UserError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
-    if "images" not in found:
-        raise UserError(
-            f"{file}: should hold an array 'images', holds {', '.join(map(repr, found)) or 'none'}"
-        )
-    images = _images(file, found["images"], layout)
-    labels = found.get("labels", np.zeros(len(images), np.int64))
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(
-            f"{file}: 'labels' should be {len(images)} whole numbers, is {labels.dtype} {labels.shape}"
-        )
-    low = int(labels.min()) if len(labels) else 0
-    if low < -1:
-        raise UserError(f"{file}: 'labels' should be -1 (unknown) or more, holds {low}")
-    ids = [f"{file.name}[{i}]" for i in range(len(images))]
-    return TensorSamples(images, torch.from_numpy(labels.astype(np.int64)), ids)
-
-
-def _images(file: Path, array: np.ndarray, layout: str) -> Tensor:
-    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{file}: 'images' should be uint8 or floats in [0, 1], is {array.dtype}")
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4:
-        first, last = array.shape[1] in (1, 3), array.shape[3] in (1, 3)
-        if layout == "auto" and first and last:
-            raise UserError(
-                f"{file}: 'images' {array.shape} may be either; write `layout: channels-first` or `layout:"
-                " channels-last`"
-            )
-        if layout == "channels-last" or (layout == "auto" and last):
-            array = np.moveaxis(array, 3, 1)
-    if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise UserError(
-            f"{file}: 'images' should be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, is"
-            f" {array.shape}"
-        )
-    if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array))
-    images = torch.from_numpy(np.ascontiguousarray(array, np.float32))
-    if not bool(torch.isfinite(images).all()):
-        raise UserError(f"{file}: 'images' is not finite")
-    if len(images) and (float(images.min()) < 0 or float(images.max()) > 1):
-        raise UserError(
-            f"{file}: floats in 'images' should be in [0, 1], are in [{float(images.min()):g},"
-            f" {float(images.max()):g}]"
-        )
-    return images
 
 
 # ---------------------------------------------------------------- Hugging Face

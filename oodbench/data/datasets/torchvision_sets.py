@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from oodbench.core.dataset import Dataset, Samples
-from oodbench.core.errors import MissingData, UserError
+from oodbench.core.errors import MissingData, UserError, one_line
 from oodbench.core.identity import fingerprint
 from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples, carve
@@ -168,10 +168,12 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
             if (
                 place not in data_roots()
             ):  # a data root as such may hold anything, so that its lack of this set says nothing
-                problem = problem or str(error)
+                problem = problem or one_line(error)
             return False
         except Exception as error:
-            raise UserError(f"data set {name!r} in {place}: torchvision cannot read it ({error})") from None
+            raise UserError(
+                f"data set {name!r} in {place}: torchvision cannot read it ({one_line(error)})"
+            ) from None
         return True
 
     opened: list[Any] = []

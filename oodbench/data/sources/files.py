@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from oodbench.core.dataset import Geometry
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line
 from oodbench.core.identity import fingerprint
 from oodbench.data.images import fit
-from oodbench.data.sources.index import Index, Item, index_of
+from oodbench.data.sources.index import Index, Item, index_of, kept
+from oodbench.data.sources.paths import Printable, printable
+from oodbench.data.sources.walk import SUFFIXES, Walk
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 Color = Literal["rgb", "grey"]
 OnError = Literal["fail", "skip"]
 
@@ -48,10 +50,7 @@ def objection(file: Path) -> str:
     try:
         decode(file)
     except Exception as error:  # Pillow raises half a dozen types for damaged files
-        return (
-            f"{file}: cannot be decoded as an image"
-            f" ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        )
+        return f"{printable(str(file))}: cannot be decoded as an image ({one_line(error)})"
     return ""
 
 
@@ -69,11 +68,12 @@ class FileSamples:
         items: Callable[[], Iterator[Item]] | None = None,
     ) -> None:
         self.root = root
-        self._items = (
-            items  # the list that names the files, read again only to say which line a damaged one stands in
-        )
+        # The list that names the files, read again only to say which line a damaged one stands in.
+        self._items = items
         self.color: Color = color
-        self.ids: Sequence[str] = found.paths
+        self.paths = found.paths
+        self.ids: Sequence[str] = Printable(found.paths)
+        self._contents = found.contents
         self.labels = torch.from_numpy(found.labels)
         self.skipped = found.skipped
         self.note = ""  # what a user should know about the set, for `oodbench data verify`
@@ -103,7 +103,7 @@ class FileSamples:
         shapes = {tuple(i.shape) for i in images}
         if len(shapes) > 1:
             raise UserError(
-                f"{self.root}: images differ in size"
+                f"{printable(str(self.root))}: images differ in size"
                 f" ({' and '.join('x'.join(map(str, s)) for s in sorted(shapes)[:2])}); give the pair a"
                 " `geometry: {shape: [channels, height, width]}`"
             )
@@ -122,18 +122,43 @@ class FileSamples:
 
     def _one(self, i: int) -> np.ndarray:
         """An image (C, H, W), which may not be written to."""
-        name = self.ids[i]
-        file = self.root / name
+        name = self.paths[i]
         try:
-            array = decode(file, self.color)
+            array = decode(self.root / name, self.color)
             return array.transpose(2, 0, 1) if self.color == "rgb" else array[None]
         except Exception as error:
-            listed = self._items() if self._items is not None else iter(())
-            where = next((f"{item.where}: " for item in listed if item.path == name), "")
-            raise UserError(
-                f"{where}{file}: cannot be decoded as an image ({error}); mend or remove it, or read the set"
-                " with `on_error: skip`"
-            ) from None
+            raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, error: Exception) -> UserError:
+        listed = self._items() if self._items is not None else iter(())
+        where = next((f"{item.where}: " for item in listed if item.path == name), "")
+        return UserError(
+            f"{where}{printable(str(self.root / name))}: cannot be decoded as an image ({one_line(error)});"
+            " mend or remove it, or read the set with `on_error: skip`"
+        )
+
+    def file_hashes(self) -> np.ndarray:
+        """The first 16 bytes of the sha256 of every file, (N,)."""
+        return np.ascontiguousarray(self._contents).view("S16").ravel()
+
+    def image_sizes(self) -> np.ndarray:
+        """Channels, height and width of every image, int64 (N, 3), by the headers of the files. UserError
+        names a file that has none."""
+        channels = 3 if self.color == "rgb" else 1
+        found = kept(f"sizes-{self.digest}", self._heights_and_widths)
+        return np.concatenate([np.full((len(found), 1), channels), found], axis=1)
+
+    def _heights_and_widths(self) -> np.ndarray:
+        return np.array(list(_pool().map(self._size, self.paths)), np.int64).reshape(-1, 2)
+
+    def _size(self, name: str) -> tuple[int, int]:
+        from PIL import Image
+
+        try:
+            with Image.open(self.root / name) as image:
+                return image.height, image.width
+        except Exception as error:
+            raise self._damaged(name, error) from None
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -168,11 +193,6 @@ def from_items(
 # ---------------------------------------------------------------- folders
 
 
-def class_folders(root: Path) -> list[str]:
-    """Names of the sub-folders that hold images, sorted: the classes of a class-per-folder tree."""
-    return sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
-
-
 def folder(
     name: str,
     root: Path,
@@ -184,53 +204,37 @@ def folder(
     on_error: OnError = "fail",
 ) -> FileSamples:
     """Images of a folder, sorted: one class per sub-folder of `classes` (all files of all depths, label 0,
-    where `flat`).
+    where `flat`). Links are followed, each folder is read once, and image files of a kind that is not read
+    are counted in a warning.
 
     `below` is a path inside each class folder where its images lie (Tiny-ImageNet's ``images``).
     """
-    tops = [""] if flat else list(classes)
-    absent = [t for t in tops if not (root / t / below).is_dir()]
-    if absent:
-        raise UserError(f"{root}: class {absent[0]!r} has no folder {Path(absent[0], below)}")
+    place = printable(str(root))
+    tops = [""] if flat else [f"{c}/{below}" if below else c for c in classes]
+    for c, top in zip(classes, tops, strict=False):
+        if not (root / top).is_dir():
+            raise UserError(f"{place}: class {printable(c)!r} has no folder {printable(top)}")
+    walk = Walk(root, tops)
+    over = walk.passed_over()
+    empty = [i for i, top in enumerate(tops) if next(walk.images(top), None) is None]
+    if empty or not tops:
+        raise _no_image(place, classes[empty[0]] if classes else "", over)
+    if over:
+        warnings.warn(f"data set {name!r}: files in {place} that are not read: {over}", stacklevel=2)
 
     def items() -> Iterator[Item]:
         for label, top in enumerate(tops):
-            empty = True
-            for path in _images(root / top / below, root):
-                empty = False
-                yield Item(path, label, str(root))
-            if empty and not flat:
-                raise UserError(f"{root}: class {top!r} has no image ({', '.join(SUFFIXES)})")
+            for image in walk.images(top):
+                yield Item(image.path, label, place, image.problem)
 
-    stamp = fingerprint(
-        [
-            [os.path.relpath(d, root), d.stat().st_mtime_ns]
-            for d in _folders(root, [root / t / below for t in tops])
-        ]
-    )
-    found = index_of(
-        name, root, f"{stamp}{list(classes)}{flat}{below}", items, skip=on_error == "skip", check=objection
-    )
+    stamp = f"{walk.stamp(tops)}{list(classes)}{flat}{below}"
+    found = index_of(name, root, stamp, items, skip=on_error == "skip", check=objection)
     if len(found.labels) == 0:
-        raise UserError(f"{root}: there is no image in it ({', '.join(SUFFIXES)})")
+        raise _no_image(place, "", over)
     return FileSamples(found, root, color)
 
 
-def _folders(root: Path, tops: Sequence[Path]) -> list[Path]:
-    """`root` and every folder under `tops`: one that gains or loses a file gets a new time."""
-    found = {root}
-    for top in tops:
-        found.add(top)
-        # A folder with two links has no sub-folder on most file systems, and then its files need not be
-        # listed to know that.
-        if top.stat().st_nlink != 2:
-            found |= {Path(place) for place, _, _ in os.walk(top)}
-    return sorted(found)
-
-
-def _images(top: Path, root: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(top, followlinks=True):
-        folders.sort()
-        for file in sorted(files):
-            if file.lower().endswith(SUFFIXES) and not file.startswith("."):
-                yield os.path.relpath(os.path.join(place, file), root)
+def _no_image(place: str, top: str, over: str) -> UserError:
+    what = f"class {printable(top)!r} has no image" if top else "there is no image in it"
+    unread = f"; there are files that are not read: {over}" if over else ""
+    return UserError(f"{place}: {what} ({', '.join(SUFFIXES)}){unread}")

@@ -8,14 +8,19 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line
+from oodbench.core.files import readable
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_DIMENSIONS = 8
+_MOST_PACKED = 1100
+"""Times that gzip can shrink anything: 1032, and its header."""
 PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -35,24 +40,39 @@ def read_idx(file: Path) -> Tensor:
     """The array of an IDX file, its shape and type as its header says. UserError with the file's name where
     header and length disagree."""
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{file}: cannot be read ({error}); get the file again") from None
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES:
-        raise UserError(f"{file}: is not an IDX file (it starts with {data[:4]!r})")
-    dims = data[3]
-    start = 4 + 4 * dims
-    if len(data) < start:
-        raise UserError(f"{file}: is cut short: {len(data)} bytes hold no header of {dims} dimensions")
-    shape = struct.unpack(f">{dims}I", data[4:start])
-    dtype = np.dtype(_TYPES[data[2]])
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
+        size = readable(file).stat().st_size
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as f:
+            return _array(file, f, size * _MOST_PACKED if file.suffix == ".gz" else size)
+    except UserError:
+        raise
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise UserError(f"{file}: cannot be read ({one_line(error)}); get the file again") from None
+
+
+def _array(file: Path, f: IO[bytes] | gzip.GzipFile, most: int) -> Tensor:
+    """The array of an open file that can hold at most `most` bytes, so that no header makes us ask for more
+    memory."""
+    start = f.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
+        raise UserError(f"{file}: is not an IDX file (it starts with {start!r})")
+    dims = start[3]
+    if not 1 <= dims <= _MOST_DIMENSIONS:
+        raise UserError(f"{file}: has {dims} dimensions; 1 to {_MOST_DIMENSIONS} are allowed")
+    header = f.read(4 * dims)
+    if len(header) < 4 * dims:
+        raise UserError(f"{file}: is cut short: {len(header) + 4} bytes hold no header of {dims} dimensions")
+    shape = struct.unpack(f">{dims}I", header)
+    dtype = np.dtype(_TYPES[start[2]])
+    due = math.prod(shape) * dtype.itemsize
+    before = 4 + 4 * dims
+    data = f.read(due + 1) if before + due <= most else b""
+    if len(data) != due:
+        holds = before + len(data) if before + due <= most else most
         raise UserError(
-            f"{file}: header says {'x'.join(map(str, shape))}, {expected} bytes, but the file holds"
-            f" {len(data)}; get it again"
+            f"{file}: header says {'x'.join(map(str, shape))}, {before + due} bytes, but the file holds"
+            f" {holds}{' or more' if len(data) > due else ''}; get it again"
         )
-    array = np.frombuffer(data, dtype, offset=start).reshape(shape)
+    array = np.frombuffer(data, dtype).reshape(shape)
     return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
 
 

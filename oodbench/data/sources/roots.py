@@ -63,7 +63,15 @@ def data_roots() -> list[Path]:
     Several are separated as in PATH; downloads go into the first.
     """
     given = _settings.data_roots or [p for p in os.environ.get(DATA_ROOT, "").split(os.pathsep) if p.strip()]
-    return [Path(p).expanduser() for p in given or ["data"]]
+    return [_at_home(p) for p in given or ["data"]]
+
+
+def _at_home(path: str | Path) -> Path:
+    """The path with ``~`` as the user's folder; as it is where nobody knows that folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def offline() -> bool:
@@ -76,8 +84,8 @@ def cache_folder() -> Path:
     loses only time."""
     given = os.environ.get("OODBENCH_CACHE")
     if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "oodbench"
+        return _at_home(given)
+    return _at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "oodbench"
 
 
 def find(

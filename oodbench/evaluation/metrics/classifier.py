@@ -6,24 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oodbench.evaluation.metrics.arrays import ArrayLike, labels_tensor, logits_tensor, whole
+
 
 def _probabilities(logits: Tensor) -> Tensor:
     return torch.softmax(logits.to(torch.float64), dim=1)
 
 
-def _check_logits(logits: Tensor) -> None:
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits: should have the shape (N, C), got {tuple(logits.shape)}")
-    if not bool(torch.isfinite(logits).all()):
-        raise ValueError("logits: some are not finite")
-
-
-def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8192) -> dict[str, float]:
+def id_metrics(
+    logits: ArrayLike, labels: ArrayLike, *, bins: int = 15, chunk: int = 8192
+) -> dict[str, float]:
     """Quality of the classifier on ID samples.
 
     Args:
-        logits: (N, C), finite.
-        labels: (N,), in 0..C-1.
+        logits: (N, C), C >= 2, finite, no probabilities.
+        labels: (N,), in 0..C-1, integers of any width.
         bins: of the calibration error.
         chunk: how many samples are worked on at a time.
 
@@ -31,21 +28,18 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
         ``id_accuracy``; ``ece``, the sum over bins of equal width of (share of samples) * |accuracy - mean
         confidence|, with the maximal probability as confidence (Guo et al., ICML 2017); ``nll``, the mean of
         -log p_label; ``brier``, the mean of sum_c (p_c - [c = label])^2, in [0, 2].
+
+    Raises:
+        ValueError: it says what is wrong with which.
     """
-    _check_logits(logits)
-    if labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"labels: should have the shape ({len(logits)},) of the logits, got {tuple(labels.shape)}"
-        )
-    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        raise ValueError(
-            f"labels: should lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}..{int(labels.max())}"
-        )
-    n = len(logits)
+    z_all = logits_tensor(logits)
+    y_all = labels_tensor(labels, z_all)
+    bins, chunk = whole(bins, "bins"), whole(chunk, "chunk")
+    n = len(z_all)
     nll = brier = 0.0
     confidence, correct = np.empty(n), np.empty(n, dtype=bool)
     for start in range(0, n, chunk):
-        z, y = logits[start : start + chunk], labels[start : start + chunk].to(logits.device)
+        z, y = z_all[start : start + chunk], y_all[start : start + chunk].to(z_all.device)
         p = _probabilities(z)
         top, predicted = p.max(dim=1).values, z.argmax(dim=1)
         at = torch.arange(len(y), device=y.device)
@@ -65,11 +59,11 @@ def id_metrics(logits: Tensor, labels: Tensor, *, bins: int = 15, chunk: int = 8
     }
 
 
-def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
+def analysis(logits: ArrayLike, *, chunk: int = 8192) -> dict[str, float]:
     """What label smoothing changes in the outputs.
 
     Args:
-        logits: (N, C), finite.
+        logits: (N, C), C >= 2, finite, no probabilities.
         chunk: how many samples are worked on at a time.
 
     Returns:
@@ -78,15 +72,18 @@ def analysis(logits: Tensor, *, chunk: int = 8192) -> dict[str, float]:
         than the largest, the term that adaptive label smoothing penalises. ``non_max_ratio`` is the same of
         those probabilities divided by their sum, so that a large maximum does not hide how unequal the rest
         is. Both are left out for C = 2.
+
+    Raises:
+        ValueError: it says what is wrong.
     """
-    _check_logits(logits)
-    n, classes = logits.shape
+    z_all, chunk = logits_tensor(logits), whole(chunk, "chunk")
+    n, classes = z_all.shape
     totals = dict.fromkeys(
         ("max_prob", "max_logit", "logit_norm") + (("non_max_std", "non_max_ratio") if classes > 2 else ()),
         0.0,
     )
     for start in range(0, n, chunk):
-        z = logits[start : start + chunk].to(torch.float64)
+        z = z_all[start : start + chunk].to(torch.float64)
         p = torch.softmax(z, dim=1).sort(dim=1).values
         totals["max_prob"] += float(p[:, -1].sum())
         totals["max_logit"] += float(z.max(dim=1).values.sum())

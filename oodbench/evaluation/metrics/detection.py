@@ -27,7 +27,7 @@ class Counts(NamedTuple):
     ood: Array
 
 
-def counts(id_scores: Array, ood_scores: Array) -> Counts:
+def counts(id_scores: ArrayLike, ood_scores: ArrayLike) -> Counts:
     """Cumulative counts of two sets of scores.
 
     Args:
@@ -38,7 +38,9 @@ def counts(id_scores: Array, ood_scores: Array) -> Counts:
         Counts at each distinct score. Each set is sorted by itself, which is several times faster than an
         order of all of them.
     """
-    inside, outside = np.sort(id_scores), np.sort(ood_scores)
+    inside, outside = (
+        np.sort(scores_array(s, name)) for s, name in ((id_scores, "ID scores"), (ood_scores, "OOD scores"))
+    )
     place = np.searchsorted(inside, outside, side="right") + np.arange(len(outside))
     is_ood = np.zeros(len(inside) + len(outside), dtype=bool)
     is_ood[place] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oodbench.core.errors import BadValue
 from oodbench.evaluation.metrics.arrays import ArrayLike, correct_array, scores_array
 
 
@@ -48,7 +49,7 @@ def risk_coverage(scores: ArrayLike, losses: ArrayLike) -> tuple[float, float]:
     """
     values, loss = scores_array(scores), scores_array(losses, "losses")
     if len(values) != len(loss):
-        raise ValueError(
+        raise BadValue(
             f"losses: should have the shape ({len(values)},) of the scores, got {tuple(loss.shape)}"
         )
     order = np.argsort(values, kind="stable")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from oodbench.core.errors import BadValue
 from oodbench.evaluation.metrics.arrays import Array, ArrayLike, correct_array, scores_array
 from oodbench.evaluation.metrics.columns import METRICS
 from oodbench.evaluation.metrics.detection import detection_metrics, detection_of
@@ -42,6 +43,9 @@ def row_metrics(
 
     Returns:
         {column: value} in the order of METRICS; what is undefined or was not given is left out.
+
+    Raises:
+        ValueError: it says what is wrong with which.
     """
     inside = scores_array(id_scores, "ID scores")
     row: dict[str, float] = {}
@@ -57,13 +61,13 @@ def row_metrics(
         val = np.sort(scores_array(val_scores, "ID validation scores"))
         threshold = val[int(np.argmax(np.arange(1, len(val) + 1) / len(val) >= 0.95))]
         row["tpr95_in_val"] = float(np.mean(inside <= threshold))
-    row |= {f"{name}_id": value for name, value in (id_analysis or {}).items()}
+    row |= {f"{name}_id": value for name, value in _named(id_analysis, "id_analysis").items()}
     if ood_scores is None:
         row |= {
             "n_id": len(inside),
             "n_ood": 0,
             "n_tied": int(len(inside) - _singles(inside)),
-            **(id_quality or {}),
+            **_named(id_quality, "id_quality"),
         }
         if correct is not None:
             row["aurc"], row["augrc"] = risk_coverage(inside, (~correct).astype(float))
@@ -78,8 +82,14 @@ def row_metrics(
         row["oscr"] = oscr(inside, outside, correct)
         losses = np.concatenate([(~correct) / 2, np.full(len(outside), 0.5)])
         row["scod_aurc"], row["scod_augrc"] = risk_coverage(np.concatenate([inside, outside]), losses)
-    row |= {f"{name}_ood": value for name, value in (ood_analysis or {}).items()}
+    row |= {f"{name}_ood": value for name, value in _named(ood_analysis, "ood_analysis").items()}
     return _in_order(row)
+
+
+def _named(values: Mapping[str, float] | None, name: str) -> Mapping[str, float]:
+    if values is not None and not isinstance(values, Mapping):
+        raise BadValue(f"{name}: should be {{metric: value}}, got {type(values).__name__}")
+    return values or {}
 
 
 def _singles(values: Array) -> int:

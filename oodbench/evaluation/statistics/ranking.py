@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from oodbench.evaluation.metrics.arrays import Array
+from oodbench.evaluation.statistics.given import numbers, share, with_columns
 from oodbench.evaluation.statistics.trials import NAN, holm
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def rank_blocks(table: pd.DataFrame, *, lower_is_better: bool = False, alpha: fl
     from scipy.stats import rankdata, studentized_range
     from scipy.stats import t as student
 
+    x, alpha = numbers(table, "table"), share(alpha, "alpha")
     names = tuple(map(str, table.columns))
-    x = table.to_numpy(dtype=float)
     x = x[~np.isnan(x).any(axis=1)]
     n, k = len(x), len(names)
     ranks = rankdata(x if lower_is_better else -x, axis=1) if n and k else np.empty((0, k))
@@ -127,7 +128,7 @@ def win_tie_loss(table: pd.DataFrame, *, lower_is_better: bool = False, margin: 
     """
     import pandas as pd
 
-    x = table.to_numpy(dtype=float) * (-1 if lower_is_better else 1)
+    x = numbers(table, "table") * (-1 if lower_is_better else 1)
     cells: Mapping[str, list[str]] = {str(name): [] for name in table.columns}
     for i in range(x.shape[1]):
         for j, name in enumerate(cells):
@@ -154,4 +155,5 @@ def blocks(trials: pd.DataFrame, value: str, *, of: str, within: Sequence[str]) 
         `within`.
     """
     keys: list[Any] = ["pair", "pair_params", "split", *within]
+    trials = with_columns(trials, [*keys, of, value], "trials")
     return trials.groupby([*keys, of], sort=False, dropna=False)[value].mean().unstack(of, sort=False)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from oodbench.core.errors import BadValue, one_line
 from oodbench.evaluation.metrics.arrays import Array
+from oodbench.evaluation.statistics.given import numbers, share, vector, with_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +46,7 @@ def t_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Int
     """
     from scipy.stats import sem, t
 
-    x = np.asarray(values, dtype=float)
+    x, confidence = vector(values, "values"), share(confidence, "confidence")
     x = x[~np.isnan(x)]
     if len(x) < 2:
         return Interval(float(x[0]) if len(x) else NAN, NAN, NAN, len(x))
@@ -84,11 +86,9 @@ def paired_trials(a: pd.DataFrame, b: pd.DataFrame, value: str, *, lower_is_bett
         value: the column to compare.
         lower_is_better: for which side a unit is won. The difference is a - b whatever is better.
     """
-    both = (
-        a[["split", "seed", value]]
-        .merge(b[["split", "seed", value]], on=["split", "seed"], suffixes=("_a", "_b"))
-        .dropna()
-    )
+    read = ["split", "seed", value]
+    one, other = with_columns(a, read, "a")[read], with_columns(b, read, "b")[read]
+    both = one.merge(other, on=read[:2], suffixes=("_a", "_b")).dropna()
     both = both.assign(d=both[f"{value}_a"] - both[f"{value}_b"])
     unit = "split" if both["split"].nunique() > 1 else "seed"
     d = both.groupby(unit, sort=False)["d"].mean().to_numpy(dtype=float)
@@ -105,7 +105,7 @@ def paired_differences(d: Array, *, unit: str = "", lower_is_better: bool = Fals
     """
     from scipy.stats import ttest_1samp, wilcoxon
 
-    d = np.asarray(d, dtype=float)
+    d = vector(d, "differences")
     mean, low, high, n = t_interval(d)
     better = -d if lower_is_better else d
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
@@ -139,6 +139,8 @@ def sign_test(wins: int, losses: int) -> float:
     """
     from scipy.stats import binomtest
 
+    if min(wins, losses) < 0:
+        raise BadValue(f"wins and losses should be counts, got {wins} and {losses}")
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
@@ -151,7 +153,9 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     Returns:
         Adjusted p values, (n,), NaN where they were NaN.
     """
-    p = np.asarray(p_values, dtype=float)
+    p = vector(p_values, "p values")
+    if np.any((p < 0) | (p > 1)):
+        raise BadValue("p values: should lie in [0, 1]")
     adjusted = np.full(p.shape, NAN)
     present = np.flatnonzero(~np.isnan(p))
     order = present[np.argsort(p[present], kind="stable")]
@@ -175,7 +179,12 @@ def against(table: pd.DataFrame, reference: str, *, alpha: float = 0.05) -> pd.D
     import pandas as pd
     from scipy.stats import t
 
-    d = table.to_numpy(dtype=float) - table.loc[reference].to_numpy(dtype=float)
+    x, alpha = numbers(table, "table"), share(alpha, "alpha")
+    at = np.flatnonzero(table.index == reference)
+    if len(at) != 1:
+        names = ", ".join(map(str, table.index)) or "nothing"
+        raise BadValue(one_line(f"reference: {reference!r} should be one row of the table; there: {names}"))
+    d = x - x[at[0]]
     n = (~np.isnan(d)).sum(axis=1)
     enough = np.where(n > 1, n, 2)
     mean = np.nansum(d, axis=1) / np.where(n > 0, n, 1)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.evaluation.metrics.arrays import Array, ArrayLike, scores_array
+from oodbench.core.errors import BadValue
+from oodbench.evaluation.metrics.arrays import Array, ArrayLike, scores_array, whole
+from oodbench.evaluation.statistics.given import share
 from oodbench.evaluation.statistics.trials import NAN, Interval
 
 
@@ -55,9 +57,10 @@ def delong(
     from scipy.stats import norm
 
     named = {"ID scores a": id_a, "OOD scores a": ood_a, "ID scores b": id_b, "OOD scores b": ood_b}
+    confidence = share(confidence, "confidence")
     sets = [scores_array(x, name) for name, x in named.items()]
     if len(sets[0]) != len(sets[2]) or len(sets[1]) != len(sets[3]):
-        raise ValueError("DeLong compares two scores of the same samples; the numbers of samples differ")
+        raise BadValue("DeLong compares two scores of the same samples; the numbers of samples differ")
     below_a, above_a = _placements(sets[0], sets[1])
     below_b, above_b = _placements(sets[2], sets[3])
     variance = sum(
@@ -94,13 +97,20 @@ def bootstrap(
     Returns:
         {metric: (n, len(pairs))}.
     """
+    n = whole(n, "n")
+    if not isinstance(pairs, Sequence) or not all(
+        isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs
+    ):
+        raise BadValue("pairs: should be a list of (ID scores, OOD scores), one for each scorer")
     unknown = set(metrics) - {"auroc", "fpr95_in", "fpr95_out"}
     if unknown:
-        raise ValueError(f"cannot bootstrap {sorted(unknown)[0]!r}; allowed: auroc, fpr95_in, fpr95_out")
+        raise BadValue(f"cannot bootstrap {sorted(unknown)[0]!r}; allowed: auroc, fpr95_in, fpr95_out")
     sets = [(scores_array(i, "ID scores"), scores_array(o, "OOD scores")) for i, o in pairs]
     sizes = {(len(i), len(o)) for i, o in sets}
+    if not sets:
+        raise BadValue("there are no scores to bootstrap")
     if len(sizes) > 1:
-        raise ValueError(
+        raise BadValue(
             "a paired bootstrap needs the same samples for every scorer; the numbers of samples differ"
         )
     ((size_in, size_out),) = sizes
@@ -182,6 +192,7 @@ def percentile_interval(value: float, replicates: Array, confidence: float = 0.9
         replicates: (n,), of the bootstrap.
         confidence: of the interval.
     """
+    replicates, confidence = scores_array(replicates, "replicates"), share(confidence, "confidence")
     low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high), len(replicates))
 

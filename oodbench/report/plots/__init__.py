@@ -1,7 +1,7 @@
 """Plots of results. Each function takes frames and returns a matplotlib Figure."""
 
 from oodbench.report.distributions import bin_edges, compact, pooled, quantity_edges, roc_curve, rocs
-from oodbench.report.plots.drawing import draw, draw_all, representative
+from oodbench.report.plots.drawing import OF_SAMPLES, draw, draw_all, kind_of, pictures, representative
 from oodbench.report.plots.heat_maps import heat_map, rank_heat_map
 from oodbench.report.plots.scores import known_unknown, roc_curves, score_histograms
 from oodbench.report.plots.style import (
@@ -31,6 +31,7 @@ __all__ = [
     "COLOURS",
     "KIND",
     "MARKERS",
+    "OF_SAMPLES",
     "STYLE",
     "bin_edges",
     "cd_diagram",
@@ -43,10 +44,12 @@ __all__ = [
     "headline",
     "heat_map",
     "ink",
+    "kind_of",
     "known_unknown",
     "legend",
     "one_of_each",
     "pareto",
+    "pictures",
     "pooled",
     "quantity_edges",
     "rank_heat_map",

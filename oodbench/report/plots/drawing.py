@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,31 @@ def representative(board: pd.DataFrame, most: int) -> list[str]:
     return first([*(["msp"] if "msp" in set(best) else []), *best], most)
 
 
+def pictures(
+    rows: pd.DataFrame, samples: pd.DataFrame, costs: pd.DataFrame | None = None
+) -> Iterator[tuple[str, Figure]]:
+    """Every picture of a run, one per kind, pair and network, each with its file's name without the ending;
+    the arguments are those of `draw_all`."""
+    from oodbench.evaluation.leaderboard import over_trials, trials
+
+    whole, each, samples = over_trials(rows), trials(rows), compact(samples)
+    board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
+    for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
+        here, ours, mine = (
+            f[(f["pair"] == pair) & (f["network"] == network)] if len(f) else f
+            for f in (whole, each, samples)
+        )
+        figures = {
+            **_of_cells(cells),
+            **(_of_samples(mine, cells) if len(mine) else {}),
+            **draw(here, ours, costs, scorers=representative(cells, 5)),
+        }
+        for kind, figure in figures.items():
+            yield f"{file_name(kind)}-{_name(str(pair), str(network))}", figure
+    if board.groupby(["pair", "network"]).ngroups > 1 and board["near_auroc"].notna().any():
+        yield BY_PAIR, rank_heat_map(board)
+
+
 def draw_all(
     rows: pd.DataFrame,
     samples: pd.DataFrame,
@@ -81,27 +106,34 @@ def draw_all(
     Returns:
         The files written.
     """
-    from oodbench.evaluation.leaderboard import over_trials, trials
+    found = pictures(rows, samples, costs)
+    return [file for name, figure in found for file in save(figure, folder / name, formats)]
 
-    whole, each, samples = over_trials(rows), trials(rows), compact(samples)
-    board = whole[(whole["condition"] == "clean") & (whole["id_set"] == "id")]
-    written: list[Path] = []
-    for (pair, network), cells in board.groupby(["pair", "network"], sort=False):
-        here, ours, mine = (
-            f[(f["pair"] == pair) & (f["network"] == network)] if len(f) else f
-            for f in (whole, each, samples)
-        )
-        figures = {
-            **_of_cells(cells),
-            **(_of_samples(mine, cells) if len(mine) else {}),
-            **draw(here, ours, costs, scorers=representative(cells, 5)),
-        }
-        name = file_name(f"{pair}-{network}" if network else str(pair))
-        for kind, figure in figures.items():
-            written += save(figure, folder / f"{file_name(kind)}-{name}", formats)
-    if board.groupby(["pair", "network"]).ngroups > 1 and board["near_auroc"].notna().any():
-        written += save(rank_heat_map(board), folder / "ranks-by-pair", formats)
-    return written
+
+OF_SAMPLES = ("scores", "roc", "known-unknown")
+"""Kinds of pictures that show per-sample scores."""
+_KINDS = (
+    "heatmap", *OF_SAMPLES, "trade-off", "cost", "severity", "ranks-methods", "ranks-scorers",
+)  # fmt: skip
+BY_PAIR = "ranks-by-pair"
+
+
+def kind_of(file: Path, places: pd.DataFrame) -> str:
+    """Which kind of picture of a run a file is by its name, given the pairs and networks that its rows have
+    (columns ``pair`` and ``network``); empty where `draw_all` gives no such name."""
+    if file.suffix.removeprefix(".") not in FORMATS:
+        return ""
+    if file.stem == BY_PAIR:
+        return BY_PAIR
+    for pair, network in places.itertuples(index=False, name=None):
+        kind = file.stem.removesuffix(f"-{_name(str(pair), str(network))}")
+        if kind != file.stem and (kind in _KINDS or kind.startswith("sweep-")):
+            return kind
+    return ""
+
+
+def _name(pair: str, network: str) -> str:
+    return file_name(f"{pair}-{network}" if network else pair)
 
 
 def _of_cells(cells: pd.DataFrame) -> Mapping[str, Figure]:

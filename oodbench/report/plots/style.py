@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
+from oodbench.core.files import replacing
 from oodbench.evaluation.metrics.arrays import Array
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[P
     """Write `path`.png, `path`.svg, or both; returns the files. The same figure gives the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
@@ -134,9 +136,12 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[P
             FigureCanvasAgg(figure)
             engine.execute(figure)
             figure.set_layout_engine(None)
+        for text in figure.findobj(Text):  # a control character would end an SVG as XML
+            text.set_text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text.get_text()))
         for one in formats:
             file = path.with_name(f"{path.name}.{one}")
-            figure.savefig(file, metadata=_METADATA[one])
+            with replacing(file) as draft:
+                figure.savefig(draft, format=one, metadata=_METADATA[one])
             written.append(file)
     return written
 

@@ -13,6 +13,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 MEMORY = 400 * 2**20
 """Bytes that the covariances of all classes may take."""
@@ -111,7 +112,7 @@ class SSD(Scorer):
         self.clusters, self.dim = clusters, dim
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         classes = 1 if self.clusters == "one" else train.classes
         self.reduce = _Reduced(train, _directions(train, classes, self.dim), unit=True, standard=True)
         if self.clusters == "one":
@@ -159,7 +160,7 @@ class GMM(Scorer):
         self.covariance, self.reg, self.dim = covariance, reg, dim
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         self.reduce = _Reduced(train, _directions(train, train.classes, self.dim))
         counts, means, covariances = _groups(train, self.reduce, "gmm")
         share = counts / counts.sum()
@@ -224,15 +225,13 @@ class NAC(Scorer):
         self.slope, self.bins, self.fill, self.samples, self.dense = slope, bins, fill, samples, dense
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
-        assert train.head is not None
+        train = needed(train, "train", self)
         self.edges = self._edges().to(train.features.device)
         step = 1 if self.samples is None else -(-len(train) // self.samples)
         width, bins = train.features.shape[1], len(self.edges) - 1
         counts = torch.zeros(width * bins, dtype=torch.int64, device=self.edges.device)
         self.offsets = torch.arange(width, device=counts.device) * bins
         for part in train[::step].chunks(functional.BLOCK):
-            part.head = train.head
             counts += torch.bincount(self._cells(part).flatten(), minlength=len(counts))
         self.coverage = (counts.float() / self.fill).clamp(max=1)
 
@@ -247,9 +246,9 @@ class NAC(Scorer):
 
     def _cells(self, outputs: Outputs) -> Tensor:
         """Index into the flattened (D, bins) of each neuron's state, (N, D)."""
-        assert outputs.head is not None
+        weight = outputs.required_head.weight
         p = torch.softmax(functional.wide(outputs.logits), dim=1)
-        gradient = (p - 1 / outputs.classes) @ outputs.head.weight.to(p.dtype)
+        gradient = (p - 1 / outputs.classes) @ weight.to(p.dtype)
         state = torch.sigmoid(self.slope * functional.wide(outputs.features) * gradient).to(self.edges.dtype)
         found = torch.bucketize(state, self.edges, right=self.dense == "middle") - 1
         return found.clamp(0, len(self.edges) - 2) + self.offsets

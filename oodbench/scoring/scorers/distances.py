@@ -12,6 +12,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 
 class _Gaussians:
@@ -56,7 +57,7 @@ class MDS(Scorer):
     needs = frozenset({"train", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         self.gaussians = _tied(train)
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -77,7 +78,7 @@ class MDSPlusPlus(Scorer):
     needs = frozenset({"train", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         self.gaussians = _tied(train, unit=True)
 
     def score(self, outputs: Outputs) -> Tensor:
@@ -92,7 +93,7 @@ class RMDS(Scorer):
     needs = frozenset({"train", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         m = functional.moments(train)
         self.classes = _tied(train)
         self.whole = _Gaussians(m.mean.unsqueeze(0), m.total, m.floor)
@@ -110,7 +111,7 @@ class SHE(Scorer):
     needs = frozenset({"train", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         m = functional.moments(train)
         correct = train.logits.argmax(dim=1) == train.labels
         means, counts = functional.class_means(
@@ -134,7 +135,7 @@ class CTM(Scorer):
     needs = frozenset({"train", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         m = functional.moments(train)
         if not bool((m.counts > 0).any()):
             raise ValueError("no training sample has a known class")
@@ -162,9 +163,8 @@ class FDBD(Scorer):
         self.normaliser = normaliser
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
-        assert train.head is not None
-        weight = train.head.weight.double()
+        train = needed(train, "train", self)
+        weight = train.required_head.weight.double()
         gaps = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
         if not bool((gaps > 0).any()):
             raise ValueError("all classes have the same weight in the head: there is no decision boundary")
@@ -196,12 +196,12 @@ class NCI(Scorer):
         self.alpha = alpha
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         self.mean = functional.moments(train).mean
 
     def score(self, outputs: Outputs) -> Tensor:
-        assert outputs.head is not None
+        weight = outputs.required_head.weight.double()
         f = outputs.features.double()
         towards = torch.nn.functional.normalize(f - self.mean, dim=1)
-        proximity = (towards * outputs.head.weight.double()[outputs.predictions]).sum(dim=1)
+        proximity = (towards * weight[outputs.predictions]).sum(dim=1)
         return -(proximity + self.alpha * f.abs().sum(dim=1))

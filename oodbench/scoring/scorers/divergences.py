@@ -12,6 +12,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 
 @scorer("klm", source="Hendrycks et al., ICML 2022 (KL matching); OpenOOD v1.5 kl_matching_postprocessor")
@@ -27,8 +28,7 @@ class KLM(Scorer):
         self.needs = frozenset({fit_on})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        reference = train if self.fit_on == "train" else val
-        assert reference is not None
+        reference = needed(train if self.fit_on == "train" else val, self.fit_on, self)
         classes = reference.classes
         sums = torch.zeros(classes, classes, dtype=torch.float64, device=reference.device)
         counts = torch.zeros(classes, dtype=torch.float64, device=reference.device)
@@ -73,7 +73,7 @@ class Igeood(Scorer):
         self.temperature = temperature
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         means, counts = functional.class_means(train.logits, train.labels, train.classes)
         if not bool((counts > 0).any()):
             raise ValueError("no training sample has a known class")

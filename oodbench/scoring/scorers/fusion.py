@@ -14,6 +14,7 @@ from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import spec_of
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 _CHUNK_BYTES = 64 * 2**20
 
@@ -59,7 +60,7 @@ class Fisher(Scorer):
         return self._view
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert val is not None
+        val = needed(val, "val", self)
         for s in self.of:
             s.fit(train if "train" in s.needs else None, val if "val" in s.needs else None)
         size = max(32, min(2048, _CHUNK_BYTES // (4 * len(train)))) if train is not None else 2048

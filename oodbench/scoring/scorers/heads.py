@@ -13,15 +13,24 @@ from torch import Tensor
 from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
 from oodbench.core.scorer import Scorer, View
+from oodbench.scoring.given import needed
 
 
-@scorer("godin", source="Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_postprocessor.py")
+@scorer(
+    "godin",
+    source=(
+        "Hsu et al., CVPR 2020, by way of OpenOOD v1.5 godin_postprocessor.py and code/cal.py of"
+        " guyera/Generalized-ODIN-Implementation"
+    ),
+    version=2,
+)
 class GODIN(Scorer):
-    """Generalised ODIN's parts, (N,): -max_c h_c(x') with x' = x moved by epsilon (in normalised inputs) to a
+    """Generalised ODIN's parts, (N,): -max_c h_c(x') with x' = x moved by epsilon (of inputs in [0, 1]) to a
     higher maximum; or -g(x).
 
     h are the network's logits, cosines in [-1, 1]; g in (0, 1) is the head that method `godin` attaches.
-    epsilon = 0.0025 is OpenOOD's."""
+    epsilon = 0.0025 is OpenOOD's, a step of epsilon / std in normalised inputs. OpenOOD takes the maximum of
+    softmax(h(x')), where the other code read takes that of h, as here."""
 
     extras = frozenset({"godin"})
     search = {"part": ("h", "g"), "epsilon": (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)}
@@ -115,7 +124,7 @@ class Decoupled(Scorer):
     extras = frozenset({"decoupled"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert val is not None
+        val = needed(val, "val", self)
         self.means = [float(term.mean().abs().clamp(min=1e-12)) for term in self._terms(val)]
 
     def score(self, outputs: Outputs) -> Tensor:

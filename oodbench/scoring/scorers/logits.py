@@ -13,6 +13,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 
 @scorer("msp", source="Hendrycks and Gimpel, ICLR 2017; OpenOOD v1.5 base_postprocessor")
@@ -116,7 +117,7 @@ class TemperatureScaling(Scorer):
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
         from scipy.optimize import brentq
 
-        assert val is not None
+        val = needed(val, "val", self)
         known = (val.labels >= 0) & (val.labels < val.classes)
         if not bool(known.any()):
             raise ValueError("no validation sample has a known class to calibrate the temperature on")
@@ -245,6 +246,5 @@ class MaxCosine(Scorer):
     needs = frozenset({"head", "features"})
 
     def score(self, outputs: Outputs) -> Tensor:
-        assert outputs.head is not None
-        weight = torch.nn.functional.normalize(outputs.head.weight.float(), dim=1)
+        weight = torch.nn.functional.normalize(outputs.required_head.weight.float(), dim=1)
         return -(functional.unit_features(outputs) @ weight.T).amax(dim=1)

@@ -13,6 +13,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 TRANSLATION = 10_000.0
 """libmr fits the tail's distances less their smallest plus this constant; only the shift of scale matters."""
@@ -75,7 +76,7 @@ class OpenMax(Scorer):
         self.alpha, self.tail, self.euclidean_weight = alpha, tail, euclidean_weight
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         classes, labels = train.classes, train.labels
         known = (labels >= 0) & (labels < classes)
         if not bool(known.any()):

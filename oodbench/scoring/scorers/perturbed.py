@@ -15,17 +15,22 @@ from oodbench.core.registry import build, scorer
 from oodbench.core.scorer import Scorer, View
 from oodbench.core.spec import spec_of
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
-@scorer("odin", source="Liang et al., ICLR 2018; OpenOOD v1.5 odin_postprocessor")
+@scorer(
+    "odin",
+    source=("Liang et al., ICLR 2018, calData.py of facebookresearch/odin; OpenOOD v1.5 odin_postprocessor"),
+    version=2,
+)
 class ODIN(Scorer):
-    """ODIN: log(1 - max_c softmax(z(x') / T)_c), (N,); x' = x moved by epsilon (in normalised inputs) towards
+    """ODIN: log(1 - max_c softmax(z(x') / T)_c), (N,); x' = x moved by epsilon (of inputs in [0, 1]) towards
     a higher maximum.
 
-    Ranks like -max softmax and does not saturate. Defaults T = 1000, epsilon = 0.0014 are the paper's.
-    """
+    Ranks like -max softmax and does not saturate. Defaults T = 1000, epsilon = 0.0014 are the paper's. In
+    normalised inputs the step is epsilon / std, as in the code read."""
 
     search = {"temperature": (1.0, 10.0, 100.0, 1000.0), "epsilon": (0.0, 0.0007, 0.0014, 0.0028)}
 
@@ -41,13 +46,21 @@ class ODIN(Scorer):
         )
 
 
-@scorer("mds-odin", source="Lee et al., NeurIPS 2018; OpenOOD v1.5 mds_ensemble_postprocessor (noise)")
+@scorer(
+    "mds-odin",
+    source=(
+        "Lee et al., NeurIPS 2018, lib_generation.py and the magnitudes of"
+        " pokaxpoka/deep_Mahalanobis_detector; OpenOOD v1.5 mds_ensemble_postprocessor (noise)"
+    ),
+    version=2,
+)
 class MDSODIN(Scorer):
     """Mahalanobis distance after input perturbation: min_c (f(x') - mu_c)^T S^-1 (f(x') - mu_c), (N,); x' = x
-    moved by epsilon (in normalised inputs) against the gradient of that distance. Default epsilon OpenOOD's.
+    moved by epsilon (of inputs in [0, 1]) against the gradient of that distance.
 
-    `of`: any differentiable scorer of logits and features in place of mds.
-    """
+    In normalised inputs the step is epsilon / std, as in the authors' code, whose magnitudes are searched.
+    OpenOOD's is epsilon / 0.5 whatever std is: its 0.0014, the default here, is 0.0007 in this unit where std
+    is 0.25. `of`: any differentiable scorer of logits and features in place of mds."""
 
     search = {"epsilon": (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)}
 
@@ -101,7 +114,9 @@ class MCDropout(Scorer):
 
 
 @scorer(
-    "adascale", source="OpenOOD v1.5 adascale_postprocessor, adascale_net and adascale_a.yml (Regmi, 2025)"
+    "adascale",
+    source="OpenOOD v1.5 adascale_postprocessor, adascale_net and adascale_a.yml (Regmi, 2025)",
+    version=2,
 )
 class AdaSCALE(Scorer):
     """Adaptive scaling, variant a: -logsumexp(W (f exp(r)) + b), l: -logsumexp(r^2 z), (N,); r = sum(f+) /
@@ -112,7 +127,10 @@ class AdaSCALE(Scorer):
     validation. Defaults are OpenOOD's."""
 
     needs = frozenset({"val", "head", "features"})
-    search = {"low": (60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0), "high": (65.0, 75.0, 85.0, 95.0, 99.0)}
+    search = {
+        "low": (60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0),
+        "high": (65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 99.0),
+    }
 
     def __init__(
         self, *, variant: Literal["a", "l"] = "a", low: Percentile = 75.0, high: Percentile = 85.0,
@@ -136,7 +154,7 @@ class AdaSCALE(Scorer):
         return build("view", {"weak-pixels": {"share": self.share}})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert val is not None
+        val = needed(val, "val", self)
         self.known = self._shift(val).sort().values
 
     def _shift(self, outputs: Outputs) -> Tensor:
@@ -147,7 +165,7 @@ class AdaSCALE(Scorer):
         return stays + self.weight * (f - moved).abs().gather(1, order[:, :k2]).sum(dim=1)
 
     def logits(self, outputs: Outputs) -> Tensor:
-        assert outputs.head is not None
+        head = outputs.required_head
         f = outputs.features.float()
         rank = torch.searchsorted(self.known.to(f.device), self._shift(outputs), right=True) / len(self.known)
         percentile = self.low + (1 - rank) * (self.high - self.low)
@@ -158,7 +176,7 @@ class AdaSCALE(Scorer):
         r = functional.ratio(largest.sum(dim=1, keepdim=True), part)
         if self.variant == "l":
             return r.square() * outputs.logits.float()
-        return Head(outputs.head.weight.float(), outputs.head.bias.float())(f * r.exp())
+        return Head(head.weight.float(), head.bias.float())(f * r.exp())
 
     def score(self, outputs: Outputs) -> Tensor:
         return functional.energy(self.logits(outputs))

@@ -15,21 +15,16 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 Percentile = Annotated[float, Field(ge=0, le=100)]
 Split = Literal["train", "val"]
 
 
-def _reference(fit_on: Split, train: Outputs | None, val: Outputs | None) -> Outputs:
-    chosen = train if fit_on == "train" else val
-    assert chosen is not None
-    return chosen
-
-
 def linear_head(outputs: Outputs) -> Head:
     """The head of the outputs in float32, as the features that it is given."""
-    assert outputs.head is not None
-    return Head(outputs.head.weight.float(), outputs.head.bias.float())
+    head = outputs.required_head
+    return Head(head.weight.float(), head.bias.float())
 
 
 class _Shaping(Scorer):
@@ -66,7 +61,9 @@ class ReAct(_Shaping):
         self.needs = _Shaping.needs | {fit_on}
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        self.threshold = functional.percentile(_reference(self.fit_on, train, val).features, self.percentile)
+        self.threshold = functional.percentile(
+            needed(train if self.fit_on == "train" else val, self.fit_on, self).features, self.percentile
+        )
         self.fitted = object()
 
     def shape(self, features: Tensor) -> Tensor:
@@ -160,7 +157,7 @@ class DICE(Scorer):
         self.percentile = percentile
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         head = linear_head(train)
         means, _ = functional.class_means(train.features, torch.zeros_like(train.labels), 1)
         contribution = head.weight.double() * means
@@ -219,7 +216,7 @@ class VRA(_Shaping):
         self.needs = _Shaping.needs | {fit_on}
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        features = _reference(self.fit_on, train, val).features
+        features = needed(train if self.fit_on == "train" else val, self.fit_on, self).features
         self.fitted = object()
         if self.per == "all":
             bounds = [functional.percentile(features, q) for q in (self.low, self.high)]
@@ -257,7 +254,7 @@ class OptFS(Scorer):
         self.bins, self.kind = bins, score
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         weight = linear_head(train).weight
         self.left, right = (functional.percentile(train.features, q) for q in (0.1, 99.9))
         self.width = max(right - self.left, 1e-12) / self.bins

@@ -12,6 +12,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import build, scorer
 from oodbench.core.scorer import Scorer, View
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 
 def _layers(outputs: Outputs, prefix: str) -> dict[str, Tensor]:
@@ -56,8 +57,8 @@ class MDSLayers(Scorer):
         return build("view", {"stages": {"stages": self.stages}})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
-        assert val is not None
+        train = needed(train, "train", self)
+        val = needed(val, "val", self)
         self.layers = {name: _Layer(rows, train) for name, rows in _layers(train, "stages.").items()}
         self.scale: dict[str, tuple[float, float]] = {}
         for name in self.layers:
@@ -76,12 +77,16 @@ class MDSLayers(Scorer):
 
 @scorer(
     "gram",
-    source="pytorch-ood 0.4 detector/gram.py; OpenOOD v1.5 gram_postprocessor (Sastry and Oore, ICML 2020)",
+    source=(
+        "Sastry and Oore, ICML 2020, the notebooks of VectorInstitute/gram-ood-detection; pytorch-ood 0.4"
+        " detector/gram.py; OpenOOD v1.5 gram_postprocessor"
+    ),
 )
 class Gram(Scorer):
     """Gram matrices: sum_l delta_l / n_l / max_c p_c, (N,), >= 0; delta_l sums over rows and powers how far
-    the row sums of stage l's Gram matrices leave the range [min, max] of the training samples of the
-    predicted class, relative to that bound.
+    the row sums of stage l's Gram matrices leave the range [min, max] of the training samples that were
+    predicted as the same class (as the authors'; the other two take those of that label), relative to that
+    bound.
 
     n_l is the mean of delta_l on ID validation. A class that no training sample is predicted as has the range
     of all. Powers 1 to `powers`; default: OpenOOD's 5, all stages."""
@@ -96,8 +101,8 @@ class Gram(Scorer):
         return build("view", {"gram": {"powers": self.powers, "stages": self.stages}})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
-        assert val is not None
+        train = needed(train, "train", self)
+        val = needed(val, "val", self)
         self.bounds: dict[str, tuple[Tensor, Tensor]] = {}
         for name, rows in _layers(train, "gram.").items():
             low = torch.full((train.classes, rows.shape[1]), torch.inf, device=rows.device)

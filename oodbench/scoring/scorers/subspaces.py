@@ -13,12 +13,17 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 
 
 def _origin(train: Outputs) -> Tensor:
-    """u = -W^+ b (D,): where all logits are nearest to zero."""
-    assert train.head is not None
-    return -torch.linalg.pinv(train.head.weight.double()) @ train.head.bias.double()
+    """u = -W^+ b (D,): where all logits are nearest to zero.
+
+    Singular values of W below max(C, D) * 2^-23 of the largest are rounding of its float32 entries, and count
+    as zero. Where the rows of W sum to zero, as those of logistic regression do, one of them is such."""
+    head = train.required_head
+    rounding = max(head.weight.shape) * torch.finfo(torch.float32).eps
+    return -torch.linalg.pinv(head.weight.double(), rtol=rounding) @ head.bias.double()
 
 
 def _residual_space(source: Outputs, origin: Tensor, dim: int | None) -> Tensor:
@@ -33,7 +38,7 @@ def _residual_space(source: Outputs, origin: Tensor, dim: int | None) -> Tensor:
     return vectors[:, : max(1, width - dim)]
 
 
-@scorer("vim", source="Wang et al., CVPR 2022; OpenOOD v1.5 vim_postprocessor", version=2)
+@scorer("vim", source="Wang et al., CVPR 2022; OpenOOD v1.5 vim_postprocessor", version=3)
 class ViM(Scorer):
     """Virtual-logit matching: alpha * ||R^T (f - u)||_2 - logsumexp(z), (N,); u = -W^+ b, R spans what the
     `dim` principal directions of the training features about u leave out, alpha = mean max logit / mean
@@ -49,7 +54,7 @@ class ViM(Scorer):
         self.dim, self.about = dim, origin
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         self.origin = _origin(train) if self.about == "head" else functional.moments(train).mean.double()
         self.residual_space = _residual_space(train, self.origin, self.dim)
         origin, space = self.origin.float(), self.residual_space.float()  # enough for a mean over all samples
@@ -67,7 +72,7 @@ class ViM(Scorer):
         return self.alpha * self._residual(outputs.features) - torch.logsumexp(outputs.logits.double(), dim=1)
 
 
-@scorer("residual", source="Wang et al., CVPR 2022; OpenOOD v1.5 residual_postprocessor")
+@scorer("residual", source="Wang et al., CVPR 2022; OpenOOD v1.5 residual_postprocessor", version=2)
 class Residual(Scorer):
     """Residual norm: ||R^T (f - u)||_2, (N,), >= 0; u and R as in vim.
 
@@ -81,8 +86,7 @@ class Residual(Scorer):
         self.needs = frozenset({fit_on, "head", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        source = train if self.fit_on == "train" else val
-        assert source is not None
+        source = needed(train if self.fit_on == "train" else val, self.fit_on, self)
         self.origin = _origin(source)
         self.residual_space = _residual_space(source, self.origin, self.dim)
 
@@ -112,7 +116,7 @@ class NECO(Scorer):
         self.dim, self.standardise, self.max_logit = dim, standardise, max_logit
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         m = functional.moments(train)
         variance = m.total.diagonal()
         if not bool((variance > m.floor).any()):
@@ -174,7 +178,7 @@ class KPCA(Scorer):
         )
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         width = train.features.shape[1]
         if self.kernel == "cosine":
             m = functional.moments(train, unit=True)
@@ -269,16 +273,16 @@ class PNML(Scorer):
     needs = frozenset({"train", "head", "features"})
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         m = functional.moments(train, unit=True)
         gram = len(train) * m.about(torch.zeros_like(m.mean))
         self.whiten = functional.whitening(gram, floor=len(train) * m.floor)
 
     def score(self, outputs: Outputs) -> Tensor:
-        assert outputs.head is not None
+        head = outputs.required_head
         unit = functional.unit_features(outputs).double()
         q = (unit @ self.whiten).square().sum(dim=1, keepdim=True)
-        logits = unit @ outputs.head.weight.double().T + outputs.head.bias.double()
+        logits = unit @ head.weight.double().T + head.bias.double()
         log_p, log_rest = functional.log_odds(logits)
         powered = q / (1 + q) * log_p
         genie = torch.logaddexp(log_p, log_rest + powered)  # log(p + (1 - p) p^k)

@@ -11,6 +11,7 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.registry import scorer
 from oodbench.core.scorer import Scorer
 from oodbench.scoring import functional
+from oodbench.scoring.given import needed
 from oodbench.scoring.scorers.shaping import linear_head
 
 
@@ -55,7 +56,7 @@ class WeiPer(Scorer):
         self.smooth, self.smooth_perturbed, self.samples, self.seed = smooth, smooth_perturbed, samples, seed
 
     def fit(self, train: Outputs | None, val: Outputs | None) -> None:
-        assert train is not None
+        train = needed(train, "train", self)
         weight, bias = linear_head(train)
         rng = torch.Generator().manual_seed(self.seed)  # on the CPU, so that every device draws the same
         perturbed = torch.empty(self.repeats, *weight.shape, device=weight.device)

@@ -19,7 +19,10 @@ def _fraction(value: Any) -> Any:
     """8/255, as the literature writes it."""
     if isinstance(value, str) and value.count("/") == 1:
         above, below = value.split("/")
-        return float(above) / float(below)
+        try:
+            return float(above) / float(below)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("should be a number or a fraction such as 8/255") from None
     return value
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
 from oodbench.training.methods.shared import Buffers, memory
@@ -24,6 +24,8 @@ class ACLS(Method):
     m is `margin`; z_max carries no gradient in the second term, which thus only raises the other logits.
     """
 
+    acts_once = "the largest logit, or its lead over another, is above margin"
+
     def __init__(
         self, *, alpha: NonNegativeFloat = 0.1, pos: NonNegativeFloat = 1.0, neg: NonNegativeFloat = 0.1,
         margin: NonNegativeFloat = 10.0,
@@ -34,6 +36,7 @@ class ACLS(Method):
         top, where = logits.max(dim=1, keepdim=True)
         over = (top[:, 0] - self.margin).relu().square()
         under = (top.detach() - logits - self.margin).relu().square().scatter(1, where, 0.0)
+        self.acted = (over + under.amax(dim=1)).detach().amax() > 0
         penalty = self.pos * over + self.neg * under.sum(dim=1) / (logits.shape[1] - 1)
         return cross_entropy(logits, labels, reduction="none") + self.alpha * penalty
 
@@ -80,10 +83,17 @@ class OnlineLabelSmoothing(Method):
     S starts uniform; a class with no correct sample keeps its row. A period is 1 / `updates` of training: set
     it to the recipe's epochs for the paper's once per epoch."""
 
+    acts_once = "a period is over in which some sample was classified correctly (updates)"
+
     def __init__(
         self, *, alpha: Annotated[float, Field(ge=0, le=1)] = 0.5, updates: PositiveInt = 20
     ) -> None:
         self.alpha, self.updates = alpha, updates
+
+    def objection(self, course: Course) -> str:
+        if int(course.last * self.updates):
+            return ""
+        return f"updates is {self.updates}, and no period is over before the last batch; set it higher"
 
     def setup(self, network: Network) -> None:
         c = network.task.classes
@@ -96,6 +106,8 @@ class OnlineLabelSmoothing(Method):
     def loss(self, network: Network, batch: Batch) -> Tensor:
         state = memory(network, "online_label_smoothing")
         self._turn(state, int(batch.progress * self.updates))
+        # until the first turn that finds a correct sample, the targets are those of label smoothing
+        self.acted = state["targets"].amin() < state["targets"].amax()
         logits = network(batch.inputs)
         soft = -(state["targets"][batch.labels].to(logits.dtype) * torch.log_softmax(logits, dim=1)).sum(
             dim=1

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, normalize
 
 from oodbench.core.errors import SpecError
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.training.methods.shared import Buffers, Queues, memory, width
+from oodbench.training.methods.shared import Buffers, Queues, memory, too_few, too_late, width
 
 _BASE = 0.07  # the base temperature of the code read: losses are scaled by temperature / base
 _NOWHERE = -1e9  # stands for minus infinity where a row may have nothing else
@@ -166,12 +166,12 @@ class NPOS(_Prototypes):
     Outliers come from queues of `size` features of each class, once they are full and the fraction `start` of
     training is over: of the `border` features farthest from their `k`-th neighbour (squared distance of unit
     features, itself counted) `picks` are drawn, `draws` Gaussian steps of scale `step` are made from each,
-    and the `kept` that end farthest from their `k`-th neighbour are taken. A two-layer head tells them apart
-    (at a tenth of the learning rate in the code read, which the recipe does not have). The gradient reaches
-    the network through the known features. The network's head learns on detached features. The authors score
-    by `knn`."""
+    and the `kept` that end farthest from their `k`-th neighbour are taken. A two-layer head tells them apart.
+    The gradient reaches the network through the known features. The network's head learns on detached
+    features. The authors score by `knn`."""
 
     name = "npos"
+    acts_once = "the queues of all classes are full (size) and start is over"
 
     def __init__(
         self, *, dispersion_weight: NonNegativeFloat = 0.5, outlier_weight: NonNegativeFloat = 0.1,
@@ -201,6 +201,9 @@ class NPOS(_Prototypes):
             kept,
             step,
         )
+
+    def objection(self, course: Course) -> str:
+        return too_few(course, self.size, of_each=2) or too_late(course, self.start)
 
     def setup(self, network: Network) -> None:
         super().setup(network)
@@ -232,7 +235,7 @@ class NPOS(_Prototypes):
         queues, tell = network.get_submodule("npos_queues"), network.get_submodule("npos_outliers")
         assert isinstance(queues, Queues)
         features, labels = two_views(network, batch)
-        ready = batch.progress >= self.start and queues.full
+        self.acted = ready = batch.progress >= self.start and queues.full
         if network.training:
             queues.push(features, labels)
         outliers = self.outliers(queues.features, batch.rng) if ready else features[:0].detach()

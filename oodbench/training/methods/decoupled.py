@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, linear, normalize
 
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.training.methods.shared import Buffers, memory, width
+from oodbench.training.methods.shared import Buffers, memory, too_late, width
 
 _EARLY = (
     0.2  # share of the centre term's weight in its first tenth of training: 0.001 of 0.005 in the code read
@@ -80,11 +80,16 @@ class Decoupled(Method):
       (1 / B) sum (g_i - m_y), half the gradient. Logits are the scaled cosines; ||g|| is the further head
       ``decoupled``; the scorer `decoupled` adds both."""
 
+    acts_once = "start is over"
+
     def __init__(
         self, *, gamma: NonNegativeFloat = 2.0, scale: PositiveFloat = 40.0, centre: NonNegativeFloat = 0.005,
         start: Annotated[float, Field(ge=0, le=1)] = 0.3,
     ) -> None:  # fmt: skip
         self.gamma, self.scale, self.centre, self.start = gamma, scale, centre, start
+
+    def objection(self, course: Course) -> str:
+        return too_late(course, self.start)
 
     def setup(self, network: Network) -> None:
         features, classes = width("decoupled", network), network.task.classes
@@ -109,6 +114,7 @@ class Decoupled(Method):
         second = features[:, features.shape[1] // 2 :]
         norms = cross_entropy(network.get_submodule("decoupled_classifier")(second), batch.labels)
         centres, a = memory(network, "decoupled_state")["centres"], self.weight(batch.progress)
+        self.acted = batch.progress >= self.start
         apart = second - centres[batch.labels].to(second.dtype)
         if network.training and a > 0:
             with torch.no_grad():

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
 from oodbench.training.methods.shared import CROSS_ENTROPY, beta, mixed_loss, rectangle
@@ -26,13 +26,23 @@ class Wrapper(Method):
         self.of.setup(network)
 
 
+class Mixing(Wrapper):
+    """A wrapper that hands each batch to the inner method once with either label of its mixed samples."""
+
+    times = 2
+    """How often the inner method sees a sample in an epoch, where its loss is more than a criterion."""
+
+    def objection(self, course: Course) -> str:
+        return super().objection(course._replace(counts=tuple(self.times * n for n in course.counts)))
+
+
 def permutation(batch: Batch) -> Tensor:
     """A random order of the batch's samples, (B,), drawn from the batch's own generator."""
     return torch.randperm(len(batch.inputs), generator=batch.rng, device=batch.inputs.device)
 
 
 @method("mixup", source="Zhang et al., ICLR 2018, by way of OpenOOD v1.5 mixup_trainer.py")
-class Mixup(Wrapper):
+class Mixup(Mixing):
     """Mixup: inputs s x_i + (1 - s) x_j, loss s L(., y_i) + (1 - s) L(., y_j), s ~ Beta(alpha, alpha) once
     per batch, j a permutation.
 
@@ -50,12 +60,14 @@ class Mixup(Wrapper):
 
 
 @method("cutmix", source="Yun et al., ICCV 2019, by way of OpenOOD v1.5 cutmix_trainer.py")
-class CutMix(Wrapper):
+class CutMix(Mixing):
     """CutMix: a rectangle of about 1 - s of the area, s ~ Beta(beta, beta), is pasted from another sample;
     the loss is mixed as its area.
 
     The rectangle has the image's proportions, its centre is uniform, and what lies outside is cut off. It
     happens to a batch with probability `p` (0.5 in OpenOOD's scripts)."""
+
+    acts_once = "a batch is mixed (with probability p)"
 
     def __init__(
         self,
@@ -67,10 +79,14 @@ class CutMix(Wrapper):
         super().__init__(of)
         self.beta, self.p = beta, p
 
+    def objection(self, course: Course) -> str:
+        return super().objection(course) if self.p else "p is 0; set it above"
+
     def loss(self, network: Network, batch: Batch) -> Tensor:
         x, rng = batch.inputs, batch.rng
         inside = rectangle(batch, beta(self.beta, self.beta, batch))
-        inside &= torch.rand((), generator=rng, device=x.device) < self.p
+        self.acted = torch.rand((), generator=rng, device=x.device) < self.p
+        inside &= self.acted
         other = permutation(batch)
         share = 1 - inside.float().mean()
         return mixed_loss(
@@ -79,12 +95,14 @@ class CutMix(Wrapper):
 
 
 @method("regmixup", source="Pinto et al., NeurIPS 2022, by way of OpenOOD v1.5 regmixup_trainer.py")
-class RegMixup(Wrapper):
+class RegMixup(Mixing):
     """RegMixup: half the loss of the batch as it is plus half its mixup loss, both in one forward pass; s ~
     Beta(alpha, alpha).
 
     alpha = 20 mixes nearly evenly (OpenOOD's default; the authors use 20 for CIFAR-10, 10 for CIFAR-100).
     """
+
+    times = 4
 
     def __init__(self, *, alpha: PositiveFloat = 20.0, of: Method = CROSS_ENTROPY) -> None:
         super().__init__(of)

@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy
 
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
 from oodbench.core.spec import spec_of
-from oodbench.training.methods.shared import CROSS_ENTROPY, beta, rectangle, require_criterion, width
+from oodbench.training.methods.shared import (
+    CROSS_ENTROPY,
+    beta,
+    rectangle,
+    require_criterion,
+    too_late,
+    width,
+)
 
 
 def to_uniform(logits: Tensor) -> Tensor:
@@ -195,11 +202,16 @@ class MCD(Method):
 
     needs = frozenset({"outliers"})
 
+    acts_once = "start is over"
+
     def __init__(
         self, *, lam: NonNegativeFloat = 1.0, margin: NonNegativeFloat = 1.2,
         start: Annotated[float, Field(ge=0, le=1)] = 0.9,
     ) -> None:  # fmt: skip
         self.lam, self.margin, self.start = lam, margin, start
+
+    def objection(self, course: Course) -> str:
+        return too_late(course, self.start)
 
     def setup(self, network: Network) -> None:
         network.heads["mcd"] = nn.Linear(width("mcd", network), network.task.classes)
@@ -208,7 +220,8 @@ class MCD(Method):
         heads = (network.head, network.heads["mcd"])
         features = network.features(batch.inputs)
         first, second = (cross_entropy(head(features), batch.labels) for head in heads)
-        if batch.progress < self.start:
+        self.acted = batch.progress >= self.start
+        if not self.acted:
             return first + second
         features = network.features(outliers_of(batch))
         one, two = (entropy(head(features)) for head in heads)

@@ -44,11 +44,14 @@ class MbLS(Method):
     """Margin-based label smoothing: CE + alpha * mean_c relu(max_k z_k - z_c - margin); gaps below the margin
     are free."""
 
+    acts_once = "the largest logit leads another by more than margin"
+
     def __init__(self, *, alpha: NonNegativeFloat = 0.1, margin: NonNegativeFloat = 10.0) -> None:
         self.alpha, self.margin = alpha, margin
 
     def criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
         gaps = logits.amax(dim=1, keepdim=True) - logits
+        self.acted = gaps.detach().amax() > self.margin
         return cross_entropy(logits, labels, reduction="none") + self.alpha * (
             gaps - self.margin
         ).relu().mean(dim=1)

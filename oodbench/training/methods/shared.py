@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from oodbench.core.errors import NotApplicable
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.spec import label_of
 from oodbench.training.randomness import dirichlet
@@ -114,6 +114,25 @@ class Queues(nn.Module):
     def features(self) -> Tensor:
         """(C, size, D), in no particular order within a class."""
         return self.rows[:, : self.size]
+
+
+def too_late(course: Course, start: float) -> str:
+    """Why a term that begins at the fraction `start` of a training never begins; empty where it does."""
+    if start <= course.last:
+        return ""
+    return f"start is {start:g}, and the last batch comes at {course.last:.4g} of training; set it lower"
+
+
+def too_few(course: Course, size: int, of_each: int = 1) -> str:
+    """Why queues of `size` features a class, which take `of_each` features of every image, never fill; empty
+    where they may."""
+    most = min(course.counts) * of_each * course.epochs
+    if most >= size:
+        return ""
+    return (
+        f"the smallest class has {min(course.counts)} training images, of which {course.epochs} epochs bring"
+        f" {most} features, and its queue takes {size}; train for longer, or set size below {most}"
+    )
 
 
 def memory(network: Network, name: str) -> Buffers:

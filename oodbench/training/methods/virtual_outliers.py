@@ -10,10 +10,10 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from oodbench.core.method import Batch, Method
+from oodbench.core.method import Batch, Course, Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.training.methods.shared import Queues, width
+from oodbench.training.methods.shared import Queues, too_few, too_late, width
 
 
 class WeightedEnergy(nn.Module):
@@ -52,6 +52,8 @@ class VOS(Method):
     `start` of training is over. The gradient reaches the network through the known samples' logits and the
     head (OpenOOD's passes none)."""
 
+    acts_once = "the queues of all classes are full (size) and start is over"
+
     def __init__(
         self, *, alpha: NonNegativeFloat = 0.1, size: PositiveInt = 1000, draws: PositiveInt = 10_000,
         select: PositiveInt = 1, start: Annotated[float, Field(ge=0, le=1)] = 0.0,
@@ -63,6 +65,9 @@ class VOS(Method):
             min(select, draws),
             start,
         )
+
+    def objection(self, course: Course) -> str:
+        return too_few(course, self.size) or too_late(course, self.start)
 
     def setup(self, network: Network) -> None:
         classes = network.task.classes
@@ -90,7 +95,7 @@ class VOS(Method):
         assert isinstance(queues, Queues)
         features = network.features(batch.inputs)
         logits = network.head(features)
-        ready = batch.progress >= self.start and queues.full
+        self.acted = ready = batch.progress >= self.start and queues.full
         virtual = self.outliers(queues.features, batch.rng) if ready else features[:0].detach()
         if network.training:
             queues.push(features, batch.labels)

@@ -164,12 +164,15 @@ def test_labels_out_of_range_and_empty_classes_stop_the_plan(
 def test_csv_files_without_splits_or_labels(tmp_path: Path) -> None:
     file = write_csv(tmp_path, ["a.png,0", "b.png,1", "c.png,10"], "file,y")
     spec = {"file": str(file), "root": str(tmp_path / "images"), "path": "file", "label": "y"}
-    with pytest.raises(UserError, match="it has no column 'split'; write `split: random`"):
+    with pytest.raises(UserError, match=r"has no column 'split' \(it has 'file', 'y'\); write `split: ran"):
         build({"csv": spec})
     data = build({"csv": spec | {"split": "none"}})
     assert data.classes == ("0", "1", "10")
     assert data["test"].labels.tolist() == [0, 1, 2]
-    assert build({"csv": spec | {"split": "none", "label": "z"}})["test"].labels.tolist() == [0, 0, 0]
+    unlabelled = {k: v for k, v in spec.items() if k != "label"} | {"split": "none"}
+    assert build({"csv": unlabelled})["test"].labels.tolist() == [0, 0, 0]
+    with pytest.raises(UserError, match="has no column 'z'; it has 'file', 'y'; name that of the classes"):
+        build({"csv": spec | {"split": "none", "label": "z"}})
     with pytest.raises(UserError, match="there is no column 'path'; it has 'file', 'y'"):
         build({"csv": {**spec, "path": "path", "split": "none"}})["test"]
 

@@ -24,6 +24,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
     cut_at = 0  # bytes after which the connection breaks, once,
     cut_in = 1  # in the answer of this number
     ranges = True
+    more: dict[str, str] = {}  # headers, `{start}` in them being that of the answer
     asked: list[str] = []
 
     def do_GET(self) -> None:
@@ -37,6 +38,9 @@ class _Server(http.server.BaseHTTPRequestHandler):
                 return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
+        for name, value in self.more.items():
+            if start or name != "Content-Range":
+                self.send_header(name, value.format(start=start))
         self.end_headers()
         end = len(CONTENT)
         if self.cut_at and len(self.asked) == self.cut_in:
@@ -49,7 +53,7 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    _Server.cut_at, _Server.cut_in, _Server.ranges, _Server.asked = 0, 1, True, []
+    _Server.cut_at, _Server.cut_in, _Server.ranges, _Server.asked, _Server.more = 0, 1, True, [], {}
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as httpd:
         thread = threading.Thread(target=httpd.serve_forever, daemon=True)
         thread.start()
@@ -143,3 +147,90 @@ def test_torchvision_downloads_go_through_fetch(tmp_path: Path, server: str) -> 
     assert (tmp_path / "set.tar").read_bytes() == CONTENT
     assert _Server.asked[-1] == "bytes=300000-"
     assert download.downloads  # the components have entered theirs
+
+
+def test_without_a_hash_the_length_decides(tmp_path: Path, server: str) -> None:
+    target = tmp_path / "set.tar"
+    _Server.cut_at = 300_000
+    with pytest.raises(UserError, match="connection lost after 300000 of 1048576 bytes"):
+        fetch(server, target)
+    assert not target.exists()
+    assert fetch(server, target).read_bytes() == CONTENT
+    assert _Server.asked == ["", "bytes=300000-"]
+    assert [f.name for f in tmp_path.iterdir()] == ["set.tar"]  # no lock, no note beside it
+
+
+@pytest.mark.parametrize(
+    ("headers", "resumed"),
+    [
+        ({"Content-Range": "bytes {start}-1048575/1048576"}, True),
+        ({"Content-Range": "bytes 0-1048575/1048576"}, False),
+        ({"Content-Range": "bytes 299999-1048575/1048576"}, False),
+        ({"Content-Range": "bytes {start}-1048575/2000000"}, False),
+        ({"Content-Range": "bytes {start}-1048575/*"}, False),
+        ({"Content-Range": "nonsense"}, False),
+        ({"ETag": '"another file"'}, False),
+    ],
+)
+def test_the_rest_of_another_file_is_no_rest(
+    tmp_path: Path, server: str, headers: dict[str, str], resumed: bool
+) -> None:
+    _Server.cut_at, _Server.more = 300_000, {"ETag": '"one"'}
+    with pytest.raises(UserError, match="connection lost"):
+        fetch(server, tmp_path / "set.tar")
+    _Server.more = {"ETag": '"one"'} | headers
+    assert fetch(server, tmp_path / "set.tar").read_bytes() == CONTENT
+    assert _Server.asked == ["", "bytes=300000-"] + ([] if resumed else [""])
+
+
+def test_a_part_that_nobody_knows_is_not_gone_on_with_without_a_hash(tmp_path: Path, server: str) -> None:
+    (tmp_path / "set.tar.part").write_bytes(b"x" * 1000)
+    assert fetch(server, tmp_path / "set.tar").read_bytes() == CONTENT
+    (tmp_path / "set.tar").unlink()
+    (tmp_path / "set.tar.part").write_bytes(CONTENT + b"more")
+    assert fetch(server, tmp_path / "set.tar").read_bytes() == CONTENT  # the server says 416
+
+
+def test_of_several_processes_one_downloads(tmp_path: Path, server: str) -> None:
+    import os
+
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            try:
+                fetch(server, tmp_path / "set.tar", md5=MD5)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children] == [0, 0, 0]
+    assert _Server.asked == [""]
+    assert (tmp_path / "set.tar").read_bytes() == CONTENT
+
+
+def test_archives_of_torchvision_go_through_unpack(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    from torchvision.datasets.utils import extract_archive
+
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as t:
+        info = tarfile.TarInfo("../evil")
+        info.size = 1
+        t.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(UserError, match="lies outside the folder"), through_fetch():
+        extract_archive(str(tmp_path / "evil.tar.gz"), str(tmp_path / "in"))
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_stage_is_for_one_process_and_no_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / ".set.incomplete").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link, where a folder belongs"), staged(tmp_path / "set"):
+        pass
+    (tmp_path / ".set.incomplete").unlink()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"), staged(tmp_path / "file" / "set"):
+        pass

@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from oodbench.core.errors import UserError
 from oodbench.data.sources import index, roots
-from oodbench.data.sources.index import Item, Lines, NotIndexed, index_of
+from oodbench.data.sources.index import Item, Lines, NotIndexed, index_of, kept
 
 
 def _files(root: Path, n: int = 20) -> list[Item]:
@@ -21,13 +23,13 @@ def _files(root: Path, n: int = 20) -> list[Item]:
 
 
 def test_lines_hold_any_text() -> None:
-    texts = ["a", "", "ä/ß.png", "x" * 1000]
+    texts = ["a", "", "ä/ß.png", "x" * 1000, os.fsdecode(b"caf\xe9.png"), "a\nb"]
     lines = Lines.of(texts)
     assert list(lines) == texts
     assert lines[-1] == texts[-1]
     assert lines[1:3] == texts[1:3]
     with pytest.raises(IndexError):
-        lines[4]
+        lines[6]
     assert list(Lines.of([])) == []
 
 
@@ -52,8 +54,8 @@ def test_an_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path) -> 
     assert len(calls) == 2
     assert changed.digest != first.digest
     assert index_of("set", tmp_path / "set", "other list", listed).digest == changed.digest
-    for kept in (tmp_path / "cache" / "index").iterdir():
-        kept.unlink()
+    for file in (tmp_path / "cache" / "index").iterdir():
+        file.unlink()
     index_of("set", tmp_path / "set", "stamp", listed)
     assert len(calls) == 4
 
@@ -121,3 +123,69 @@ def test_how_far_a_kept_index_is_believed_is_a_setting(tmp_path: Path) -> None:
     with roots.settings(trust="nothing"):
         assert index_of("set", tmp_path / "set", "s", listed).digest != first.digest
     assert calls == [1, 1]
+
+
+def test_names_of_any_bytes_are_indexed_and_found_again(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    name = os.fsdecode(b"caf\xe9.bin")
+    (tmp_path / "set" / name).write_bytes(b"x")
+    calls: list[int] = []
+
+    def listed() -> Iterator[Item]:
+        calls.append(1)
+        yield Item(name, 0, "list:1")
+
+    first = index_of("set", tmp_path / "set", "s", listed)
+    again = index_of("set", tmp_path / "set", "s", listed)
+    assert list(again.paths) == list(first.paths) == [name]
+    assert calls == [1]
+    content = hashlib.sha256(b"x").hexdigest().encode()
+    assert first.digest == hashlib.sha256(b"caf\xe9.bin\x000\0" + content + b"\n").hexdigest()
+    assert first.contents.tobytes() == hashlib.sha256(b"x").digest()[:16]
+
+
+def test_what_was_skipped_is_looked_at_again_when_it_comes(tmp_path: Path) -> None:
+    items = _files(tmp_path / "set", 4)
+    (tmp_path / "set/2.bin").unlink()
+    with pytest.warns(UserWarning, match="1 samples skipped"):
+        assert len(index_of("set", tmp_path / "set", "s", lambda: iter(items), skip=True).paths) == 3
+    with pytest.warns(UserWarning, match="1 samples skipped"):
+        index_of("set", tmp_path / "set", "s", lambda: pytest.fail("listed again"), skip=True)
+    (tmp_path / "set/2.bin").write_bytes(b"here")
+    assert len(index_of("set", tmp_path / "set", "s", lambda: iter(items), skip=True).paths) == 4
+
+
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / "set/pipe")
+    (tmp_path / "set/zero").symlink_to("/dev/zero")
+    for name, what in (("pipe", "a named pipe"), ("zero", "a device"), ("", "a folder")):
+        item = Item(name, 0, "list:7")
+        with pytest.raises(UserError, match=f"^list:7: .*{name}: is {what}, no image file$"):
+            index_of("set", tmp_path / "set", "s", lambda item=item: iter([item]))  # type: ignore[misc]
+
+
+def test_what_is_kept_is_read_again_and_made_anew_where_it_is_damaged(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> np.ndarray:
+        made.append(1)
+        return np.arange(3)
+
+    assert kept("x", make).tolist() == kept("x", make).tolist() == [0, 1, 2]
+    assert made == [1]
+    (file,) = (tmp_path / "cache/arrays").iterdir()
+    for content in (b"", file.read_bytes()[:-1], b"no array"):
+        file.write_bytes(content)
+        assert kept("x", make).tolist() == [0, 1, 2]
+    assert len(made) == 4
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OODBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    items = _files(tmp_path / "set", 2)
+    assert len(index_of("set", tmp_path / "set", "s", lambda: iter(items)).paths) == 2
+    assert kept("x", lambda: np.arange(3)).tolist() == [0, 1, 2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oodbench.core.errors import UserError
-from oodbench.data.sources.lists import csv_column, csv_list, image_list
+from oodbench.data.sources.lists import csv_column, csv_header, csv_list, image_list
 
 
 def test_image_lists_take_paths_with_spaces(tmp_path: Path) -> None:
@@ -45,3 +45,45 @@ def test_csv_files_say_file_and_line(tmp_path: Path) -> None:
     file.write_text("path,label\na.png\n")
     (short,) = csv_list(file, path="path", label="label", split="", only="", names=None)
     assert f"{short.where}: {short.problem}" == f"{file}:2: has 1 fields, the header has 2"
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+def test_byte_order_marks_are_no_part_of_the_text(tmp_path: Path) -> None:
+    """Excel writes one before a CSV file, and editors before any list."""
+    file = tmp_path / "list"
+    file.write_bytes(MARK + b"a/1.png 4\n")
+    assert [(i.path, i.label, i.problem) for i in image_list(file)] == [("a/1.png", 4, "")]
+    file.write_bytes(MARK + b"path,label\r\na.png,x\r\n")
+    assert csv_header(file) == ["path", "label"]
+    (item,) = csv_list(file, path="path", label="label", split="", only="", names={"x": 0})
+    assert (item.path, item.label, item.problem) == ("a.png", 0, "")
+
+
+def test_columns_are_named_without_the_spaces_around_them(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(" path , label\na.png, x\n")
+    assert csv_header(file) == ["path", "label"]
+    assert csv_column(file, "label") == ["x"]
+    file.write_text("path,path \n")
+    with pytest.raises(UserError, match=r"list\.csv:1: the column 'path' stands twice in the header"):
+        csv_header(file)
+
+
+def test_labels_sort_as_numbers_where_all_are(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    for values, expected in (
+        ("10 9 -1", ["-1", "9", "10"]),
+        ("10 9 b", ["10", "9", "b"]),
+        (f"{'9' * 5000} 1", ["1", "9" * 5000]),  # no number that anybody means
+    ):
+        file.write_text("label\n" + "\n".join(values.split()))
+        assert csv_column(file, "label") == expected
+
+
+def test_a_path_of_a_quoted_field_may_hold_a_line_break(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(b'path\n"a\nb.png"\nc.png\n')
+    items = list(csv_list(file, path="path", label="", split="", only="", names=None))
+    assert [(i.path, i.where) for i in items] == [("a\nb.png", f"{file}:3"), ("c.png", f"{file}:4")]

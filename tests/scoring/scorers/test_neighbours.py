@@ -61,6 +61,35 @@ def test_nnguides_bank_is_a_random_part_that_its_seed_fixes() -> None:
     assert not torch.equal(one.score(test), other.score(test))
 
 
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"nnguide": {"fraction": 0.1}}, r"k is 100, .* 30 of 300 .* fraction .* 0\.3334, or k .* 30$"),
+        ({"nnguide": {"fraction": 0.001, "k": 2}}, r"k is 2, .* 1 of 300 .* fraction .* 0\.0067, or k .* 1$"),
+        ({"nnguide": {"k": 301}}, r"k is 301, .* 300 .*; set k to at most 300$"),
+        ({"nnguide": {"k": 301, "fraction": 0.5}}, r"k is 301, .* 150 of 300 .*; set k to at most 150$"),
+        ({"knn": {"k": 301}}, r"k is 301, .* 300 .*; set k to at most 300$"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_more_neighbours_than_the_bank_has_are_refused(spec: dict[str, object], says: str) -> None:
+    """With k cut to what is there, NNGuide is a mean over its bank, and another score than its row says."""
+    with pytest.raises(ValueError, match=says) as found:
+        fitted(spec, world()[0])
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("k", [2, 7, 99, 100, 149, 150, 299, 300])
+def test_the_fraction_that_a_refusal_names_is_enough(k: int) -> None:
+    train, _, test = world()
+    with pytest.raises(ValueError, match="at least") as found:
+        fitted({"nnguide": {"k": k, "fraction": 1e-9}}, train)
+    least = float(str(found.value).split("at least ")[1].split(",")[0])
+    made = fitted({"nnguide": {"k": k, "fraction": least}}, train)
+    assert torch.isfinite(made.score(test)).all()
+    assert fitted({"knn": {"k": k}}, train).score(test).shape == (len(test),)
+
+
 def test_knn_does_not_cancel_where_features_collapse() -> None:
     """Where features differ by 1e-3 of their norm, 2 - 2 cos in float32 is wrong by several per cent."""
     rng = torch.Generator().manual_seed(1)

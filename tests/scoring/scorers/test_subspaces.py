@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from oodbench.core import registry
+from oodbench.core.network import Head
+from oodbench.core.outputs import Outputs
 from tests.scoring.outputs import fitted, reference_outputs, world
 from tests.scoring.scorers.references import Arrays, follows, softmax
 
@@ -127,6 +129,32 @@ def test_corp_is_a_reconstruction_error() -> None:
     other = fitted({"kpca": {"features": 64, "variance": 0.8, "seed": 1}}, train)
     assert torch.equal(again.score(test), made.score(test))
     assert not torch.equal(other.score(test), made.score(test))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("name", ["vim", "residual"])
+def test_the_origin_of_a_head_whose_rows_sum_to_zero_is_no_rounding(name: str, scale: float) -> None:
+    """Logistic regression has such heads: one singular value is float32 rounding, and one over it would be
+    most of the origin. The origin expected here is made from the others alone."""
+    train, val, test = world()
+    assert train.head is not None
+    weight = scale * (train.head.weight - train.head.weight.mean(dim=0))
+    head = Head(weight, train.head.bias + 1)
+    sets = [Outputs(head(o.features), o.features, o.labels, head) for o in (train, val, test)]
+    left, singular, right = np.linalg.svd(weight.double().numpy(), full_matrices=False)
+    assert 0 < singular[-1] < 1e-6 * singular[0]
+    kept = slice(0, train.classes - 1)
+    u = -right[kept].T @ ((left[:, kept].T @ head.bias.double().numpy()) / singular[kept])
+    made = fitted({name: {"dim": 6}}, *sets[:2])
+    np.testing.assert_allclose(made.origin, u, rtol=1e-5, atol=1e-6 * np.abs(u).max())
+    f, x = (o.features.double().numpy() - u for o in (sets[0], sets[2]))
+    _, rest = _principal(f, 6)
+    residual = np.linalg.norm(x @ rest, axis=1)
+    if name == "vim":
+        z, t = (o.logits.double() for o in (sets[0], sets[2]))
+        alpha = float(z.amax(dim=1).mean()) / np.linalg.norm(f @ rest, axis=1).mean()
+        residual = alpha * residual - torch.logsumexp(t, dim=1).numpy()
+    np.testing.assert_allclose(made.score(sets[2]), residual, rtol=1e-4, atol=1e-4 * np.ptp(residual))
 
 
 OPENOOD: dict[str, object] = {

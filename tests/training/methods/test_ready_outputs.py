@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from oodbench.core import registry
-from oodbench.core.errors import MissingData, UserError
+from oodbench.core.errors import MissingData, NotFinite, UserError
 
 WEIGHT = np.arange(12.0).reshape(3, 4)
 
@@ -116,3 +116,40 @@ def test_a_file_that_is_no_arrays_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "test.npz").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"test\.npz: cannot be read"):
         method(tmp_path).outputs("test")
+
+
+def test_only_values_that_are_not_finite_are_told_apart(tmp_path: Path) -> None:
+    """They cost a set's own rows; whatever else is wrong is said before them."""
+    nan = np.full((5, 3), np.nan)
+    np.savez(tmp_path / "letters.npz", **arrays(logits=nan, features=np.full((5, 4), np.inf)))
+    said = r"letters.npz: logits are not all finite \(5 of 5 rows\); features are not all finite \(5 of 5"
+    with pytest.raises(NotFinite, match=said):
+        method(tmp_path).outputs("letters")
+    for changes in (
+        {"features": np.ones((5, 4)) + 1j}, {"labels": np.full(5, 0.5)}, {"extras.x": np.ones(4)},
+        {"head.bias": np.ones(1)}, {"head.bias": np.full(3, np.nan)}, {"features": np.full((5, 4), 1e200)},
+    ):  # fmt: skip
+        np.savez(tmp_path / "letters.npz", **arrays(logits=nan, **changes))
+        with pytest.raises(UserError) as caught:
+            method(tmp_path).outputs("letters")
+        assert not isinstance(caught.value, NotFinite), changes
+
+
+def test_one_set_has_one_file_and_one_head(tmp_path: Path) -> None:
+    np.savez(tmp_path / "test.npz", **arrays())
+    np.savez(tmp_path / "head.npz", weight=WEIGHT, bias=np.ones(3))
+    assert method(tmp_path).outputs("test").head.bias.tolist() == [1, 1, 1]
+    np.savez(tmp_path / "head.npz", weight=WEIGHT)
+    with pytest.raises(UserError, match=r"test.npz: the head is another one than in head.npz; keep one"):
+        method(tmp_path).outputs("test")
+    save_file({"logits": torch.zeros(5, 3)}, tmp_path / "test.safetensors")
+    for ask in (method(tmp_path).outputs, method(tmp_path).digest):
+        with pytest.raises(UserError, match=r"test.npz and test.safetensors are both there; keep one"):
+            ask("test")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float64])
+def test_precisions_that_numpy_lacks_are_read(kind: torch.dtype, tmp_path: Path) -> None:
+    logits = torch.tensor([[1.0, -2.0, 0.5], [4.0, 0.0, 8.0]])
+    save_file({"logits": logits.to(kind)}, tmp_path / "letters.safetensors")
+    assert torch.equal(method(tmp_path).outputs("letters").logits, logits)
