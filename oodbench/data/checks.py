@@ -136,16 +136,13 @@ def _lock_file(seen: Sequence[Path]) -> Path:
 
 
 def _read_lock(file: Path) -> dict[str, Any]:
-    if not there(file):
-        return {}
     try:
-        found = read_mapping(file)
-    except UserError as error:
-        why = str(error).removeprefix(f"{file}: ")
-        raise UserError(f"{file}: is not a lock file ({why}); delete it to have it written anew") from None
-    for entry in found.values():
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("set", "sha256")):
-            raise UserError(f"{file}: is not a lock file; delete it to have it written anew")
+        found = read_mapping(file) if there(file) else {}
+        whole = all(isinstance(e[k], str) for e in found.values() for k in ("set", "sha256"))
+    except (UserError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{file}: is not a lock file; delete it to have it written anew")
     return found
 
 

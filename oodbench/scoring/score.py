@@ -12,7 +12,7 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.description import SpecLike
-from oodbench.core.errors import BadValue, UserError, reason_of, shown
+from oodbench.core.errors import ANYTHING, BadValue, UserError, reason_of, shown
 from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.core.spec import label_of
@@ -62,7 +62,7 @@ def score_sets(
                     scorer.fit(
                         train if "train" in scorer.needs else None, val if "val" in scorer.needs else None
                     )
-        except Exception as error:  # a scorer may be a user's, and raise anything
+        except ANYTHING as error:  # a scorer may be a user's, and raise anything
             reason = f"scorer {label!r} could not be fitted: {reason_of(error)}"
         if reason:
             reasons[label] = reason
@@ -109,7 +109,7 @@ def _score_set(
                     scores[label][done : done + len(part)] = _checked(scorer.score(part), len(part))
                     if label in predictions:
                         predictions[label][done : done + len(part)] = scorer.logits(part).argmax(dim=1)
-            except Exception as error:  # likewise
+            except ANYTHING as error:  # likewise
                 reasons[label] = f"scorer {label!r} on set {name!r}: {reason_of(error)}"
             seconds[label] += time.perf_counter() - start
         done += len(part)

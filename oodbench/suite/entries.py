@@ -58,6 +58,8 @@ def folder_of(info: ValidationInfo) -> Path | None:
 def _name(value: Any, info: ValidationInfo) -> str:
     if not (isinstance(value, str) and _NAME.fullmatch(value)):
         raise ValueError("should be letters, digits and . _ + - only, since it names a folder")
+    if len(value) > 100:
+        raise ValueError("should have at most 100 characters, since it names a folder")
     return value
 
 

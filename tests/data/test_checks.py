@@ -54,7 +54,8 @@ def test_damaged_images_are_named_and_not_recorded(wanted: list[needs.Need], tmp
     assert not (tmp_path / "data" / checks.LOCK).exists()
 
 
-def test_a_damaged_lock_file_is_said(wanted: list[needs.Need], tmp_path: Path) -> None:
-    (tmp_path / "data" / checks.LOCK).write_text("{")
+@pytest.mark.parametrize("content", ["{", "[]", "", '{"x": 1}', '{"x": {"set": "a"}}', "\xff", "{}" * 9])
+def test_a_damaged_lock_file_is_said(wanted: list[needs.Need], tmp_path: Path, content: str) -> None:
+    (tmp_path / "data" / checks.LOCK).write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match="is not a lock file; delete it"):
         checks.verify(wanted)

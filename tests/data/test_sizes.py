@@ -77,8 +77,8 @@ def test_one_size_is_the_geometry_and_several_are_named(tmp_path: Path) -> None:
     assert common_geometry({"train": one, "test": samples(2, shape=(3, 6, 5))}) == Geometry((3, 6, 5))
     with pytest.raises(UserError, match=(
         r"^the ID images differ in size: 4 of 3x6x5 \(such as img/0 of train\), 2 of 3x4x5 \(such as a.png of"
-        r" test\), 1 of 3x7x6 \(such as c.png of test\); give the pair a `geometry: \{shape: \[channels, height,"
-        r" width\]\}`$"
+        r" test\), 1 of 3x7x6 \(such as c.png of test\); give the pair a `geometry: \{shape: \[channels,"
+        r" height, width\]\}`$"
     )):  # fmt: skip
         common_geometry({"train": one, "test": _mixed(tmp_path / "set")})
     many = Joined([TensorSamples(torch.zeros(1, 1, 1, n), torch.zeros(1)) for n in range(1, 9)])

@@ -65,3 +65,43 @@ def test_a_download_that_fails_is_left_and_one_that_works_is_here(monkeypatch: p
     assert here == [roots.data_roots()[0] / "t-fetched"]
     assert said[-1] == "t-fetched: done"
     assert status.download(needs.needs_of_set("t-fetched"), lambda line: pytest.fail(line)) == []
+
+
+def test_what_another_process_got_meanwhile_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[Path] = []
+
+    @registry.dataset("t-raced", source="test")
+    def raced() -> Dataset:
+        """Comes while we fail."""
+
+        def read() -> TensorSamples:
+            if not here:
+                roots.missing("t-raced", roots.data_roots(), "oodbench data download t-raced")
+            return TensorSamples(torch.zeros(3, 1, 4, 4), torch.zeros(3))
+
+        return Dataset({"test": read})
+
+    def late(target: Path) -> None:
+        here.append(target)
+        raise UserError(f"{target} is there already")
+
+    said: list[str] = []
+    monkeypatch.setitem(downloads, "t-raced", late)
+    assert status.download(needs.needs_of_set("t-raced"), said.append) == []
+    assert said[-1] == "t-raced: another process got it"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no\nspace"), AssertionError(), RuntimeError("File not found\x1b[0m")]
+)
+def test_whatever_a_download_raises_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(target: Path) -> None:
+        raise error
+
+    monkeypatch.setitem(downloads, "cifar10", fails)
+    (left,) = status.download(
+        [n for n in needs.needs_of_set("cifar10") if n.split == "test"], lambda line: None
+    )
+    assert left.startswith("cifar10: ")
+    assert left.endswith("; run again to go on")
+    assert left.isprintable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,38 @@ def test_a_flat_folder_is_one_ood_set(tmp_path: Path) -> None:
     write_images(tmp_path, ["sub/c.png"])
     with pytest.raises(UserError, match="holds class folders and loose images"):
         build({"folder": {"root": str(tmp_path), "split": "none"}})
+
+
+def test_links_that_lead_back_are_no_classes_and_no_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "set", [f"{c}/{i}.png" for c in "ab" for i in range(4)])
+    for link, target in (("a/again", "."), ("a/up", ".."), ("round", "../set"), ("b/other", "../a")):
+        (tmp_path / "set" / link).symlink_to(target)
+    for split in ("none", "random"):
+        data = build({"folder": {"root": str(tmp_path / "set"), "split": split}})
+        assert data.classes == ("a", "b")
+        names = {n for s in ("train", "val", "test") for n in data[s].ids}
+        assert names == {f"{c}/{i}.png" for c in "ab" for i in range(4)}
+    (tmp_path / "set/c").symlink_to("a")
+    assert len(build({"folder": {"root": str(tmp_path / "set"), "split": "none"}})["test"]) == 8
+    with pytest.raises(UserError, match="'c' is a link to a folder that is read already"):
+        build({"folder": {"root": str(tmp_path / "set"), "split": "random"}})["test"]
+
+
+def test_train_and_test_are_no_classes(tmp_path: Path) -> None:
+    write_images(
+        tmp_path, [f"{part}/{c}/{i}.png" for part in ("train", "test") for c in "ab" for i in range(4)]
+    )
+    with pytest.raises(UserError, match="holds train and test; write `split: given` to use them"):
+        build({"folder": {"root": str(tmp_path), "split": "random"}})
+    assert len(build({"folder": {"root": str(tmp_path), "split": "none"}})["test"]) == 16
+
+
+def test_a_class_whose_name_is_no_text_is_shown_by_its_escapes(tmp_path: Path) -> None:
+    write_images(tmp_path / "set", [f"{c}/{i}.png" for c in "ab" for i in range(4)])
+    os.rename(tmp_path / "set/b", os.fsencode(tmp_path / "set") + b"/\xfc")
+    data = build({"folder": {"root": str(tmp_path / "set"), "split": "random"}})
+    assert data.classes == ("a", "\\xfc")
+    assert data["train"].read([0, len(data["train"]) - 1]).shape == (2, 3, 8, 8)
 
 
 def test_a_folder_that_is_not_there_or_not_split(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,55 @@ def test_an_empty_class_and_an_empty_folder_are_said(tmp_path: Path) -> None:
         folder("set", tmp_path / "set", classes=["cat", "dog"])
     with pytest.raises(UserError, match="there is no image in it"):
         folder("set", tmp_path / "set/dog", flat=True)
+
+
+def test_names_that_are_no_text_are_read_and_shown_by_their_escapes(tmp_path: Path) -> None:
+    _png(tmp_path / "set/a.png", np.zeros((4, 4, 3), np.uint8))
+    os.rename(tmp_path / "set/a.png", os.fsencode(tmp_path / "set") + b"/caf\xe9.png")
+    (tmp_path / "set/b\x1b[31m.png").write_bytes(b"")
+    for _ in range(2):  # listed, and from the cache
+        samples = folder("set", tmp_path / "set", flat=True)
+        assert list(samples.ids) == ["b\\x1b[31m.png", "caf\\xe9.png"]
+        assert samples.read([1]).shape == (1, 3, 4, 4)
+        with pytest.raises(UserError) as caught:
+            samples.read([0])
+        assert "b\\x1b[31m.png: cannot be decoded" in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
+def test_new_files_are_seen_wherever_links_lead(tmp_path: Path) -> None:
+    """A class folder whose only sub-folder is a link: two links to the folder itself, as of one without."""
+    for i in range(3):
+        _png(tmp_path / f"far/{i}.png", np.full((4, 4, 3), i, np.uint8))
+    (tmp_path / "set/a").mkdir(parents=True)
+    (tmp_path / "set/a/more").symlink_to(tmp_path / "far")
+
+    def count() -> int:
+        return len(folder("set", tmp_path / "set", classes=["a"]))
+
+    assert count() == count() == 3
+    _png(tmp_path / "far/3.png", np.full((4, 4, 3), 3, np.uint8))
+    assert count() == 4
+    _png(tmp_path / "far/deep/4.png", np.full((4, 4, 3), 4, np.uint8))
+    assert count() == 5
+    (tmp_path / "far/0.png").unlink()
+    assert count() == 4
+
+
+def test_files_that_are_not_read_are_told_at_every_start(tmp_path: Path) -> None:
+    _png(tmp_path / "set/a/0.png", np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "set/a/1.heic").write_bytes(b"x")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"data set 'set': files in .*set that are not read: 1 \.heic"):
+            assert len(folder("set", tmp_path / "set", classes=["a"])) == 1
+
+
+def test_the_first_bytes_of_every_files_digest_are_known(tmp_path: Path) -> None:
+    import hashlib
+
+    for i in range(3):
+        _png(tmp_path / f"set/{i}.png", np.full((4, 4, 3), i, np.uint8))
+    expected = [hashlib.sha256((tmp_path / f"set/{i}.png").read_bytes()).digest()[:16] for i in range(3)]
+    for _ in range(2):
+        hashes = folder("set", tmp_path / "set", flat=True).file_hashes()
+        assert [h.ljust(16, b"\0") for h in hashes.tolist()] == expected
