@@ -61,12 +61,12 @@ def print_leaderboard(
     from oodbench.runs import reopen
 
     selected = rows.where(rows.read(results), conditions)
-    board, columns = leaderboard.over_trials(selected, by=by), show or text.shown_by(by)
-    if with_costs:
-        board = costs.beside(board, reopen.costs(results, selected, plugins))
-        columns = (*columns, *costs.SPENT)
-    click.echo(text.to_text(board, style, columns))
     figures = [f for path in results for f in reopen.figures_of(path)]
+    spent = reopen.costs(results, selected, plugins) if with_costs else None
+    board, columns = leaderboard.over_trials(selected, by=by), show or text.shown_by(by)
+    if spent is not None:
+        board, columns = costs.beside(board, spent), (*columns, *costs.SPENT)
+    click.echo(text.to_text(board, style, columns))
     beside = comparison.beside(board, figures, style) if style != "csv" else ""
     if beside:
         click.echo("\n" + beside)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from oodbench.core.description import SpecLike
 
-
 _Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
 

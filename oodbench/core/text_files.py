@@ -50,14 +50,15 @@ def read_bytes(path: Path, hint: str = "") -> bytes:
 
 
 def text_of(path: Path, data: bytes, hint: str = "") -> str:
-    """Bytes of a file as text, without a byte-order mark. UserError where they are not UTF-8."""
+    """Bytes of a file as text, without a byte-order mark and with plain line ends. UserError where they are
+    not UTF-8."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise refused(path, f"is no text in UTF-8 (byte {error.start})", hint) from None
     if "\0" in text:
         raise refused(path, f"is no text: it holds a NUL byte at {data.index(0)}", hint)
-    return text
+    return text.replace("\r\n", "\n")
 
 
 def read_text(path: Path, hint: str = "") -> str:

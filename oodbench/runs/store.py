@@ -69,7 +69,7 @@ class Store:
         self._damaged: set[Path] = set()
         if not str(root.absolute()).isprintable():
             raise UserError(
-                f"store {root}: safetensors reads no path that is not text; choose another folder with --store"
+        """A store that is only looked at: it must be there, and no folder is made."""
                 " or --results"
             )
         try:

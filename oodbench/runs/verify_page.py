@@ -4,6 +4,7 @@ acts but the page's own script."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from oodbench.core.text_files import read_text, there
 from oodbench.evaluation.leaderboard import values_of
 from oodbench.report.page import cells
 from oodbench.runs.findings import UNCHECKED, Finding, damaged, number, text, told
-from oodbench.runs.folder import PAGE, SUITE, ResultsFolder
+from oodbench.runs.folder import ENVIRONMENT, PAGE, SUITE, ResultsFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,12 +137,17 @@ def _of_files(seen: _Seen, here: ResultsFolder, board: pd.DataFrame) -> Iterator
         if seen.texts[tag] != [wanted]:
             yield f"its <{tag}> is {shown(' '.join(seen.texts[tag]))}, should be {shown(wanted)}"
     blocks = dict(zip(seen.texts["summary"][-len(seen.texts["pre"]) :], seen.texts["pre"], strict=False))
-    if "Suite" in blocks and there(here.path / SUITE):
-        try:
-            if blocks["Suite"].strip() != read_text(here.path / SUITE).strip():
-                yield f"the suite that it shows is not that of {SUITE}"
-        except UserError as error:
-            yield str(error)
+    with contextlib.suppress(UserError):  # of a damaged file another finding tells
+        suite = read_text(here.path / SUITE) if there(here.path / SUITE) else ""
+        if suite and "Suite" in blocks and blocks["Suite"].strip() != suite.strip():
+            yield f"the suite that it shows is not that of {SUITE}"
+    with contextlib.suppress(UserError):
+        environment = here.environment()
+        told = dict(line.partition(": ")[::2] for line in blocks.get("Environment", "").splitlines())
+        told["command"] = blocks.get("Command", "")
+        for key, value in environment.items():
+            if key in told and told[key].strip() != str(value).strip():
+                yield f"it says {key} {shown(told[key])}, {ENVIRONMENT} {shown(str(value))}"
 
 
 def _drawn(page: str, board: pd.DataFrame) -> Iterator[str]:

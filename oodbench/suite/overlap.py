@@ -16,24 +16,37 @@ _NEARLY_ALL = 0.9
 """A set with so large a share of another's images is that set."""
 
 
-def check(label: str, known: Mapping[str, Samples], ood: Mapping[str, Samples], geometry: Geometry) -> None:
-    """Refuse sets that are another one; warn of images that are both ID and OOD.
+def check_parts(label: str, known: Mapping[str, Samples], geometry: Geometry) -> None:
+    """Refuse an ID test set that is trained or validated on.
 
     Args:
         label: of the pair, for messages.
         known: the ID sets there are, by their roles train, val and test.
-        ood: the near- and far-OOD sets by name. One with a damaged image is left out: the run says so.
         geometry: what the network sees.
 
     Raises:
-        UserError: the ID test set is trained on, an OOD set consists of ID images or is another OOD set, or
-            an ID image is damaged.
+        UserError: it is, or an image is damaged.
     """
     for name in ("train", "val"):
         if name in known and in_common(known[name], known["test"], geometry).mean() >= _NEARLY_ALL:
             raise UserError(
                 f"pair {label!r}: its ID {name} and test sets are the same images; give a set with splits"
             )
+
+
+def check_ood(
+    label: str, known: Mapping[str, Samples], ood: Mapping[str, Samples], geometry: Geometry
+) -> None:
+    """Refuse OOD sets that consist of ID images or are another OOD set; warn of images that are both ID and
+    OOD.
+
+    Args:
+        label, known, geometry: as for `check_parts`.
+        ood: OOD sets by name. One with a damaged image is left out: the run says so.
+
+    Raises:
+        UserError: one is refused.
+    """
     shared: list[str] = []
     before: list[str] = []
     for name, samples in ood.items():

@@ -3,7 +3,7 @@ must fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -59,7 +59,8 @@ class PairSets:
         self.names = names
         self.classes = len(names) or int(self._known.labels.max()) + 1
         self._check_labels()
-        overlap.check(entry.label, self._of_roles(*KNOWN), self._of_roles(*OOD_SHIFTS), self.geometry)
+        overlap.check_parts(entry.label, self._of_roles(*KNOWN), self.geometry)
+        self._check_ood(self._of_roles(*OOD_SHIFTS))
 
     def _read_known(self) -> tuple[list[str], Sequence[str]]:
         """Add the splits of the ID set. Returns what is not there, and the names of the classes."""
@@ -102,7 +103,11 @@ class PairSets:
                     f"pair {self.entry.label!r}: outliers: hold images of the OOD test set {name!r} ({shared}"
                     " of them); name another data set"
                 )
+        self._check_ood({"outliers": outliers})
         return outliers
+
+    def _check_ood(self, ood: Mapping[str, Samples]) -> None:
+        overlap.check_ood(self.entry.label, self._of_roles(*KNOWN), ood, self.geometry)
 
     def _of_roles(self, *roles: str) -> dict[str, Samples]:
         """The samples of all sets of some roles, by name."""
@@ -165,6 +170,7 @@ class PairSets:
                 )
             else:
                 samples = _part(self.entry.pair.ood_val, "val", self._sources)
+                self._check_ood({"ood_val": samples})
             for other, tested in self._of_roles("test", "shifted", *OOD_SHIFTS).items():
                 shared = shared_images(samples, tested, self.geometry)
                 if shared:

@@ -340,3 +340,43 @@ def test_audit_of_a_pair_writes_every_finding(tmp_path: Path, monkeypatch: pytes
     assert "skipped gone: data set 'cifar10' is not here" in result.output + getattr(result, "stderr", "")
     listed = call("audit", "audit-pair").output
     assert "exact  test: 6  other: 5" in listed
+
+
+def test_audit_of_arrays_and_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+    assert "arrays: the pair is arrays alone, without images to compare" in problem(call("audit", "arrays"))
+    (tmp_path / "twins.csv").mkdir()
+    assert f"{tmp_path / 'twins.csv'}: cannot be written" in problem(
+        call("audit", "digits", "--out", tmp_path / "twins.csv")
+    )
+
+
+def test_an_audit_writes_no_formula(tmp_path: Path) -> None:
+    """The name of a file is what somebody else has chosen, and a spreadsheet opens the table."""
+    write_folder(tmp_path / "birds")
+    twin = tmp_path / "birds/test/auk/0.png"
+    (tmp_path / "ood").mkdir()
+    (tmp_path / "ood" / "=1+1.png").write_bytes(twin.read_bytes())
+    suite = write_suite(tmp_path)
+    suite.write_text(
+        suite.read_text().replace("far:", "near: {other: {folder: {root: ood, split: none}}}, far:")
+    )
+    assert call("audit", suite, "--out", tmp_path / "twins.csv").exit_code == 0
+    (row,) = csv.DictReader((tmp_path / "twins.csv").open())
+    assert (row["image_a"], row["image_b"], row["exact"]) == ("auk/0.png", "'=1+1.png", "True")
+
+
+def test_three_processes_download_one_set(tmp_path: Path, lsun: list[str]) -> None:
+    import os
+
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(call("download", "lsun-r").exit_code)
+            finally:
+                os._exit(9)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children] == [0, 0, 0]
+    assert lsun == ["/LSUN_resize.tar.gz"]
+    assert [f.name for f in (tmp_path / "data").iterdir()] == ["lsun-r"]

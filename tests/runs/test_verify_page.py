@@ -73,6 +73,7 @@ FORGED: dict[str, tuple[Callable[[str], str], str]] = {
         "policy",
     ),
     "suite": (lambda p: p.replace("epochs: 2", "epochs: 9"), "not that of suite.yaml"),
+    "environment": (lambda p: re.sub("torch: [0-9.]+", "torch: 9.9.9", p), "it says torch '9.9.9"),
     "data cut": (lambda p: p.replace('"cells":[', '"cells":', 1), "its data cannot be read"),
 }
 """What no version of the page has, whoever made it."""
@@ -95,7 +96,6 @@ OTHER: dict[str, tuple[Callable[[str], str], str]] = {
     "claim": (lambda p: p.replace("undecided", "supported"), "supported"),
     "style": (lambda p: p.replace("<style>", "<style>h1{display:none}"), "display:none"),
     "footer": (lambda p: p.replace("<footer><p>oodbench", "<footer><p>somebody"), "somebody"),
-    "environment": (lambda p: re.sub("torch: [0-9.]+", "torch: 9.9.9", p), "9.9.9"),
     "key": (lambda p: re.sub("(split=0 )", "split=7 ", p), "split=7"),
     "script and policy": (_scripted, "sha256-"),
     "fact": (lambda p: re.sub('"facts":\\[\\[?', lambda m: m[0] + '"x",', p), "data.facts"),

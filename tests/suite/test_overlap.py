@@ -12,7 +12,7 @@ from torch import Tensor
 from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.errors import UserError
 from oodbench.data.samples import TensorSamples
-from oodbench.suite.overlap import check
+from oodbench.suite.overlap import check_ood, check_parts
 from tests.data.made import pictures, unlabelled
 
 G = Geometry((3, 32, 32))
@@ -31,7 +31,7 @@ KNOWN: dict[str, Samples] = {"train": unlabelled(TRAIN), "val": unlabelled(VAL),
 def found(**ood: Samples) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check("p", KNOWN, ood, G)
+        check_ood("p", KNOWN, ood, G)
     return [str(w.message) for w in caught]
 
 
@@ -72,8 +72,8 @@ def test_one_ood_set_under_two_names_is_refused() -> None:
 def test_a_test_set_that_is_trained_on_is_refused(name: str) -> None:
     known = KNOWN | {name: of(torch.cat([TEST, OTHER]))}
     with pytest.raises(UserError, match=f"pair 'p': its ID {name} and test sets are the same images"):
-        check("p", known, {}, G)
-    check("p", KNOWN | {name: of(torch.cat([TEST[:9], OTHER]))}, {}, G)
+        check_parts("p", known, G)
+    check_parts("p", KNOWN | {name: of(torch.cat([TEST[:9], OTHER]))}, G)
 
 
 class _Damaged:
@@ -92,11 +92,12 @@ def test_a_damaged_ood_set_is_left_to_the_run_and_a_damaged_id_set_is_refused() 
     with pytest.raises(UserError, match="the OOD set 'x' is"):
         found(damaged=_Damaged(), x=of(TEST))
     with pytest.raises(UserError, match="a: cannot be decoded"):
-        check("p", KNOWN | {"train": _Damaged()}, {"fine": of(OTHER)}, G)
+        check_parts("p", KNOWN | {"train": _Damaged()}, G)
 
 
 def test_without_training_images_the_others_are_compared() -> None:
     known = {"test": KNOWN["test"]}
-    check("p", known, {"x": of(OTHER)}, G)
+    check_parts("p", known, G)
+    check_ood("p", known, {"x": of(OTHER)}, G)
     with pytest.raises(UserError, match="is the ID test set"):
-        check("p", known, {"x": of(TEST)}, G)
+        check_ood("p", known, {"x": of(TEST)}, G)

@@ -229,6 +229,18 @@ def test_outliers_that_hold_an_ood_image_are_refused_when_they_are_asked_for(own
         _ = data.outliers
 
 
+def test_outliers_and_sets_to_tune_on_are_no_id_images(own: Path) -> None:
+    train = np.load(own / "id" / "train.npz")["images"]
+    for split in ("train", "val"):
+        _save(own / "extra", split, train[::-1][:9])
+    _save(own / "extra", "test", _images(3, 60))
+    data = _data(own, outliers="extra", ood_val="extra")
+    with pytest.raises(UserError, match=r"the OOD set 'outliers' has 9 ID images among its 9 \(9 in train\)"):
+        _ = data.outliers
+    with pytest.raises(UserError, match=r"the OOD set 'ood_val' has 9 ID images among its 9 \(9 in train\)"):
+        data.tuning_set("ood-val")
+
+
 def test_sets_to_tune_on(own: Path) -> None:
     data = _data(own, ood_val="ood")
     assert data.tuning_set("noise") == data.tuning_set("noise") == "tune:noise"

@@ -12,14 +12,13 @@ from pydantic import Field
 
 from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import UserError, shown
-from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
 from oodbench.data.sources.files import FileSamples, OnError, folder, from_items
 from oodbench.data.sources.index import Item
-from oodbench.data.sources.lists import text_lines
+from oodbench.data.sources.lists import list_digest, text_lines
 from oodbench.data.sources.roots import find
 from oodbench.data.sources.walk import class_folders
 
@@ -89,7 +88,7 @@ def tiny_imagenet(*, root: Path | None = None, val: Share = 0.1, on_error: OnErr
                     yield Item(f"images/{fields[0]}", number[fields[1]], where)
 
         return from_items(
-            "tiny-imagenet test", top, f"{file_sha256(annotations)}{names}", items, on_error=on_error
+            "tiny-imagenet test", top, f"{list_digest(annotations)}{names}", items, on_error=on_error
         )
 
     return _carved(train, test, val)
@@ -147,7 +146,7 @@ def cub(*, root: Path | None = None, val: Share = 0.1, on_error: OnError = "fail
                     elif splits[number] == training:
                         yield Item(path, int(labels[number]) - 1, where)
 
-            stamp = f"{training}{[file_sha256(f) for f in files]}"
+            stamp = f"{training}{[list_digest(f) for f in files]}"
             return from_items(f"cub {training}", place / "images", stamp, items, on_error=on_error)
 
         return read

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from oodbench.core.dataset import Dataset, Samples
-from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.files import OnError, from_items
-from oodbench.data.sources.lists import image_list
+from oodbench.data.sources.lists import image_list, list_digest
 from oodbench.data.sources.roots import find
 
 _GET = (
@@ -69,7 +68,7 @@ def openood(
                 is_it=lambda p: (p / wanted).is_file() and (p / f"images_{folder}").is_dir(),
             )  # fmt: skip
             file = place / wanted
-            sha256 = file_sha256(file)
+            sha256 = list_digest(file)
             samples = from_items(
                 f"openood {benchmark} {name}",
                 place / f"images_{folder}",

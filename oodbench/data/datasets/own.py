@@ -11,13 +11,12 @@ from pydantic import Field
 
 from oodbench.core.dataset import Dataset, Samples
 from oodbench.core.errors import MissingData, UserError, one_line, shown
-from oodbench.core.identity import file_sha256
 from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.arrays import SUFFIXES, Layout, read_arrays
 from oodbench.data.sources.files import Color, FileSamples, OnError, folder, from_items
 from oodbench.data.sources.huggingface import hub_split
-from oodbench.data.sources.lists import columns_text, csv_column, csv_header, csv_list
+from oodbench.data.sources.lists import columns_text, csv_column, csv_header, csv_list, list_digest
 from oodbench.data.sources.paths import found_at, printable
 from oodbench.data.sources.walk import class_folders, loose_images, once
 
@@ -74,6 +73,7 @@ def image_folder(
     of train), each with the same class folders. random: `root` holds the class folders; a fifth of each class
     is test, the share `val` of the rest validation. none: every image, whatever the role: for OOD sets."""
     _there("folder", root, "a folder")
+    top = printable(str(root))
 
     def read(place: Path, names: list[str]) -> FileSamples:
         return folder(
@@ -86,13 +86,13 @@ def image_folder(
             names = once(root, names)
         elif {"train", "test"} <= set(names):
             raise UserError(
-                f"data set 'folder': {root} holds train and test; write `split: given` to use them"
+                f"data set 'folder': {top} holds train and test; write `split: given` to use them"
             )
         return _of_whole(lambda: read(root, names), split, val, _shown(names))
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise UserError(
-                f"data set 'folder': {root} has no folder {part}; write `split: random` to have it split, or"
+                f"data set 'folder': {top} has no folder {part}; write `split: random` to have it split, or"
                 " `split: none` for an OOD set"
             )
     names = _classes(root / "train")
@@ -102,7 +102,7 @@ def image_folder(
         strange = sorted(set(mine) - set(names))
         if strange:
             raise UserError(
-                f"data set 'folder': {root / part} has the class {shown(printable(strange[0]))}, which train"
+                f"data set 'folder': {top}/{part} has the class {shown(printable(strange[0]))}, which train"
                 " does not have"
             )
         return read(root / part, names)
@@ -119,8 +119,8 @@ def _classes(root: Path) -> list[str]:
     loose, names = loose_images(root), class_folders(root)
     if loose and names:
         raise UserError(
-            f"data set 'folder': {root} holds class folders and loose images ({printable(loose[0])}); move"
-            " these away"
+            f"data set 'folder': {printable(str(root))} holds class folders and loose images"
+            f" ({printable(loose[0])}); move these away"
         )
     return names
 
@@ -150,7 +150,7 @@ def csv_images(
     names = None if labels is None else {n: i for i, n in enumerate(labels)}
 
     def read(only: str) -> FileSamples:
-        stamp = f"{file_sha256(file)}{only}{path}{label}{column}"
+        stamp = f"{list_digest(file)}{only}{path}{label}{column}"
         return from_items(
             f"csv {file.name}", top, stamp,
             lambda: csv_list(file, path=path, label=label, split=column, only=only, names=names), color=color,

@@ -23,6 +23,7 @@ from oodbench.data.sources.download import downloads, staged, through_fetch
 from oodbench.data.sources.files import from_items
 from oodbench.data.sources.idx import PARTS, find_idx, read_pair
 from oodbench.data.sources.index import Item
+from oodbench.data.sources.paths import only_files
 from oodbench.data.sources.roots import data_roots, find
 from oodbench.data.sources.shared import held_once
 
@@ -162,6 +163,8 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
         nonlocal problem
         if not place.is_dir():
             return False
+        if about.arrays and place not in data_roots():
+            only_files(place)
         try:
             opened.append(_open(about, place, keywords))
         except (RuntimeError, FileNotFoundError) as error:

@@ -224,8 +224,8 @@ def folder(
 
     def items() -> Iterator[Item]:
         for label, top in enumerate(tops):
-            for image in walk.images(top):
-                yield Item(image.path, label, place, image.problem)
+            for path in walk.images(top):
+                yield Item(path, label, place, walk.problems.get(path, ""))
 
     stamp = f"{walk.stamp(tops)}{list(classes)}{flat}{below}"
     found = index_of(name, root, stamp, items, skip=on_error == "skip", check=objection)

@@ -22,7 +22,7 @@ from oodbench.core.text_files import read_bytes
 from oodbench.data.images import fit
 from oodbench.data.sources.index import kept
 from oodbench.data.sources.lists import MOST_LABEL
-from oodbench.data.sources.paths import found_at, printable
+from oodbench.data.sources.paths import found_at, only_files, printable
 from oodbench.data.sources.roots import offline
 
 
@@ -134,6 +134,7 @@ def hub_split(name: str, config: str, revision: str, split: str, image: str, lab
     where = f"data set 'huggingface' ({printable(name)}, split {split!r})"
     try:
         if Path(name).is_dir():
+            only_files(Path(name))
             found = datasets.load_from_disk(name)
             table = found[split] if hasattr(found, "keys") else found
         elif Path(name).is_absolute() or os.path.lexists(name):

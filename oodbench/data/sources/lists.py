@@ -4,6 +4,7 @@ number."""
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,11 @@ def _objection(path: str, label: int, classes: int, seen: dict[str, int], number
     if path.startswith("/") or ".." in path.split("/"):
         return f"{shown(path)} should be a path below the images' folder"
     return ""
+
+
+def list_digest(file: Path) -> str:
+    """sha256 (hex) of a list's content. UserError where it cannot be read."""
+    return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
 def text_lines(file: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
-from oodbench.core.errors import one_line
+from oodbench.core.errors import UserError, one_line
 
 
 def coded(name: str) -> bytes:
@@ -68,6 +68,9 @@ _KINDS = {
 }
 
 
+_ENDLESS = frozenset(("a named pipe", "a socket", "a device"))
+
+
 def kind_of(mode: int) -> str:
     """What has this `st_mode`: ``a file``, ``a folder``, ``a named pipe`` (whose reader would wait for
     ever)."""
@@ -83,3 +86,13 @@ def found_at(path: Path) -> str:
         return "a link to nothing" if os.path.lexists(path) else "nothing"
     except (OSError, ValueError) as error:
         return f"nothing that can be looked at ({one_line(getattr(error, 'strerror', None) or error)})"
+
+
+def only_files(folder: Path) -> None:
+    """Before a library opens what it finds in a folder: UserError names a pipe, a socket or a device at any
+    depth, whose reader might wait for ever."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            found = found_at(Path(place, name))
+            if found in _ENDLESS:
+                raise UserError(f"{printable(os.path.join(place, name))}: is {found}, where a file belongs")

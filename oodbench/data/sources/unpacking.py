@@ -4,6 +4,7 @@ whole or not at all. What the libraries promise of that depends on their patch l
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
@@ -56,6 +57,7 @@ def unpack(archive: Path, folder: Path) -> None:
         UserError: the archive is damaged, encrypted or of another kind, unpacks to far more than it could
             hold, or has a member that lies or leads outside or is no file. Nothing has been unpacked then.
     """
+    new = not os.path.lexists(folder)
     try:
         limit = max(_LEAST, _RATIO * readable(archive).stat().st_size)
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,9 @@ def unpack(archive: Path, folder: Path) -> None:
                 _move(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
+                if new:
+                    with contextlib.suppress(OSError):  # it is not empty
+                        folder.rmdir()
     except UserError as error:
         raise UserError(f"{archive}: cannot be unpacked: {error}; nothing was unpacked") from None
     except Exception as error:  # of damaged archives the libraries raise a dozen types
@@ -104,6 +109,7 @@ class _Bounded:
 def _fill(draft: Path, archive: Path, budget: _Budget) -> None:
     """Write every member below an empty folder of our own, links last."""
     links: list[tuple[Path, Path, _Member]] = []
+    within = {draft}
     for member in _members(archive, budget.limit):
         place = draft.joinpath(*_parts(member.name))
         try:
@@ -112,8 +118,10 @@ def _fill(draft: Path, archive: Path, budget: _Budget) -> None:
                 continue
             if place == draft:
                 raise UserError(f"member {shown(member.name)} has no name")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _check_within(place.parent, draft)
+            if place.parent not in within:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _check_within(place.parent, draft)
+                within.add(place.parent)
             if member.kind == "link":
                 links.append((place, draft.joinpath(*_parts(member.target)), member))
             else:
@@ -262,7 +270,7 @@ def _of_zip(archive: Path, limit: int) -> Iterator[_Member]:
                 raise UserError(f"member {shown(info.filename)} is encrypted")
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
                 raise UserError(f"member {shown(info.filename)} is a device, a pipe or the like")
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 yield _Member(info.filename, "folder")
             elif kind == stat.S_IFLNK:
                 with z.open(info) as f:

@@ -25,22 +25,10 @@ _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"\
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc")
 
 
-def is_image(name: str) -> bool:
-    """Whether a file of this name is read as an image."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-class Image(NamedTuple):
-    """An image file: its path below the root of the set, and why it is none, where it is none."""
-
-    path: str
-    problem: str = ""
-
-
 class _Folder(NamedTuple):
     """What a folder holds that counts: image files, and sub-folders that are entered."""
 
-    images: list[Image]
+    images: list[str]
     folders: list[str]
 
 
@@ -54,12 +42,15 @@ class Walk:
         root: where the paths of the images start.
         tops: the folders below `root` that are walked, relative to it; "" is `root` itself.
 
+    After it, `problems` says why something that bears an image's name is no file, by its path.
+
     Raises:
         UserError: a folder cannot be read, or two tops are one folder.
     """
 
     def __init__(self, root: Path, tops: Sequence[str]) -> None:
         self.root = root
+        self.problems: dict[str, str] = {}
         self._folders: dict[str, _Folder] = {}
         self._links: list[str] = []
         around = {str(p) for top in tops for p in Path(root, top).parents if p.is_relative_to(root)}
@@ -78,8 +69,8 @@ class Walk:
                 if not leads_back(self._place(link)):
                     self._enter(link)
 
-    def images(self, top: str) -> Iterator[Image]:
-        """The images below one of the tops."""
+    def images(self, top: str) -> Iterator[str]:
+        """The paths of the images below one of the tops, from the root."""
         todo = [top]
         while todo:
             here = self._folders.get(todo.pop())
@@ -91,7 +82,7 @@ class Walk:
         """sha256 over the paths of the images of each top: what an index lists, and no more."""
         sha = hashlib.sha256()
         for top in tops:
-            sha.update(b"\0".join(coded(i.path) for i in self.images(top)) + b"\0\0")
+            sha.update(coded("\0".join(self.images(top)) + "\0\0"))
         return sha.hexdigest()
 
     def passed_over(self) -> str:
@@ -125,22 +116,24 @@ class Walk:
         self._entered.add(identity)
         return new
 
-    def _scan(self, place: str) -> tuple[list[Image], list[str]]:
-        images, folders = [], []
+    def _scan(self, place: str) -> tuple[list[str], list[str]]:
+        images, folders, before = [], [], f"{place}/" if place else ""
         for e in _entries(self._place(place)):
-            if e.name.startswith("."):
+            name = e.name
+            if name.startswith("."):
                 continue
-            path = f"{place}/{e.name}" if place else e.name
             if _is_dir(e):
-                folders.append(path)
+                folders.append(before + name)
                 if e.is_symlink():
-                    self._links.append(path)
-            elif is_image(e.name):
-                images.append(Image(path, _problem(e)))
-            elif _problem(e) == "":
-                suffix = os.path.splitext(e.name.lower())[1]
+                    self._links.append(before + name)
+            elif name.lower().endswith(SUFFIXES):
+                images.append(before + name)
+                if problem := _problem(e):
+                    self.problems[before + name] = problem
+            elif not _problem(e):
+                suffix = os.path.splitext(name.lower())[1]
                 self._others[suffix] += 1
-                self._example.setdefault(suffix, path)
+                self._example.setdefault(suffix, before + name)
         return sorted(images), sorted(folders)
 
     def _looks_so(self, path: str) -> bool:
@@ -172,8 +165,7 @@ def once(root: Path, tops: Sequence[str]) -> list[str]:
 def loose_images(root: Path) -> list[str]:
     """Names of what lies in `root` itself under an image's name, in no sub-folder, sorted."""
     named = [e for e in _entries(str(root)) if not e.name.startswith(".") and not _is_dir(e)]
-    unread = tuple(_UNREAD)
-    return sorted(e.name for e in named if is_image(e.name) or e.name.lower().endswith(unread))
+    return sorted(e.name for e in named if e.name.lower().endswith((*SUFFIXES, *_UNREAD)))
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -83,6 +83,10 @@ def test_cub(tmp_path: Path) -> None:
     (top / "image_class_labels.txt").write_text("1 1\n")
     with pytest.raises(UserError, match=r"images.txt:2: image 2 is not in image_class_labels.txt"):
         build("cub")["test"]
+    (top / "image_class_labels.txt").unlink()
+    with pytest.raises(UserError, match=r"image_class_labels.txt: no such file"):
+        build("cub")["test"]
+    (top / "image_class_labels.txt").write_text(labels)
     (top / "images.txt").write_text("one two\n")
     with pytest.raises(UserError, match=r"images.txt:1: should be `number text`, is 'one two'"):
         build("cub")["test"]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.data.sources.paths import Printable, coded, decoded, found_at, kind_of, printable
+from oodbench.core.errors import UserError
+from oodbench.data.sources.paths import Printable, coded, decoded, found_at, kind_of, only_files, printable
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,13 @@ def test_what_lies_at_a_path_is_said_without_opening_it(tmp_path: Path) -> None:
     assert found_at(Path("/dev/null")) == "a device"
     assert found_at(Path("x" * 300)).startswith("nothing that can be looked at (File name too long")
     assert kind_of(0) == "no file"
+
+
+def test_pipes_in_a_folder_are_named_at_any_depth(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/x").touch()
+    (tmp_path / "a/broken").symlink_to("nowhere")
+    only_files(tmp_path)
+    os.mkfifo(tmp_path / "a/b/p")
+    with pytest.raises(UserError, match="a/b/p: is a named pipe, where a file belongs"):
+        only_files(tmp_path)

@@ -19,7 +19,7 @@ def touched(root: Path, *names: str) -> Path:
 
 
 def paths(walk: Walk, *tops: str) -> list[str]:
-    return [i.path for top in tops or ("",) for i in walk.images(top)]
+    return [path for top in tops or ("",) for path in walk.images(top)]
 
 
 def test_the_order_is_that_of_os_walk_with_names_sorted(tmp_path: Path) -> None:
@@ -129,11 +129,12 @@ def test_what_is_no_file_is_told_as_a_problem(tmp_path: Path) -> None:
     os.mkfifo(root / "b")  # bears no image's name
     (root / "c.png").symlink_to("nowhere")
     (root / "d.png").mkdir()
-    problems = {i.path: i.problem for i in Walk(root, [""]).images("")}
-    assert problems == {
-        "0.png": "", "a.png": f"{root}/a.png: is a named pipe, no image file",
+    walk = Walk(root, [""])
+    assert paths(walk) == ["0.png", "a.png", "c.png"]
+    assert walk.problems == {
+        "a.png": f"{root}/a.png: is a named pipe, no image file",
         "c.png": f"{root}/c.png: is a link to a file that is not there",
-    }  # fmt: skip
+    }
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
