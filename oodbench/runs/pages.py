@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oodbench.core.errors import UserError
-from oodbench.core.text_files import read_text
-from oodbench.runs.folder import SUITE, Contents, ResultsFolder, page_of
+from oodbench.runs.folder import Contents, ResultsFolder, page_of
 from oodbench.runs.per_sample import pictures_of
-from oodbench.runs.reopen import plain_suite, reopened, suite_of
+from oodbench.runs.reopen import plain_suite, reopened, suite_of, suite_text
 
 
 def contents_of(
@@ -23,7 +22,7 @@ def contents_of(
     raw = plain_suite(folder.path)  # a damaged file is an error; what it names may be elsewhere
     try:
         contents.suite = suite_of(folder.path, plugins, raw)
-        contents.suite_text = read_text(folder.path / SUITE)
+        contents.suite_text = suite_text(folder.path)
     except UserError as error:
         missing.append(f"{folder.path}: no claims, no figures of its suite: {_first(error)}")
     try:

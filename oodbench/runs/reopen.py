@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import ANYTHING, SpecError, UserError, reason_of, shown
-from oodbench.core.text_files import refused, there
+from oodbench.core.text_files import read_text, refused, there
 from oodbench.evaluation.comparison import Group, Measured, is_folder
 from oodbench.evaluation.costs import of_rows
 from oodbench.evaluation.reference import parse_reference
@@ -98,6 +98,11 @@ def plain_suite(folder: Path) -> dict[str, Any]:
     if not isinstance(raw, dict) or not raw:
         raise refused(file, f"should hold a suite, got {shown(raw) if raw else 'nothing'}", AGAIN)
     return {str(key): value for key, value in raw.items()}
+
+
+def suite_text(folder: Path) -> str:
+    """The suite.yaml of a results folder as it stands, with one line end at its end."""
+    return read_text(folder / SUITE).rstrip("\n") + "\n"
 
 
 def suite_of(folder: Path, plugins: Sequence[Path] = (), raw: Mapping[str, Any] | None = None) -> Suite:

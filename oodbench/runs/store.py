@@ -69,8 +69,8 @@ class Store:
         self._damaged: set[Path] = set()
         if not str(root.absolute()).isprintable():
             raise UserError(
-        """A store that is only looked at: it must be there, and no folder is made."""
-                " or --results"
+                f"store {root}: safetensors reads no path that is not text; choose another folder with"
+                " --store or --results"
             )
         try:
             for folder in ("tmp", "locks", "state"):

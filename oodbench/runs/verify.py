@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oodbench.core.errors import ANYTHING, UserError
-from oodbench.core.text_files import read_text
 from oodbench.evaluation.leaderboard import over_trials
 from oodbench.runs.findings import UNCHECKED, Finding, damaged
 from oodbench.runs.folder import SUITE, Contents, ResultsFolder, Written, page_of, verdicts_of
 from oodbench.runs.per_sample import pictures_of
-from oodbench.runs.reopen import Opened, plain_suite, reopened
+from oodbench.runs.reopen import Opened, plain_suite, reopened, suite_text
 from oodbench.runs.store import Store
 from oodbench.runs.verify_files import (
     check_claims,
@@ -129,7 +128,7 @@ def _contents(
         contents = Contents(
             rows,
             opened.suite,
-            read_text(here.path / SUITE),
+            suite_text(here.path),
             timing=here.frame("timing"),
             history=here.frame("history"),
             environment=here.environment(),

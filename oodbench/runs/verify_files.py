@@ -46,7 +46,8 @@ def check_rows(rows: pd.DataFrame) -> Finding:
     for row in ok[(ok["ood"] != "") & ok["auroc"].isna()].to_dict("records"):
         wrong.append(f"{name_of(row)}: is ok and has no auroc")
     for metric in METRICS:
-        for row in ok[impossible(metric, ok[metric].astype(float))].to_dict("records"):
+        bad = impossible(metric, ok[metric].astype(float))
+        for row in ok[bad].to_dict("records") if bad.any() else ():
             wrong.append(f"{name_of(row)}: {metric} is {row[metric]:g}, which it cannot be")
     # the network's accuracy on one ID set is one number, whichever scorer and OOD set stand beside it
     one = ok[ok["id_accuracy"].notna()].astype({"id_accuracy": float})
@@ -94,7 +95,7 @@ def check_leaderboard(folder: Path, made: pd.DataFrame) -> Finding:
 
 
 def _differ(a: pd.Series[Any], b: pd.Series[Any]) -> Any:
-    x, y = (np.asarray(v.astype("Float64").to_numpy(dtype=float, na_value=np.nan)) for v in (a, b))
+    x, y = (np.asarray(v.to_numpy(dtype=float, na_value=np.nan)) for v in (a, b))
     return ~np.isclose(x, y, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
 
 

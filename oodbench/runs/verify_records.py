@@ -26,14 +26,14 @@ _COLUMNS = {"timing": TIMING, "history": HISTORY}
 def check_records(here: ResultsFolder, opened: Opened | None, rows: pd.DataFrame, name: str) -> list[Finding]:
     """One of the tables ``timing`` and ``history`` against the records of the store; nothing where there is
     no such table."""
-    file = table(here.path, name)
-    if file is None:
-        return []
+    file = here.path / f"{name}.csv"
     try:
+        file = table(here.path, name) or file
         frame = here.frame(name)
     except UserError as error:
         return [damaged(file, error)]
-    assert frame is not None
+    if frame is None:
+        return []
     if opened is None or opened.store is None:
         return [Finding(UNCHECKED, file.name, "the store is not here; name it with --store")]
     records, mine = _records(opened, rows, name), _placed(frame.to_dict("records"), name)

@@ -191,14 +191,14 @@ DAMAGES: dict[str, dict[str, Callable[[Path], None]]] = {
     "timing.csv": TABLE
     | {name: cell("seconds", NUMBERS[name]) for name in ("a word", "no number", "infinite")}
     | {"negative": cell("seconds", "-1"), "bytes of words": cell("bytes", "many")},
-    "history.csv": {k: v for k, v in TABLE.items() if k != "an escape code"}
+    "history.csv": {k: v for k, v in TABLE.items() if k != "the last column gone"}
     | {"a word": cell("loss", "low"), "negative": cell("epoch", "-1"), "above 1": cell("val_accuracy", "1.5")},
     "suite.yaml": ANYWHERE
     | {
         "no mapping": text(lambda t: "[1, 2]\n"), "a word": text(lambda t: "nonsense\n"),
         "no YAML": text(lambda t: t + "{[\n"), "a tab": text(lambda t: "\t" + t),
         "a tag of Python": text(lambda t: t + "x: !!python/object/apply:os.system [true]\n"),
-        "deep": text(lambda t: t + "x: " + "[" * 3000 + "]" * 3000 + "\n"),
+        "deep": text(lambda t: t + "x: " + "[" * 1000 + "]" * 1000 + "\n"),
         "aliases": text(lambda t: t + "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9))),
         "a key twice": text(lambda t: t + "name: other\n"),
@@ -256,6 +256,7 @@ POSSIBLE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a row of timing gone": ("timing.csv", text(lambda t: t.rpartition("\n")[0].rpartition("\n")[0] + "\n")),
     "a loss": ("history.csv", cell("loss", "0.5", row=1)),
     "an accuracy": ("history.csv", cell("val_accuracy", "0.99", row=1)),
+    "a column that earlier versions lack": ("history.csv", text(_without)),
     "a version": ("environment.json", text(lambda t: t.replace('"torch": "', '"torch": "9'))),
     "a command": ("environment.json", text(lambda t: t.replace('"command": "', '"command": "other'))),
     "a mean": ("leaderboard.csv", cell("near_auroc", "0.5")),
@@ -363,9 +364,9 @@ def test_a_damaged_file_is_one_line_in_every_command_that_reads_it(
     wrong = []
     for command in sorted(minding(file, name)):
         said = call(home, folder, command, capsys)
-        if command == "verify" and file != "results.csv":
+        if command == "verify" and file != "results.csv":  # which shows what else follows
             lines = [x for x in said.out.splitlines() if x.startswith("contradicted: ")]
-            fine = said.status == 1 and len(lines) == 1 and file in lines[0] and not said.err
+            fine = said.status == 1 and any(file in x for x in lines) and not said.err
         else:
             lines = said.err.splitlines()
             fine = (
