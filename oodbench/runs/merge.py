@@ -38,17 +38,16 @@ def folders(
         raise UserError(f"cannot merge results of different suites: {', '.join(suites)}")
     target = _free(into)
     parts = [ResultsFolder.of(path) for path in folders]
-    each = [contents_of(path, plugins=plugins)[0] for path in folders]
     contents = Contents(
         rows,
         _merged_suite(parts, plugins),
         timing=_once(parts, "timing"),
         history=_once(parts, "history"),
-        samples=_samples(each),
         environment=_merged_environment(_told_apart(parts)),
-        pictures=first_pictures(each),
         compressed=compressed,
     )
+    each = [contents_of(path, plugins=plugins)[0] for path in folders]
+    contents.samples, contents.pictures = _samples(each), first_pictures(each)
     with _whole(target) as draft:
         ResultsFolder(draft).write(contents)
     return rows

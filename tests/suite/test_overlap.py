@@ -80,15 +80,18 @@ class _Damaged:
     kind, digest = "image", "0" * 64
     labels, ids = torch.zeros(3, dtype=torch.int64), ("a", "b", "c")
 
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or UserError("a: cannot be decoded")
+
     def __len__(self) -> int:
         return 3
 
     def read(self, indices: Sequence[int] | Tensor, geometry: Geometry | None = None) -> Tensor:
-        raise UserError("a: cannot be decoded")
+        raise self.error
 
 
 def test_a_damaged_ood_set_is_left_to_the_run_and_a_damaged_id_set_is_refused() -> None:
-    assert found(damaged=_Damaged(), fine=of(OTHER)) == []
+    assert found(damaged=_Damaged(), own=_Damaged(OSError("bad disk")), fine=of(OTHER)) == []
     with pytest.raises(UserError, match="the OOD set 'x' is"):
         found(damaged=_Damaged(), x=of(TEST))
     with pytest.raises(UserError, match="a: cannot be decoded"):

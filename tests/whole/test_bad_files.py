@@ -815,7 +815,7 @@ def test_a_bad_answer_is_refused_by_its_hash(tmp_path: Path, server: str, name: 
         ("http://127.0.0.1:port/x", "port"),
         ("http://127.0.0.1:99999/x", "99999"),
         ("http://[::1/x", "http://[::1/x: "),
-        ("http://127.0.0.1:9/a b", "URL can't contain control characters"),
+        ("http://127.0.0.1:9/a b", "a b: URL can't contain control characters"),
         ("http://127.0.0.1:9/\x1b[31m", "URL can't contain control characters"),
         ("http://127.0.0.1:9/ü", "http://127.0.0.1:9/ü: "),
         ("http://127.0.0.1:9/x", "run again to go on"),

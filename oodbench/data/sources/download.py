@@ -64,7 +64,7 @@ def fetch(url: str, target: Path, *, md5: str = "", sha256: str = "") -> Path:
 
 
 def _said_by(error: Exception) -> str:
-    if isinstance(error, http.client.HTTPException) and not isinstance(error, ValueError):
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.InvalidURL):
         return f"the answer is cut short, or not of the web ({reason_of(error)})"
     return one_line(error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error))
 
