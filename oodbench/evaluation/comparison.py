@@ -22,7 +22,7 @@ from oodbench.evaluation.leaderboard import CELL, over_trials, trials
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.columns import VALUES, in_percent, lower_is_better, of_network
 from oodbench.evaluation.rows import read, where
-from oodbench.evaluation.tables import FINITE, PERCENT, published_numbers, read_published
+from oodbench.evaluation.tables import AMOUNT, FINITE, PERCENT, published_numbers, read_published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,12 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     twice = next((c for c in table if list(table).count(c) > 1), None)
     if twice is not None:
         raise UserError(f"{path}: two columns mean {twice!r}; keep one of them")
-    for column in [c for v in values for c in (v, f"{v}_std") if c in table]:
-        table[column] = published_numbers(path, table[column], PERCENT if in_percent(column) else FINITE)
+    for value in values:
+        percent = in_percent(value)
+        table[value] = published_numbers(path, table[value], PERCENT if percent else FINITE)
+        if f"{value}_std" in table:
+            spread = table[f"{value}_std"]
+            table[f"{value}_std"] = published_numbers(path, spread, PERCENT if percent else AMOUNT)
     return published(path.stem, table)
 
 

@@ -94,25 +94,7 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
     with np.errstate(divide="ignore", invalid="ignore"):
         half = student.ppf(0.975, n - 1) * np.where(by_split, split_std, std) / np.sqrt(n)
     centre = np.where(by_split, split_mean, mean)
-    counted = (
-        rows.groupby(cell, sort=False)["status"]
-        .value_counts()
-        .unstack(fill_value=0)
-        .reindex(index, fill_value=0)
-    )
-    zero = pd.Series(0, index=index)
-    shifts = {
-        f"n_{s}": n_seed[[c for c in values if str(c).startswith(f"{s}_")]].max(axis=1)
-        for s in ("near", "far")
-    }
-    shape = {
-        "n_trials": by_cell.size().reindex(index, fill_value=0),
-        "n_splits": by_cell["split"].nunique().reindex(index, fill_value=0),
-        **{name: count.fillna(0).astype(int) for name, count in shifts.items()},
-        "n_failed": counted.get("failed", zero), "n_skipped": counted.get("skipped", zero),
-    }  # fmt: skip
-    board = pd.DataFrame(shape, index=index)
-    board["unit"] = np.where(board["n_splits"] > 1, "split", np.where(board["n_trials"] > 1, "seed", ""))
+    board = _counts(rows, by_cell, n_seed)
     columns: dict[str, Any] = {}  # arrays: all are of one index, and aligning hundreds of series takes long
     of = [f.to_numpy(dtype=float) for f in (mean, std, split_std)]
     for i, name in enumerate(values):
@@ -123,6 +105,33 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
         columns |= {f"{name}_low": centre[:, i] - half[:, i], f"{name}_high": centre[:, i] + half[:, i]}
     board = pd.concat([board, pd.DataFrame(columns, index=index)], axis=1).reset_index()
     return _ranked(board, by)
+
+
+def _counts(rows: pd.DataFrame, by_cell: Any, n_seed: pd.DataFrame) -> pd.DataFrame:
+    """How many trials, splits, sets, failed and skipped rows each cell has, and what its unit is."""
+    import pandas as pd
+
+    cell, index = list(CELL), n_seed.index
+    counted = (
+        rows.groupby(cell, sort=False)["status"]
+        .value_counts()
+        .unstack(fill_value=0)
+        .reindex(index, fill_value=0)
+    )
+    zero = pd.Series(0, index=index)
+    shifts = {
+        f"n_{s}": n_seed[[c for c in n_seed if str(c).startswith(f"{s}_")]].max(axis=1)
+        for s in ("near", "far")
+    }
+    shape = {
+        "n_trials": by_cell.size().reindex(index, fill_value=0),
+        "n_splits": by_cell["split"].nunique().reindex(index, fill_value=0),
+        **{name: count.fillna(0).astype(int) for name, count in shifts.items()},
+        "n_failed": counted.get("failed", zero), "n_skipped": counted.get("skipped", zero),
+    }  # fmt: skip
+    board = pd.DataFrame(shape, index=index)
+    board["unit"] = np.where(board["n_splits"] > 1, "split", np.where(board["n_trials"] > 1, "seed", ""))
+    return board
 
 
 def _ranked(board: pd.DataFrame, by: str | None) -> pd.DataFrame:

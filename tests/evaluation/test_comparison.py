@@ -153,3 +153,41 @@ def test_two_folders_of_one_suite_are_compared_row_by_row(tmp_path: Path) -> Non
     assert len(unpaired) == len(a.board), "without a trial in common, Welch's interval"
     same = comparison.groups(before, before, (), ())
     assert comparison.between(*same, ["near_auroc"]) == [], "a row is not compared with itself"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("88.03", "high"), r"line 2: near_auroc is 'high', should be a number from 0 to 100 or empty"),
+        (("88.03", '"88,03"'), "line 2: near_auroc is '88,03'"),
+        (("0.25", "-0.25"), "near_auroc_std is '-0.25'"),
+        (("50.0", "inf"), "line 3: near_auroc is 'inf'"), (("50.0", "101"), "line 3: near_auroc is '101'"),
+        ((",note", ",near_auroc"), "the column 'near_auroc' stands twice"),
+        ((",x", ""), "line 2 has 7 cells, the header has 8"), (("MSP", "M\0SP"), "holds a NUL byte"),
+        ((",note", ",method"), "two columns mean 'method'"),
+    ],
+)  # fmt: skip
+def test_a_published_table_that_is_damaged_is_one_line(
+    digits: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    file = tmp_path / "published.csv"
+    file.write_text(PUBLISHED.replace(*change, 1))
+    with pytest.raises(UserError, match=said) as caught:
+        comparison.load(file)
+    assert str(file) in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_published_table_of_another_system_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "published.csv"
+    file.write_bytes(("\ufeff" + PUBLISHED.replace("88.03", "–").replace("\n", "\r\n")).encode())
+    board = comparison.load(file).board
+    assert board["near_auroc"].isna().tolist() == [True, False, False]
+    assert board["far_auroc"].tolist() == pytest.approx([0.9073, 0.6, 0.7776])
+
+
+def test_only_what_is_in_percent_is_scaled(tmp_path: Path) -> None:
+    file = tmp_path / "published.csv"
+    file.write_text("method,scorer,near_auroc,nll,nll_std\nce,msp,90,1.5,0.1\n")
+    (row,) = comparison.load(file).board.to_dict("records")
+    assert (row["near_auroc"], row["nll"], row["nll_std"]) == (0.9, 1.5, 0.1)

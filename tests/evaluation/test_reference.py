@@ -46,7 +46,9 @@ def test_a_suite_carries_figures_and_refuses_wrong_ones(copied: Path) -> None:
         parse_suite(yaml.safe_load(parsed.dump())).reference == parsed.reference == tuple(suite["reference"])
     )
     (copied / "suite.yaml").write_text(parsed.dump())
-    assert ok("verify", copied)  # no key depends on it
+    said = call("verify", copied).output
+    assert "holds: keys" in said, "no key depends on it"
+    assert "contradicted: report.html: the suite that it shows is not that of suite.yaml" in said
     wrong = [
         {"method": "als", "id_accuracy": 95, "source": "x"},
         {"method": "cross-entropy", "near_auroc": 95, "source": "x"},
@@ -64,3 +66,42 @@ def test_a_suite_carries_figures_and_refuses_wrong_ones(copied: Path) -> None:
         "[4].source: is missing",
     ):  # fmt: skip
         assert line in said
+
+
+@pytest.mark.parametrize("style", ["table", "md", "html", "latex"])
+def test_a_hostile_source_is_text_in_every_format(digits: Path, style: str) -> None:
+    source = "<script>alert(1)</script> \\\\input{/etc/passwd} \\e[31m \\n[x](y)"
+    figure = f'reference: [{{method: cross-entropy, id_accuracy: 95.06, source: "{source}"}}]'
+    (digits / "suite.yaml").write_text(figure)
+    said = ok("leaderboard", digits, "--format", style)
+    assert "95.06" in said
+    assert all(line.isprintable() for line in said.splitlines())
+    if style in ("md", "html"):
+        assert "<script>" not in said
+    if style == "latex":
+        assert all(line.startswith("%") for line in said.splitlines() if "input" in line)
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ("5", "should be a list of figures"), ("[]", ""), ("[x]", "should be a list of figures"),
+        ("[{id_accuracy: .nan, source: x}]", "[0].id_accuracy: should be a number in percent, got nan"),
+        ("[{id_accuracy: .inf, source: x}]", "got inf"), ("[{id_accuracy: 120, source: x}]", "got 120"),
+        ("[{id_accuracy: -1, source: x}]", "got -1"), ("[{nll: -1, source: x}]", "should be a number >= 0"),
+        ("[{id_accuracy: 95}]", "[0].source: is missing"),
+        ("[{method: [x], id_accuracy: 9, source: x}]", "should be text"),
+        ("[{1: 2, source: x}]", "unknown key"),
+    ],
+)  # fmt: skip
+def test_figures_of_a_results_folder_are_checked_before_they_are_shown(
+    digits: Path, figure: str, said: str
+) -> None:
+    (digits / "suite.yaml").write_text(f"reference: {figure}\n")
+    done = call("leaderboard", digits)
+    assert (done.exit_code == 0) == (not said)
+    if said:
+        line = str(done.exception)
+        assert f"{digits / 'suite.yaml'}: reference" in line
+        assert said in line
+        assert len(line.splitlines()) == 1

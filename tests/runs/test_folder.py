@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import read_rows
+from oodbench.evaluation.leaderboard import over_trials
+from oodbench.evaluation.rows import read_rows, to_csv
 from oodbench.report.page import cells
 from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder, costs_of, joined, specs_of
 from oodbench.runs.reopen import suite_of
@@ -144,3 +145,81 @@ def test_tables_are_joined_where_there_are_any() -> None:
     found = joined([frame, None, frame])
     assert found is not None
     assert found["a"].tolist() == [1, 1]
+
+
+def pictures(folder: ResultsFolder) -> set[str]:
+    return {f.name for f in (folder.path / "plots").glob("*")}
+
+
+def with_pictures(tmp_path: Path) -> ResultsFolder:
+    """Results with pictures of an earlier run, and a user's own files among them."""
+    folder = ResultsFolder.writable(tmp_path, "s")
+    folder.write(contents(formats=("png",)))
+    for name in ("mine.png", "heatmap-of-mine.png", "heatmap-p-mlp.txt", "scores-p-mlp.svg"):
+        (folder.path / "plots" / name).write_text("x")
+    return folder
+
+
+OWN = {"mine.png", "heatmap-of-mine.png", "heatmap-p-mlp.txt"}
+
+
+def test_pictures_of_other_rows_do_not_stay(tmp_path: Path) -> None:
+    folder = with_pictures(tmp_path)
+    assert pictures(folder) > OWN
+    other = contents()
+    other.rows["auroc"] /= 2
+    folder.write(other)
+    assert pictures(folder) == OWN, "what oodbench drew is gone, what it did not draw is left alone"
+
+
+def test_pictures_of_the_same_rows_stay(tmp_path: Path) -> None:
+    folder = with_pictures(tmp_path)
+    before = pictures(folder)
+    folder.write(contents())
+    assert pictures(folder) == before
+
+
+def test_pictures_that_are_not_drawn_again_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    folder = with_pictures(tmp_path)
+    drawn = pictures(folder) - OWN - {"scores-p-mlp.svg"}
+    other = contents(formats=("png",))
+    other.rows = other.rows.assign(pair="q")
+    folder.write(other)
+    assert pictures(folder) == OWN | {name.replace("-p-", "-q-") for name in drawn}
+
+
+def test_a_folder_of_pictures_that_is_left_empty_goes(tmp_path: Path) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    folder.write(contents(formats=("png",)))
+    other = contents()
+    other.rows["auroc"] /= 2
+    folder.write(other)
+    assert not (folder.path / "plots").exists()
+
+
+def test_what_is_made_of_rows_is_made_of_those_that_are_written(tmp_path: Path) -> None:
+    """Else a tie in sixteen digits and one in ten would be ranked differently."""
+    folder = ResultsFolder.writable(tmp_path, "s")
+    written = folder.write(contents())
+    pd.testing.assert_frame_equal(written.leaderboard, over_trials(folder.rows()))
+
+
+@pytest.mark.parametrize("name", ["timing", "history"])
+def test_tables_are_checked_when_they_are_read(tmp_path: Path, name: str) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    folder.write(contents())
+    file = folder.path / f"{name}.csv"
+    text = file.read_text()
+    for bad, said in ((text[:-1], "is cut short"), (text + "x\n", "line 3 has 1 cells"), ("", "is empty")):
+        file.write_text(bad)
+        with pytest.raises(UserError, match=said):
+            folder.frame(name)
+
+
+def test_a_history_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    folder = ResultsFolder.writable(tmp_path, "s")
+    old = pd.DataFrame([{"run_key": "k", "epoch": 0}], columns=[c for c in HISTORY if c != "acted"])
+    (folder.path / "history.csv").write_text(to_csv(old))
+    found = folder.frame("history")
+    assert found is not None
+    assert found["acted"].isna().all()

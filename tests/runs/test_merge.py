@@ -12,13 +12,12 @@ import yaml
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation.rows import IDENTITY, combine, to_csv
-from oodbench.runs import merge, verify
-from oodbench.runs.findings import HOLDS
+from oodbench.runs import merge
 from oodbench.runs.folder import HISTORY, ResultsFolder
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from tests.evaluation.frames import make_rows
-from tests.runs.checked import judged
+from tests.runs.checked import all_hold, judged
 from tests.runs.suites import ATTACKED
 
 
@@ -117,8 +116,7 @@ def test_parts_of_a_run_become_the_whole_claims_and_environment_included(
     environment = both.environment()
     assert environment["merged from"] == "0/attacked, 1/attacked"
     assert environment["torch"] == whole.environment()["torch"]
-    found = {f.what: f.state for f in verify.folder(both.path, store=attacked_run.parent / ".store")}
-    assert {s for what, s in found.items() if what != "versions"} == {HOLDS}
+    assert all_hold(both.path, store=attacked_run.parent / ".store")
 
 
 def test_what_machines_say_of_themselves_is_kept_apart(tmp_path: Path) -> None:
@@ -150,3 +148,64 @@ def test_one_folder_becomes_a_light_one(attacked_run: Path, tmp_path: Path) -> N
     again = tmp_path / "again"
     merge.folders([light.path], again)
     assert (again / "results.csv.gz").read_bytes() == (light.path / "results.csv.gz").read_bytes()
+
+
+def test_a_merge_that_fails_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(splits=2)
+    parts = [folder(tmp_path / "in" / str(i), rows[rows["split"] == str(i)]) for i in range(2)]
+    (parts[1] / "history.csv").write_text("damaged")
+    into = tmp_path / "out" / "both"
+    with pytest.raises(UserError, match=r"1/history\.csv: is cut short"):
+        merge.folders(parts, into)
+    assert not (tmp_path / "out").exists()
+    (parts[1] / "history.csv").unlink()
+
+    def full(self: ResultsFolder, contents: object) -> None:
+        (self.path / "results.csv").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(ResultsFolder, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            merge.folders(parts, into)
+    assert list((tmp_path / "out").iterdir()) == []
+    into.mkdir()  # an empty one may be there
+    merge.folders(parts, into)
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["both"]
+    assert len(ResultsFolder(into).rows()) == len(rows)
+
+
+def test_a_merge_takes_no_place_where_anything_is(tmp_path: Path) -> None:
+    part = folder(tmp_path / "part", make_rows())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("x")
+    with pytest.raises(UserError, match=r"notes: is not empty, it holds mine\.txt; choose an empty or a new"):
+        merge.folders([part], tmp_path / "notes")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file: is no folder"):
+        merge.folders([part], tmp_path / "file")
+    with pytest.raises(UserError, match=r"cannot be written .*; choose another folder with --into"):
+        merge.folders([part], tmp_path / "file" / "below")
+    (tmp_path / "link").symlink_to("real")
+    merge.folders([part], tmp_path / "link")
+    assert (tmp_path / "real" / "results.csv.gz").is_file()
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: s\nseeds: 3\npairs: [digits]\n", "seeds should be a list, got 3"),
+        ("name: s\nseeds: [0]\n", "pairs should be a list, got None"),
+        ("[1]\n", r"should hold a suite, got \[1\]"), ("", "should hold a suite, got nothing"),
+    ],
+)  # fmt: skip
+def test_a_damaged_suite_of_a_part_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    part = folder(tmp_path / "part", make_rows())
+    (part / "suite.yaml").write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        merge.folders([part], tmp_path / "into")
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "into").exists()

@@ -114,6 +114,6 @@ def test_what_is_not_here_is_said(rich: Path) -> None:
 
 def test_reference_figures_are_read_from_the_suite(rich: Path) -> None:
     file = rich / "suite.yaml"
-    file.write_text(file.read_text() + "reference:\n- {source: somebody, table: '1'}\n")
-    assert figures_of(rich) == [{"source": "somebody", "table": "1"}]
+    file.write_text(file.read_text() + "reference:\n- {source: somebody, id_accuracy: 90.0}\n")
+    assert figures_of(rich) == [{"source": "somebody", "id_accuracy": 90.0}]
     assert figures_of(rich / "results.csv") == figures_of(rich)

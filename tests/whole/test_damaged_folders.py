@@ -43,7 +43,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "costs": ("leaderboard", "F", "--costs", "--format", "latex"),
     "ranks": ("ranks", "F"),
     "compare two": ("compare", "F", "OTHER"),
-    "compare reversed": ("compare", "OTHER", "F"),
     "compare within": ("compare", "F", "--where", "method=c*", "--where-b", "method=l*", "--format", "md"),
     "compare reference": ("compare", "F"),
     "merge": ("merge", "F", "-o", "INTO"),
@@ -349,10 +348,7 @@ def whole(home: Path, command: str, capsys: pytest.CaptureFixture[str]) -> Said:
 
 
 _ALIKE = {"timing.csv", "history.csv", "environment.json"}
-_SEEN_BY_VERIFY = {
-    "empty", "a folder", "a pipe", "a link into nothing", "UTF-16", "a row cut short", "cut within a row",
-    "a column gone", "a word", "packed and cut", "two forms", "cut", "a list", "NaN", "negative",
-}  # fmt: skip
+_SEEN_BY_VERIFY = {"empty", "a pipe", "cut within a row", "a word", "two forms", "cut", "a list"}
 """Of files that `verify` reads as others do it has these alone: it takes a second, and they milliseconds."""
 
 
@@ -404,9 +400,7 @@ def test_who_does_not_read_a_file_does_not_mind_it(
     assert call(home, folder, command, capsys) == whole(home, command, capsys)
 
 
-@pytest.mark.parametrize(
-    "command", ["leaderboard", "costs", "compare two", "merge", "report", "claims", "verify"]
-)
+@pytest.mark.parametrize("command", ["costs", "compare two", "merge", "claims", "verify"])
 @pytest.mark.parametrize("name", HARMLESS)
 def test_another_form_of_the_same_content_changes_nothing(
     home: Path, folder: Path, name: str, command: str, capsys: pytest.CaptureFixture[str]

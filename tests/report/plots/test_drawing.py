@@ -135,3 +135,31 @@ def test_plots_know_their_style_and_not_one_another() -> None:
                 if isinstance(node, ast.ImportFrom) and str(node.module).startswith("oodbench.report.plots")
             }
             assert known <= {"oodbench.report.plots.style"}, file
+
+
+def test_a_picture_is_known_by_its_name(rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path) -> None:
+    both = pd.concat([rows, rows.assign(pair="q/r", network="")])
+    places = both[["pair", "network"]].drop_duplicates()
+    written = plots.draw_all(both, samples, tmp_path, formats=("png",))
+    assert {plots.kind_of(f, places) for f in written} == {
+        "heatmap", "scores", "roc", "known-unknown", "trade-off", "ranks-methods", "ranks-scorers",
+        "ranks-by-pair",
+    }  # fmt: skip
+    assert {plots.kind_of(f, places) for f in written if "-q-r." in f.name} >= {"heatmap", "trade-off"}
+    assert plots.kind_of(tmp_path / "sweep-als-lam-p-mlp.svg", places) == "sweep-als-lam"
+    for name in (
+        "mine.png",
+        "heatmap-of-mine.png",
+        "heatmap.png",
+        "heatmap-p-mlp.pdf",
+        "photo-p-mlp.png",
+        "-p-mlp.png",
+    ):
+        assert plots.kind_of(tmp_path / name, places) == ""
+
+
+def test_pictures_are_drawn_one_after_another_by_the_names_of_their_files(
+    rows: pd.DataFrame, samples: pd.DataFrame, tmp_path: Path
+) -> None:
+    names = [name for name, _ in plots.pictures(rows, samples)]
+    assert names == [f.stem for f in plots.draw_all(rows, samples, tmp_path, formats=("png",))]

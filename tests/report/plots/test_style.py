@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 
 from oodbench.report import plots
 
@@ -35,3 +40,34 @@ def test_long_names_are_broken_or_shortened_in_their_middle() -> None:
     assert plots.wrapped(long).split("\n") == ["outlier-exposure", "(lam=0.5, weight=10,", "temperature=4)"]
     assert plots.short("als(lam=0.1, k=argmax)", 15) == "als(lam…argmax)"
     assert len(plots.short(long, 20)) == 20
+
+
+def _figure(title: str = "") -> Figure:
+    figure, axes = plots.grid(1, 1, width=2, height=2)
+    axes[0, 0].set_title(title)
+    return figure
+
+
+def test_a_picture_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = plots.save(_figure(), tmp_path / "a", ["png"])
+    before = whole.read_bytes()
+
+    def half(self: Figure, target: Path, **more: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    for name in ("a", "b"):
+        with pytest.raises(OSError, match="No space left"):
+            plots.save(_figure(), tmp_path / name, ["png"])
+    assert [f.name for f in tmp_path.iterdir()] == ["a.png"]
+    assert whole.read_bytes() == before
+
+
+def test_no_name_ends_a_picture_as_xml(tmp_path: Path) -> None:
+    title = "a\x1b[31m\x00\x0b\u202e <script>&\nsecond"
+    (file,) = plots.save(_figure(title), tmp_path / "a", ["svg"])
+    text = "".join(ElementTree.parse(file).getroot().itertext())
+    assert "<script>&" in text
+    assert "second" in text
+    assert not set(text) & set("\x1b\x0b\u202e")
