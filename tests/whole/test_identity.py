@@ -35,12 +35,12 @@ BASE: dict[str, Any] = {
 CLASSED: dict[type, dict[str, bool]] = {
     ArrayRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
-        "scorers": True,
+        "scorers": True, "held": False,
     },
     TrainedRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
         "scorers": True,
-        "network": True, "data": True, "parent": True, "members": True,
+        "network": True, "data": True, "parent": True, "members": True, "given": True,
     },
     Suite: {
         "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,

@@ -83,7 +83,7 @@ def _write_openood(root: Path) -> None:
     """A folder laid out as OpenOOD's: one image, and lists of it that are as long as the suite needs."""
     lists = {"train_cifar10": 10, "val_cifar10": 10, "test_cifar10": 10, "val_tin": 1}
     lists |= {f"test_{name}": 1 for name in ("cifar100", "tin", "mnist", "svhn", "texture", "places365")}
-    for name, classes in lists.items():
+    for i, (name, classes) in enumerate(lists.items()):
         file = root / "benchmark_imglist" / "cifar10" / f"{name}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"{name}/{c}.png {c if classes == 10 else -1}\n" for c in range(classes)]
@@ -91,7 +91,7 @@ def _write_openood(root: Path) -> None:
         for c in range(classes):
             picture = root / "images_classic" / name / f"{c}.png"
             picture.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (32, 32), (c, len(name), 7)).save(picture)
+            Image.new("RGB", (32, 32), (c, 20 * i, 7)).save(picture)
 
 
 def test_it_plans_openood_by_name_once_its_data_are_there(installed: Path, tmp_path: Path) -> None:
