@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import re
+import socket
 import stat
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,15 +40,55 @@ def replacing(path: Path) -> Iterator[Path]:
     of `path` when the block ends well and is deleted when it does not.
 
     The draft's name is hidden and ends in ``.tmp``, so that no search for finished files finds it; a library
-    that reads a format from the name must be told it. The content is on the disk before the name is given."""
+    that reads a format from the name must be told it. The content is on the disk before the name is given.
+    Drafts of the same file that killed processes have left are removed."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, where a file belongs", str(path))
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    if path.exists() and not path.is_file():  # a device would be gone
+        raise OSError(errno.EINVAL, "is no file that can be replaced", str(path))
+    _remove_left(path)
+    draft = draft_of(path)
     try:
         yield draft
         with open(draft, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
+    except OSError as error:
+        if error.filename == str(draft):  # whoever reads the message knows the file by its own name
+            error.filename = str(path)
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()
+
+
+def draft_of(path: Path) -> Path:
+    """A name beside `path` for what will take its place, hidden, and with who writes it: the machine and the
+    process."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the drafts of a file that killed processes of this machine have left."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        found = _DRAFT.search(draft.name)
+        if found is not None and found[1] == _machine() and not _runs(int(found[2])):
+            with contextlib.suppress(OSError):
+                draft.unlink()
+
+
+_DRAFT = re.compile(r"\.([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.tmp$")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError, shown
+from oodbench.core.files import draft_of
 from oodbench.core.text_files import refused, there
 from oodbench.evaluation.rows import read
 from oodbench.evaluation.tables import AGAIN, table
@@ -71,7 +71,7 @@ def _free(into: Path) -> Path:
 def _whole(target: Path) -> Iterator[Path]:
     """A folder to write into, beside its place, which it takes when the block ends well; else nothing is
     left."""
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    draft = draft_of(target)
     try:
         draft.mkdir(parents=True)
     except OSError as error:

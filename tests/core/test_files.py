@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,45 @@ def test_a_file_and_a_link_to_one_are_readable(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
     (tmp_path / "b").symlink_to("a")
     assert readable(tmp_path / "a").read_text() == readable(tmp_path / "b").read_text() == "x"
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="is no file that can be replaced") as caught:
+        replace(pipe, "text")
+    assert caught.value.filename == str(pipe)
+    assert pipe.is_fifo()
+    with pytest.raises(OSError, match="is no file that can be replaced"):
+        replace(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_an_error_names_the_file_and_not_its_draft(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        replace(tmp_path / "nowhere" / "a.txt", "")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from oodbench.core.files import replacing
+with replacing(Path(sys.argv[1])) as draft:
+    draft.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    file = tmp_path / "a[16].csv"
+    subprocess.run([sys.executable, "-c", code, str(file)], check=False)
+    (left,) = tmp_path.iterdir()
+    others = [tmp_path / name for name in (".mine.tmp", f".a[16].csv.00000000-{os.getpid()}-12345678.tmp")]
+    for other in others:
+        other.write_text("")
+    with replacing(file) as first, replacing(file) as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert first.exists(), "of a process that runs"
+    assert not left.exists()
+    assert {*tmp_path.iterdir()} == {file, *others}
+    assert file.read_text() == "first"

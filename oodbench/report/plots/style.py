@@ -126,7 +126,6 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[P
     """Write `path`.png, `path`.svg, or both; returns the files. The same figure gives the same bytes."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
 
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
@@ -136,14 +135,22 @@ def save(figure: Figure, path: Path, formats: Sequence[str] = FORMATS) -> list[P
             FigureCanvasAgg(figure)
             engine.execute(figure)
             figure.set_layout_engine(None)
-        for text in figure.findobj(Text):  # a control character would end an SVG as XML
-            text.set_text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text.get_text()))
         for one in formats:
             file = path.with_name(f"{path.name}.{one}")
             with replacing(file) as draft:
                 figure.savefig(draft, format=one, metadata=_METADATA[one])
+                if one == "svg":
+                    _keep_to_xml(draft)
             written.append(file)
     return written
+
+
+def _keep_to_xml(file: Path) -> None:
+    """Take out of an SVG what is not seen: a control character in a name ends it as XML."""
+    text = file.read_text(encoding="utf-8")
+    if not text.replace("\n", "").isprintable():
+        seen = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+        file.write_text(seen, encoding="utf-8")
 
 
 def wrapped(name: str, width: int = 22) -> str:
