@@ -168,7 +168,12 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("runs/measure", "(other if on_id else mine)[asked.ood]", "mine[asked.ood]"),
     Mutant("runs/merge", "found.drop_duplicates()", "found"),
     Mutant("runs/folder", "(plain if compressed else packed).unlink(missing_ok=True)", "pass"),
-    Mutant("runs/verify", "rtol=TOLERANCE, atol=TOLERANCE", "rtol=1, atol=1"),
+    Mutant("runs/verify_store", "rtol=TOLERANCE, atol=TOLERANCE", "rtol=1, atol=1"),
+    Mutant("runs/verify_remade", "if float(rows.double().mean()) > slack:", "if False:"),
+    Mutant("runs/verify_page", "if self.policies != [policy]:", "if False:"),
+    Mutant("runs/verify_records", "yield from _differences(row, record, name)", "yield from ()"),
+    Mutant("evaluation/tables", 'if content and not content.endswith("\\n"):', "if False:"),
+    Mutant("core/names", "    if hidden:\n", "    if False:\n"),
     Mutant("runs/per_sample", "min(len(logits), most)", "len(logits)"),
     # cli
     Mutant("cli/run", "sys.exit(3)", "sys.exit(0)"),

@@ -66,6 +66,7 @@ READ: dict[str, set[str]] = {
     "report.html": {"verify"},
 }
 """Which commands read which file."""
+WRITTEN = {("claims.csv", "claims")}
 
 
 def text(change: Callable[[str], str]) -> Callable[[Path], None]:
@@ -394,8 +395,8 @@ def test_a_damaged_file_is_one_line_in_every_command_that_reads_it(
 def test_who_does_not_read_a_file_does_not_mind_it(
     home: Path, folder: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every file that the command has no use for is gone, and a pipe stands there."""
-    for file in (f for f, readers in READ.items() if command not in readers):
+    """Every file that the command has no use for is gone, and a pipe stands there (`claims` writes one)."""
+    for file in (f for f, readers in READ.items() if command not in readers and (f, command) not in WRITTEN):
         ANYWHERE["a pipe"](folder / file)
     assert call(home, folder, command, capsys) == whole(home, command, capsys)
 
