@@ -151,18 +151,14 @@ MUTANTS: Sequence[Mutant] = (
         "report/page/numbers", "round(value, digits) if np.isfinite(value)", "round(value, digits) if True"
     ),
     # suite
-    Mutant("suite/sets", 'other.role in ("train", "val")', 'other.role in ("train",)'),
+    Mutant("suite/sets", 'self._of_roles(*KNOWN, "shifted", "tune")', "self._of_roles(*KNOWN)"),
     Mutant("suite/run", 'if "outliers" in self.built_method.needs:', "if False:"),
     Mutant("suite/run", "list(scorer.sets) if scorer.attack else self.scored_sets", "self.scored_sets"),
     Mutant("suite/run", 'reads["view"] = self.outputs_key(name, scorer.view)', "pass"),
     # runs
     Mutant("runs/store", "if folder not in self._verified:", "if False:"),
-    Mutant("runs/store", "        if self._read_only:\n", "        if False:\n"),
-    Mutant(
-        "runs/store",
-        'return FileLock(self.root / "locks" / f"{kind}-{key}.lock")',
-        "return contextlib.nullcontext()",
-    ),
+    Mutant("runs/store", "self._damaged.add(folder)", "pass"),
+    Mutant("runs/store", "lock.acquire(timeout=ANNOUNCED_AFTER)", "pass"),
     Mutant("runs/held", "- math.log(len(members))", "+ math.log(len(members))"),
     Mutant("runs/measure", "self._right_under.get(asked.attack.attack) if on_id else clean", "clean"),
     Mutant("runs/measure", "(other if on_id else mine)[asked.ood]", "mine[asked.ood]"),
@@ -178,7 +174,7 @@ MUTANTS: Sequence[Mutant] = (
     # cli
     Mutant("cli/run", "sys.exit(3)", "sys.exit(0)"),
     Mutant("cli/run", "if any(n < 0 for n in numbers) or", "if"),
-    Mutant("cli/main", "sys.exit(130)", "sys.exit(0)"),
+    Mutant("cli/main", '"status", 130', '"status", 0'),
     Mutant("cli/components", "if complaints:", "if not complaints:"),
     Mutant("cli/results", "f.state == findings.CONTRADICTED", "f.state != findings.CONTRADICTED"),
 )

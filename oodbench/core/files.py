@@ -8,6 +8,7 @@ import errno
 import glob
 import os
 import re
+import shutil
 import socket
 import stat
 import uuid
@@ -46,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, "is a folder, where a file belongs", str(path))
     if path.exists() and not path.is_file():  # a device would be gone
         raise OSError(errno.EINVAL, "is no file that can be replaced", str(path))
-    _remove_left(path)
+    remove_left(path)
     draft = draft_of(path)
     try:
         yield draft
@@ -68,13 +69,13 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
-def _remove_left(path: Path) -> None:
-    """Remove the drafts of a file that killed processes of this machine have left."""
+def remove_left(path: Path) -> None:
+    """Remove the drafts of a file or a folder that killed processes of this machine have left."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         found = _DRAFT.search(draft.name)
         if found is not None and found[1] == _machine() and not _runs(int(found[2])):
             with contextlib.suppress(OSError):
-                draft.unlink()
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
 
 
 _DRAFT = re.compile(r"\.([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}\.tmp$")

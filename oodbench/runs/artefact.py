@@ -107,6 +107,7 @@ def damage(folder: Path, kind: str) -> str:
 
 
 def fsync(path: Path) -> None:
+    """Return when what was written of a file, or the names in a folder, are on the disk. Raises OSError."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)

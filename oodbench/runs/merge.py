@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError, shown
-from oodbench.core.files import draft_of
+from oodbench.core.files import draft_of, remove_left
 from oodbench.core.text_files import refused, there
 from oodbench.evaluation.rows import read
 from oodbench.evaluation.tables import AGAIN, table
@@ -42,7 +42,7 @@ def folders(
         rows,
         _merged_suite(parts, plugins),
         timing=_once(parts, "timing"),
-        history=_once(parts, "history"),
+        history=_trained(parts),
         environment=_merged_environment(_told_apart(parts)),
         compressed=compressed,
     )
@@ -71,6 +71,7 @@ def _free(into: Path) -> Path:
 def _whole(target: Path) -> Iterator[Path]:
     """A folder to write into, beside its place, which it takes when the block ends well; else nothing is
     left."""
+    remove_left(target)
     draft = draft_of(target)
     try:
         draft.mkdir(parents=True)
@@ -89,6 +90,16 @@ def _once(parts: Sequence[ResultsFolder], name: str) -> pd.DataFrame | None:
     """A table of all folders, no row twice."""
     found = joined(p.frame(name) for p in parts)
     return None if found is None else found.drop_duplicates()
+
+
+def _trained(parts: Sequence[ResultsFolder]) -> pd.DataFrame | None:
+    """The history of all folders. Of an epoch of which older versions told less (`acted` was no column), the
+    fuller row stands."""
+    found = joined(p.frame("history") for p in parts)
+    if found is None:
+        return None
+    fuller = found.sort_values("acted", na_position="last", kind="stable")
+    return fuller.drop_duplicates([c for c in found if c != "acted"]).sort_index()
 
 
 def _samples(each: Sequence[Contents]) -> pd.DataFrame | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.core.files import readable, replace, replacing
+from oodbench.core.files import draft_of, readable, remove_left, replace, replacing
 
 
 def test_text_is_utf8_and_bytes_are_as_given(tmp_path: Path) -> None:
@@ -109,6 +109,17 @@ def test_an_error_names_the_file_and_not_its_draft(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         replace(tmp_path / "nowhere" / "a.txt", "")
     assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")
+
+
+def test_a_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left = draft_of(tmp_path / "both")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    left = Path(str(left).replace(f"-{os.getpid()}-", f"-{int(ended.stdout)}-"))
+    writing = draft_of(tmp_path / "both")
+    for draft in (left, writing):
+        (draft / "page").mkdir(parents=True, exist_ok=True)
+    remove_left(tmp_path / "both")
+    assert [*tmp_path.iterdir()] == [writing]
 
 
 def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path) -> None:

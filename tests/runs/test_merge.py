@@ -39,12 +39,16 @@ def test_an_ok_row_takes_the_place_of_a_failed_or_skipped_one(tmp_path: Path) ->
         assert set(found["status"]) == {"ok"}
     assert (combine([broken, broken], ["a", "b"])["status"] == "failed").sum() == at.sum()
     folders = [folder(tmp_path / "a", broken), folder(tmp_path / "b", whole)]
-    for f, epochs in zip(folders, ((0, 1), (1, 2)), strict=True):
-        history = pd.DataFrame({"run_key": "k", "epoch": epochs, "loss": 0.5}, columns=list(HISTORY))
+    for f, epochs, acted in zip(folders, ((0, 1), (1, 2)), (float("nan"), 1.0), strict=True):
+        history = pd.DataFrame(
+            {"run_key": "k", "epoch": epochs, "loss": 0.5, "acted": acted}, columns=list(HISTORY)
+        )
         (f / "history.csv").write_text(to_csv(history))
     written = merge.folders(folders, tmp_path / "both")
     assert len(written) == len(whole)
-    assert pd.read_csv(tmp_path / "both" / "history.csv.gz").epoch.tolist() == [0, 1, 2]
+    trained = pd.read_csv(tmp_path / "both" / "history.csv.gz")
+    assert trained.epoch.tolist() == [0, 1, 2]
+    assert trained.acted.fillna(-1).tolist() == [-1, 1, 1], "epoch 1 is the fuller row's"
     assert {f.name for f in (tmp_path / "both").iterdir()} >= {
         "results.csv.gz",
         "leaderboard.csv",

@@ -195,7 +195,8 @@ class VRA(_Shaping):
     The thresholds are percentiles of all activations (OpenOOD's) or of each `feature`'s (the authors'); 60
     and 90 are the authors' for CIFAR-10. `below`: what becomes of activations under the lower threshold; the
     paper zeroes them, OpenOOD and pytorch-ood raise (clip) them to it. Percentiles per feature come from at
-    most `samples` evenly spaced rows."""
+    most `samples` evenly spaced rows. It is made for features >= 0: where the lower threshold is negative,
+    zero lies above it, and what should be cut is raised."""
 
     search = {"low": (1.0, 5.0, 10.0, 15.0, 50.0, 60.0), "high": (85.0, 90.0, 95.0, 99.0)}
 
