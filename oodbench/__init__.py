@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "core.dataset": ("Geometry", "Samples", "Dataset", "Pair"),
-    "core.network": ("Task", "Head", "Network"),
+    "core.network": ("Task", "Input", "Head", "Network"),
     "core.method": ("Batch", "Method"),
     "core.outputs": ("Outputs",),
     "core.scorer": ("View", "Scorer"),

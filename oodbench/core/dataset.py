@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field
 from torch import Tensor
 
 from oodbench.core.description import SpecLike
 
+Interpolation = Literal["bilinear", "bicubic"]
 _Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
 
@@ -23,6 +24,8 @@ class Geometry(NamedTuple):
         shape: channels, height, width.
         resize: length of the shorter edge before the centre crop, where the protocol crops;
             ``None``: no crop, straight to the shape.
+        interpolation: ``bilinear`` or ``bicubic``, as Pillow computes them.
+        antialias: whether a smaller image averages over all pixels that it came from, as Pillow does it.
 
     Example:
         >>> oodbench.Geometry((3, 224, 224), resize=256).shape
@@ -31,6 +34,14 @@ class Geometry(NamedTuple):
 
     shape: tuple[_Size, _Size, _Size]
     resize: _Size | None = None
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+
+    @property
+    def identity(self) -> list[Any]:
+        """What keys are made of: what is newer than the first keys enters where it is not the default."""
+        newer = [self.interpolation, self.antialias]
+        return [self.shape, self.resize, *(newer if newer != ["bilinear", True] else [])]
 
 
 @runtime_checkable

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from oodbench.core.dataset import Geometry, Interpolation
+
 
 class Task(NamedTuple):
     """What a network must fit. A run makes it of its data and gives it to the network's function.
@@ -29,6 +31,43 @@ class Task(NamedTuple):
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+class Input(NamedTuple):
+    """What a network is fed, as far as it says so itself; what is ``None`` is the pair's, or of the ID
+    training images.
+
+    Args:
+        mean: subtracted from images in [0, 1], one number per channel.
+        std: what they are then divided by, likewise.
+        resize: length of the shorter edge before the centre crop. ``None`` beside a `crop`: no crop, straight
+            to that size.
+        crop: height and width.
+        interpolation: ``bilinear`` or ``bicubic``.
+        antialias: whether a smaller image averages over all pixels that it came from, as Pillow does it.
+
+    Example:
+        >>> Input(resize=232, crop=(224, 224), interpolation="bicubic").geometry(Geometry((3, 32, 32)))
+        Geometry(shape=(3, 224, 224), resize=232, interpolation='bicubic', antialias=True)
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    resize: int | None = None
+    crop: tuple[int, int] | None = None
+    interpolation: Interpolation | None = None
+    antialias: bool | None = None
+
+    def geometry(self, pair: Geometry) -> Geometry:
+        """The geometry of images, that of the pair where this says nothing."""
+        channels = pair.shape[0] if self.mean is None else len(self.mean)
+        height, width = self.crop or pair.shape[1:]
+        return Geometry(
+            (channels, height, width),
+            pair.resize if self.crop is None and self.resize is None else self.resize,
+            self.interpolation or pair.interpolation,
+            pair.antialias if self.antialias is None else self.antialias,
+        )
 
 
 class Head(NamedTuple):

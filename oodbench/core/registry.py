@@ -55,13 +55,18 @@ class Registry:
         self.kind = kind
         self._components: dict[str, Component] = {}
 
-    def __call__(self, name: str, *, source: str = "", version: int = 1) -> Callable[[F], F]:
+    def __call__(
+        self, name: str, *, source: str = "", version: int = 1,
+        own_input: Callable[[Mapping[str, Any]], Any] | None = None,
+    ) -> Callable[[F], F]:  # fmt: skip
         """Decorator: register a class or function. ``oodbench list`` shows its docstring's first paragraph.
 
         Args:
             name: lower case with hyphens, not taken yet.
             source: what was read for it: paper, code, page.
             version: to be raised when its numbers change, so that what was stored is made again.
+            own_input: of a network that comes with weights: from its parameters to the `Input` that those
+                were trained on, ``None`` where they bring none.
 
         Raises:
             UserError: the name is taken, or a keyword-only parameter has no type.
@@ -69,6 +74,7 @@ class Registry:
 
         def register(target: F) -> F:
             component = Component(self.kind, name, target, source, version, resolve)
+            component.own_input = own_input
             taken = self._components.get(name)
             if taken is not None:
                 raise UserError(

@@ -38,6 +38,7 @@ class Component:
     ) -> None:
         self.kind, self.name, self.target, self.source, self.version = kind, name, target, source, version
         self._resolve = resolve
+        self.own_input: Callable[[Mapping[str, Any]], Any] | None = None
         doc = inspect.getdoc(target) or ""
         self.summary = doc.strip().split("\n\n")[0].replace("\n", " ")
         self.code = code_of(target)

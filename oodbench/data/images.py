@@ -10,7 +10,7 @@ from oodbench.core.dataset import Geometry
 
 def fit(images: Tensor, geometry: Geometry) -> Tensor:
     """Images (B, C, H, W) as a network of that geometry sees them, dtype kept: grey from RGB by the ITU-R 601
-    luma, RGB from grey by repetition; bilinear antialiased resize (of the shorter edge, then a centre crop,
+    luma, RGB from grey by repetition; a bilinear or bicubic resize (of the shorter edge, then a centre crop,
     where `geometry.resize` is given). The same for ID and OOD."""
     channels, height, width = geometry.shape
     if images.shape[1] != channels:
@@ -27,20 +27,23 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
         # margins are rounded to even.
         h, w = images.shape[-2:]
         edge, short = max(geometry.resize, min(height, width)), min(h, w)
-        images = _resize(images, max(edge * h // short, height), max(edge * w // short, width))
+        images = _resize(images, max(edge * h // short, height), max(edge * w // short, width), geometry)
         top, left = round((images.shape[-2] - height) / 2), round((images.shape[-1] - width) / 2)
         return images[..., top : top + height, left : left + width]
-    return _resize(images, height, width)
+    return _resize(images, height, width, geometry)
 
 
-def _resize(images: Tensor, height: int, width: int) -> Tensor:
+def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
     # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's
     # to one grey level.
-    return torch.nn.functional.interpolate(
-        images.contiguous(), (height, width), mode="bilinear", antialias=True, align_corners=False
-    )
+    resized = torch.nn.functional.interpolate(
+        images.contiguous(), (height, width), mode=how.interpolation, antialias=how.antialias,
+        align_corners=False,
+    )  # fmt: skip
+    # bicubic weights overshoot; of uint8 torch has cut that off already
+    return resized.clamp_(0, 1) if how.interpolation == "bicubic" and resized.is_floating_point() else resized
 
 
 def to_float(images: Tensor) -> Tensor:
