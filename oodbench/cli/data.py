@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from oodbench.cli.options import data_options
 from oodbench.core.errors import UserError, one_line
 from oodbench.core.files import replacing
 from oodbench.core.names import no_formula
+from oodbench.data.sources.roots import settings
 
 if TYPE_CHECKING:
     from oodbench.core.dataset import Pair
@@ -79,7 +81,8 @@ def verify(names: tuple[str, ...], accept: bool) -> None:
     """Read and decode every image of data sets, pairs or suites; compare with what the lock file recorded."""
     from oodbench.data import checks
 
-    verdicts = checks.verify(_needs(names), accept=accept, progress=_progress())
+    with settings(watch=partial(click.echo, err=True)):
+        verdicts = checks.verify(_needs(names), accept=accept, progress=_progress())
     for line in checks.count_table(verdicts):
         click.echo(line)
     faults = [f for v in verdicts for f in v.faults]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from oodbench.data.sources.roots import settings
+from oodbench.data.sources.roots import MOST_WORKERS, settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +21,21 @@ def _data_root(ctx: click.Context, param: click.Parameter, value: tuple[Path, ..
 def _offline(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         ctx.with_resource(settings(offline=True))
+
+
+def _paranoid(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.with_resource(settings(trust="nothing"))
+
+
+paranoid_option = click.option(
+    "--paranoid",
+    is_flag=True,
+    callback=_paranoid,
+    expose_value=False,
+    is_eager=True,
+    help="Read every byte of data and stored artefacts instead of believing sizes and times.",
+)
 
 
 def data_options(command: F) -> F:
@@ -37,6 +52,21 @@ def data_options(command: F) -> F:
         command = option(command)
     return command
 
+
+def _workers(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        ctx.with_resource(settings(workers=value))
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0, MOST_WORKERS),
+    callback=_workers,
+    expose_value=False,
+    is_eager=True,
+    help="Processes that decode image files, 0: threads of this one.  [default: OODBENCH_WORKERS, or by the"
+    " number of CPUs]",
+)
 
 plugin_option = click.option(
     "--plugin",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oodbench.cli.options import data_options
+from oodbench.cli.options import data_options, paranoid_option, workers_option
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ _PATH = click.Path(path_type=Path)
     help="Folder of stored artefacts (may be shared).  [default: <results>/.store]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@workers_option
 @click.option("--seeds", type=_Integers(), help="Seeds instead of the suite's.")
 @click.option("--splits", type=_Integers(), help="Only the pairs at these splits.")
 @click.option("--scorers", type=_Names(), help="Only these scorers; one that the suite lacks is added.")
@@ -79,6 +80,7 @@ _PATH = click.Path(path_type=Path)
     "--no-plots", is_flag=True, help="Draw no pictures; `oodbench report FOLDER --plots` does later."
 )
 @click.option("--quiet", is_flag=True, help="No progress, no table.")
+@paranoid_option
 @data_options
 def run_suites(
     suites: tuple[Path, ...], results: Path, store: Path | None, device: str, seeds: tuple[int, ...] | None,
@@ -90,6 +92,7 @@ def run_suites(
     SUITE is a file, or the name of a suite of the package (`oodbench list suites`). Scorers and methods are
     named by name or label, with commas between."""
     from oodbench.core.progress import Reporter
+    from oodbench.data.sources import roots
     from oodbench.runs import machine, runner
     from oodbench.training import processes
 
@@ -98,7 +101,7 @@ def run_suites(
     loaded = _load(suites, plugins, seeds, splits, choice)
     store = store or results / ".store"
     failed = 0
-    with processes.together():
+    with processes.together(), roots.settings(watch=reporter.line):
         for suite in loaded:
             if dry_run:
                 _print_plan(suite, store, skip_missing)

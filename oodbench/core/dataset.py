@@ -14,6 +14,7 @@ from torch import Tensor
 from oodbench.core.description import SpecLike
 
 Interpolation = Literal["bilinear", "bicubic"]
+Margin = Literal["rounded", "floored"]
 _Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
 
@@ -22,10 +23,12 @@ class Geometry(NamedTuple):
 
     Args:
         shape: channels, height, width.
-        resize: length of the shorter edge before the centre crop, where the protocol crops;
-            ``None``: no crop, straight to the shape.
+        resize: length of the shorter edge before the centre crop, where the protocol crops, or height and
+            width, which every image is squeezed to; ``None``: no crop, straight to the shape.
         interpolation: ``bilinear`` or ``bicubic``, as Pillow computes them.
         antialias: whether a smaller image averages over all pixels that it came from, as Pillow does it.
+        margin: where the centre crop begins, if an odd number of pixels is cut off: half of it ``rounded`` to
+            even, as torchvision does it, or ``floored``, as Hugging Face does.
 
     Example:
         >>> oodbench.Geometry((3, 224, 224), resize=256).shape
@@ -33,14 +36,15 @@ class Geometry(NamedTuple):
     """
 
     shape: tuple[_Size, _Size, _Size]
-    resize: _Size | None = None
+    resize: _Size | tuple[_Size, _Size] | None = None
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    margin: Margin = "rounded"
 
     @property
     def identity(self) -> list[Any]:
         """What keys are made of: what is newer than the first keys enters where it is not the default."""
-        newer = [self.interpolation, self.antialias]
+        newer = [self.interpolation, self.antialias, *([] if self.margin == "rounded" else [self.margin])]
         return [self.shape, self.resize, *(newer if newer != ["bilinear", True] else [])]
 
 

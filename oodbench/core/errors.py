@@ -7,9 +7,9 @@ import re
 import reprlib
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class UserError(Exception):
@@ -97,8 +97,76 @@ class NotFinite(BadValue):
     """Values of one set that are not finite (NaN, infinity): what else was given can be scored without it."""
 
 
+class Lack(NamedTuple):
+    """A download that is not here: `whole` says which, `part` what of it was wanted (empty: there is no other
+    part), `looked` where it was looked for, `get` what gets it."""
+
+    whole: str
+    part: str
+    looked: tuple[str, ...]
+    get: str
+
+
 class MissingData(UserError):
-    """A data set that is not on this machine: what, where it was looked for, and how to get it."""
+    """A data set that is not on this machine: what, where it was looked for, and how to get it. What comes in
+    one download is one line, see `lines_of_missing`."""
+
+    def __init__(self, message: str = "", lacks: Sequence[Lack] = ()) -> None:
+        self.lacks = tuple(lacks)
+        super().__init__(message or "\n".join(_lines_of(self.lacks)))
+
+    @classmethod
+    def joined(cls, errors: Iterable[MissingData]) -> MissingData:
+        """All that some errors say, each download once."""
+        several = list(errors)
+        lacks = [lack for e in several for lack in e.lacks]
+        own = dict.fromkeys(str(e) for e in several if not e.lacks and str(e))
+        return cls("\n".join([*own, *_lines_of(lacks)]), lacks)
+
+
+def _lines_of(lacks: Iterable[Lack]) -> list[str]:
+    """One line for each download."""
+    parts: dict[Lack, dict[str, None]] = {}
+    for lack in lacks:
+        parts.setdefault(lack._replace(part=""), {})[lack.part] = None
+    return [
+        f"{whole.whole}{_in_brackets([p for p in wanted if p])} is not here; looked for it in"
+        f" {', '.join(whole.looked)}; to get it: {whole.get}"
+        for whole, wanted in parts.items()
+    ]
+
+
+def _in_brackets(parts: Sequence[str]) -> str:
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def lines_of_missing(found: Iterable[tuple[str, MissingData]]) -> list[str]:
+    """What is missing and who misses it, one line for each download.
+
+    Example:
+        >>> one = MissingData(lacks=[Lack("data set 'x'", "", ("data/x",), "oodbench data download x")])
+        >>> lines_of_missing([("pair 'a'", one), ("pair 'b'", one)])[0][:33]
+        "pair 'a', pair 'b': data set 'x' "
+    """
+    told: dict[str, list[str]] = {}
+    lacks: list[tuple[str, Lack]] = []
+    for whose, error in found:
+        of_lacks = set(_lines_of(error.lacks))
+        for line in str(error).splitlines():
+            if line not in of_lacks:
+                told.setdefault(line, []).append(whose)
+        lacks += [(whose, lack) for lack in error.lacks]
+    own = [f"{whose}: {line}" for line, several in told.items() for whose in dict.fromkeys(several)]
+    wholes = dict.fromkeys(lack._replace(part="") for _, lack in lacks)
+    for whole in wholes:
+        same = [(whose, lack) for whose, lack in lacks if lack._replace(part="") == whole]
+        own += [f"{_some(list(dict(same)))}: {line}" for line in _lines_of(lack for _, lack in same)]
+    return own
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 class NotApplicable(UserError):

@@ -130,6 +130,9 @@ class Method:
         """Scalar loss of a batch. The default is the mean criterion."""
         return self.criterion(network(batch.inputs), batch.labels).mean()
 
+    def check(self) -> None:
+        """Raise UserError where a file of the method's own cannot be read. Asked before any data are."""
+
     def load(self, network: Network) -> None:
         """For `provides == "weights"`: put the weights into the network, or raise UserError."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from oodbench.core.dataset import Geometry, Interpolation
+from oodbench.core.dataset import Geometry, Interpolation, Margin
 
 
 class Task(NamedTuple):
@@ -20,6 +20,7 @@ class Task(NamedTuple):
         classes: number of known classes.
         mean: of the ID training images in [0, 1], one number per channel.
         std: their standard deviation, likewise.
+        names: of the classes, in the order of the labels; empty where nobody knows them.
 
     Example:
         >>> Task("image", (1, 28, 28), 10, (0.13,), (0.31,)).classes
@@ -31,6 +32,7 @@ class Task(NamedTuple):
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    names: tuple[str, ...] = ()
 
 
 class Input(NamedTuple):
@@ -40,23 +42,25 @@ class Input(NamedTuple):
     Args:
         mean: subtracted from images in [0, 1], one number per channel.
         std: what they are then divided by, likewise.
-        resize: length of the shorter edge before the centre crop. ``None`` beside a `crop`: no crop, straight
-            to that size.
+        resize: length of the shorter edge before the centre crop, or height and width. ``None`` beside a
+            `crop`: no crop, straight to that size.
         crop: height and width.
         interpolation: ``bilinear`` or ``bicubic``.
         antialias: whether a smaller image averages over all pixels that it came from, as Pillow does it.
+        margin: ``rounded`` or ``floored``: how an odd margin of the crop is halved, see `Geometry`.
 
     Example:
         >>> Input(resize=232, crop=(224, 224), interpolation="bicubic").geometry(Geometry((3, 32, 32)))
-        Geometry(shape=(3, 224, 224), resize=232, interpolation='bicubic', antialias=True)
+        Geometry(shape=(3, 224, 224), resize=232, interpolation='bicubic', antialias=True, margin='rounded')
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     interpolation: Interpolation | None = None
     antialias: bool | None = None
+    margin: Margin | None = None
 
     def geometry(self, pair: Geometry) -> Geometry:
         """The geometry of images, that of the pair where this says nothing."""
@@ -67,6 +71,7 @@ class Input(NamedTuple):
             pair.resize if self.crop is None and self.resize is None else self.resize,
             self.interpolation or pair.interpolation,
             pair.antialias if self.antialias is None else self.antialias,
+            self.margin or pair.margin,
         )
 
 
@@ -106,6 +111,8 @@ class Network(nn.Module):
     Attributes:
         heads: further functions of the features (rotation, confidence, projection), by name. Methods attach
             them, and extraction stores what they give.
+        derived: of weights that are computed and not drawn or read (embeddings of texts), by their name in
+            the state dict: a digest of what they are computed from, which is their identity.
 
     Returns:
         Called with inputs (B, C, H, W) in [0, 1]: logits (B, C).
@@ -128,6 +135,7 @@ class Network(nn.Module):
         self.body = body
         self.head = head
         self.heads = nn.ModuleDict()
+        self.derived: dict[str, str] = {}
         self.stages = tuple(stages)
         self.register_buffer("mean", torch.tensor(task.mean).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(task.std).view(shape), persistent=False)

@@ -61,7 +61,7 @@ def _verify(
 ) -> Verdict:
     name = f"{need.spec.label} {need.split}"
     seen = places_of.setdefault(key_of(need.spec), [])
-    with settings(trust="nothing", found=seen):
+    with settings(trust="nothing", whole=True, found=seen):
         try:
             samples = opened(need.spec, cache)[need.split]
         except UserError as error:

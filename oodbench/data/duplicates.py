@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.data import needs
 from oodbench.data.images import fit, to_float
 from oodbench.data.reading import in_parts, read_ahead
-from oodbench.data.samples import Subset, file_hashes
+from oodbench.data.samples import Subset, are_files, is_brief
 from oodbench.data.sizes import common_geometry
 from oodbench.data.sources.index import kept
 from oodbench.data.status import Progress
@@ -151,11 +151,23 @@ def in_common(one: Samples, other: Samples, geometry: Geometry) -> np.ndarray:
     """
     if one.digest == other.digest:
         return np.ones(len(other), bool)
-    files = [file_hashes(s) for s in (one, other)]
-    if any(f is not None and len(f) > DECODED for f in files):
-        a, b = files
-        return np.zeros(len(other), bool) if a is None or b is None else np.isin(b, a)
+    files = [are_files(s) for s in (one, other)]
+    if any(f and len(s) > DECODED for f, s in zip(files, (one, other), strict=True)):
+        return _files_in_common(one, other) if all(files) else np.zeros(len(other), bool)
     return np.isin(pixels_of(other, geometry), pixels_of(one, geometry))
+
+
+def _files_in_common(one: Any, other: Any) -> np.ndarray:
+    """Which files of `other` are in `one` too. Of sets whose files were not read whole (see `Index`), those
+    are whose marks agree."""
+    if not is_brief(one) and not is_brief(other):
+        return np.isin(other.file_hashes(), one.file_hashes())
+    a, b = one.file_marks(), other.file_marks()
+    there = np.flatnonzero(np.isin(b, a))
+    known = one.file_hashes(np.flatnonzero(np.isin(a, b[there])))
+    found = np.zeros(len(other), bool)
+    found[there] = np.isin(other.file_hashes(there), known)
+    return found
 
 
 def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
@@ -166,8 +178,8 @@ def shared_images(one: Samples, other: Samples, geometry: Geometry) -> int:
 def pixels_of(samples: Samples, geometry: Geometry) -> np.ndarray:
     """A hash of the pixels of every image as the network sees it, (N,) of 16 bytes. What had to be decoded
     for it is kept in the cache folder."""
-    key = fingerprint(["pixels", 1, samples.digest, list(geometry.shape), geometry.resize])
-    if file_hashes(samples) is not None:
+    key = fingerprint(["pixels", 1, samples.digest, *geometry.identity])
+    if are_files(samples):
         return kept(f"pixels-{key}", lambda: _pixels(samples, geometry))
     if isinstance(samples, Subset):  # one reading for all parts of what is in memory
         return pixels_of(samples.of, geometry)[samples.indices.numpy()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +14,11 @@ from oodbench.core.dataset import Geometry
 def fit(images: Tensor, geometry: Geometry) -> Tensor:
     """Images (B, C, H, W) as a network of that geometry sees them, dtype kept: grey from RGB by the ITU-R 601
     luma, RGB from grey by repetition; a bilinear or bicubic resize (of the shorter edge, then a centre crop,
-    where `geometry.resize` is given). The same for ID and OOD."""
+    where `geometry.resize` is given). The same for ID and OOD.
+
+    Rows are resized before columns, as torch, and Pillow before version 13, do it for every image. Pillow 13
+    takes the columns of tall images first, which bicubic rounding shows: other values by up to some levels at
+    sharp edges."""
     channels, height, width = geometry.shape
     if images.shape[1] != channels:
         if channels == 1 and images.shape[1] == 3:
@@ -22,28 +29,49 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
             images = images.expand(-1, 3, -1, -1)
         else:
             raise ValueError(f"cannot turn {images.shape[1]} channels into {channels}")
-    if geometry.resize is not None:
-        # As torchvision's Resize and CenterCrop do it: the longer edge is cut off to a whole number, the
-        # margins are rounded to even.
-        h, w = images.shape[-2:]
+    if geometry.resize is None:
+        return _resize(images, height, width, geometry)
+    h, w = images.shape[-2:]
+    if isinstance(geometry.resize, int):  # the longer edge is cut off to a whole number
         edge, short = max(geometry.resize, min(height, width)), min(h, w)
-        images = _resize(images, max(edge * h // short, height), max(edge * w // short, width), geometry)
-        top, left = round((images.shape[-2] - height) / 2), round((images.shape[-1] - width) / 2)
-        return images[..., top : top + height, left : left + width]
-    return _resize(images, height, width, geometry)
+        scaled = edge * h // short, edge * w // short
+    else:
+        scaled = geometry.resize
+    images = _resize(images, max(scaled[0], height), max(scaled[1], width), geometry)
+    halve = round if geometry.margin == "rounded" else int
+    top, left = halve((images.shape[-2] - height) / 2), halve((images.shape[-1] - width) / 2)
+    return images[..., top : top + height, left : left + width]
 
 
 def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
+    if how.interpolation == "bicubic" and how.antialias and images.dtype == torch.uint8:
+        images = _to_width(images.contiguous(), width)
+    elif images.dtype != torch.uint8 or not images.is_contiguous(memory_format=torch.channels_last):
+        images = images.contiguous()  # bytes as decoders give them, channels last, are as good, and faster
     # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's
     # to one grey level.
     resized = torch.nn.functional.interpolate(
-        images.contiguous(), (height, width), mode=how.interpolation, antialias=how.antialias,
-        align_corners=False,
-    )  # fmt: skip
+        images, (height, width), mode=how.interpolation, antialias=how.antialias, align_corners=False
+    )
     # bicubic weights overshoot; of uint8 torch has cut that off already
     return resized.clamp_(0, 1) if how.interpolation == "bicubic" and resized.is_floating_point() else resized
+
+
+def _to_width(images: Tensor, width: int) -> Tensor:
+    """uint8 images resized along their rows by Pillow's bicubic filter: all rows of all channels as one grey
+    picture.
+
+    Torch's weights have 16 bits. That is one grey level in either direction, and two levels where bicubic
+    weights, of which some are negative, add them up."""
+    if images.shape[-1] == width or not images.numel():
+        return images
+    from PIL import Image
+
+    rows = Image.fromarray(images.view(-1, images.shape[-1]).numpy())
+    resized = rows.resize((width, rows.height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).view(*images.shape[:-1], width)
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -51,9 +79,17 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
 
 
-def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of images (N, C, H, W) in [0, 1]; a constant channel gets
-    standard deviation 1."""
-    x = to_float(images).double()
-    mean, std = x.mean(dim=(0, 2, 3)), x.std(dim=(0, 2, 3), correction=0)
-    return tuple(mean.tolist()), tuple(torch.where(std > 0, std, torch.ones_like(std)).tolist())
+def statistics(batches: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of images in [0, 1] that come in batches (B, C, H, W); a
+    constant channel gets standard deviation 1."""
+    count, mean, spread = 0, torch.zeros(()), torch.zeros(())
+    for images in batches:  # means and squared deviations of parts are put together, which loses no digits
+        x = to_float(images).double()
+        n = x.numel() // x.shape[1]
+        own = x.mean(dim=(0, 2, 3))
+        away, count = own - mean, count + n
+        mean = mean + away * (n / count)
+        spread = spread + x.var(dim=(0, 2, 3), correction=0) * n + away.square() * (n * (count - n) / count)
+    variance = spread / count
+    std = torch.where(variance > 1e-20, variance.sqrt(), 1.0)  # a constant channel's is rounding
+    return tuple(mean.tolist()), tuple(std.tolist())

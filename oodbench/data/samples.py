@@ -61,9 +61,20 @@ class Subset:
     def image_sizes(self) -> np.ndarray:
         return sizes_of(self.of)[self.indices.numpy()]
 
-    def file_hashes(self) -> np.ndarray | None:
-        found = file_hashes(self.of)
-        return None if found is None else found[self.indices.numpy()]
+    @property
+    def are_files(self) -> bool:
+        return are_files(self.of)
+
+    @property
+    def brief(self) -> bool:
+        return is_brief(self.of)
+
+    def file_marks(self) -> np.ndarray:
+        return self.of.file_marks()[self.indices.numpy()]  # type: ignore[attr-defined,no-any-return]
+
+    def file_hashes(self, places: np.ndarray | None = None) -> np.ndarray:
+        mine = self.indices.numpy() if places is None else self.indices.numpy()[places]
+        return self.of.file_hashes(mine)  # type: ignore[attr-defined,no-any-return]
 
 
 class Joined:
@@ -93,15 +104,36 @@ class Joined:
     def image_sizes(self) -> np.ndarray:
         return np.concatenate([sizes_of(p) for p in self.parts])
 
-    def file_hashes(self) -> np.ndarray | None:
-        found = [file_hashes(p) for p in self.parts]
-        return None if any(f is None for f in found) else np.concatenate([f for f in found if f is not None])
+    @property
+    def are_files(self) -> bool:
+        return all(map(are_files, self.parts))
+
+    @property
+    def brief(self) -> bool:
+        return any(map(is_brief, self.parts))
+
+    def file_marks(self) -> np.ndarray:
+        return np.concatenate([p.file_marks() for p in self.parts])  # type: ignore[attr-defined]
+
+    def file_hashes(self, places: np.ndarray | None = None) -> np.ndarray:
+        wanted = np.arange(len(self)) if places is None else places
+        starts, found = self._starts.numpy(), np.zeros(len(wanted), "S16")
+        for number, part in enumerate(self.parts):
+            mine = (wanted >= starts[number]) & (wanted < starts[number + 1])
+            found[mine] = part.file_hashes(wanted[mine] - starts[number])  # type: ignore[attr-defined]
+        return found
 
 
-def file_hashes(samples: Samples) -> np.ndarray | None:
-    """A hash of the stored bytes of every image, (N,) of 16 bytes; None of sets that are not files."""
-    ask = getattr(samples, "file_hashes", None)
-    return None if ask is None else ask()
+def are_files(samples: Samples) -> bool:
+    """Whether the images are files, or stored as in files: it has `file_hashes`, 16 bytes of the sha256 of
+    each (or of those at some places), and `file_marks`, by which files of any two sets that are equal are
+    equal, and which take no reading of every byte."""
+    return bool(getattr(samples, "are_files", False))
+
+
+def is_brief(samples: Samples) -> bool:
+    """Whether `file_hashes` of a set would read every byte of its files."""
+    return bool(getattr(samples, "brief", False))
 
 
 class _Picked(Sequence[str]):
@@ -151,6 +183,22 @@ def carve(samples: Samples, share: float = 0.1) -> tuple[Subset, Subset]:
     for _, mine in by_class(samples.labels):
         carved[mine[torch.randperm(len(mine), generator=rng)[: max(1, round(share * len(mine)))]]] = True
     return Subset(samples, torch.nonzero(~carved).flatten()), Subset(samples, torch.nonzero(carved).flatten())
+
+
+def places_per_class(labels: Tensor, amount: float | int) -> Tensor:
+    """Places of a part of every class, ascending: a share of it (a float), or so many (an integer; all of a
+    class that has fewer); at least one of each. Drawn once and for all (a constant seed)."""
+    rng = torch.Generator().manual_seed(20_260_001)
+    kept = []
+    for _, mine in by_class(labels):
+        count = amount if isinstance(amount, int) else max(1, round(amount * len(mine)))
+        kept.append(mine[torch.randperm(len(mine), generator=rng)[:count]])
+    return torch.cat(kept).sort().values
+
+
+def part_per_class(samples: Samples, amount: float | int) -> Subset:
+    """A part of every class of a set, as `places_per_class` draws it."""
+    return Subset(samples, places_per_class(samples.labels, amount))
 
 
 def select(samples: TensorSamples, classes: Sequence[int]) -> TensorSamples:

@@ -20,12 +20,13 @@ Progress = Callable[[str, int, int], None]
 
 class Status(NamedTuple):
     """What there is of one need: ``here``, ``missing`` or ``broken``; how many `images` (-1: not counted);
-    where, or what to do."""
+    where, or what to do; the error that says what is missing."""
 
     need: Need
     state: str
     images: int
     where: str
+    error: MissingData | None = None
 
 
 def status_of(wanted: Sequence[Need]) -> list[Status]:
@@ -36,8 +37,8 @@ def status_of(wanted: Sequence[Need]) -> list[Status]:
 
 
 def status_lines(found: Sequence[Status]) -> list[str]:
-    """A line per set and state, with its splits; what is missing has a second one, which says where it was
-    looked for and what gets it."""
+    """A line per set and state, with its splits. Below the last set that is missing from one download stands
+    where it was looked for and what gets it, once."""
     groups: dict[tuple[str, str], list[Status]] = {}
     for s in found:
         groups.setdefault((s.need.spec.label, s.state), []).append(s)
@@ -50,8 +51,21 @@ def status_lines(found: Sequence[Status]) -> list[str]:
             f"{state:<8} {label}: {counted}"
             + (f"  in {', '.join(where)}" if where and state == "here" else "")
         )
-        lines += [f"         {w}" for w in where if state != "here"]
+        lines += [f"         {w}" for w in where if state == "broken"]
+        lines += [f"         {w}" for w in _to_get(members, [*groups.values()])]
     return lines
+
+
+def _to_get(members: Sequence[Status], groups: Sequence[Sequence[Status]]) -> list[str]:
+    """What is said below some sets that are missing: what a later one's download brings as well is said
+    there."""
+    later = [s.error for g in groups[groups.index(members) + 1 :] for s in g if s.error]
+    still = {lack._replace(part="") for e in later for lack in e.lacks}
+    own = [s.error for s in members if s.error]
+    due = {lack._replace(part="") for e in own for lack in e.lacks} - still
+    every = [s.error for g in groups for s in g if s.error]
+    told = [MissingData(lacks=[k for k in e.lacks if k._replace(part="") in due]) for e in every]
+    return str(MissingData.joined([e for e in own if not e.lacks] + told)).splitlines()
 
 
 def _status(need: Need, cache: dict[str, Dataset]) -> Status:
@@ -62,7 +76,7 @@ def _status(need: Need, cache: dict[str, Dataset]) -> Status:
         except NotIndexed:
             count = -1
         except MissingData as error:
-            return Status(need, "missing", -1, str(error))
+            return Status(need, "missing", -1, str(error), error)
         except UserError as error:
             return Status(need, "broken", -1, str(error))
         return Status(need, "here", count, ", ".join(dict.fromkeys(map(str, seen))))
@@ -73,13 +87,13 @@ def download(wanted: Sequence[Need], say: Callable[[str], None]) -> list[str]:
 
     Each set goes into a folder of its own in the first data root and appears there only when it is whole; an
     interrupted download is gone on with by the next one."""
-    left = []
-    missing = {s.need.spec.name: s for s in status_of(wanted) if s.state != "here"}
-    for s in missing.values():
+    left: list[str] = []
+    missing = [s for s in status_of(wanted) if s.state != "here"]
+    not_ours = [s for s in missing if s.need.spec.name not in downloads or s.state == "broken"]
+    left += [s.where for s in not_ours if s.error is None]
+    left += str(MissingData.joined(s.error for s in not_ours if s.error is not None)).splitlines()
+    for s in {s.need.spec.name: s for s in missing if s not in not_ours}.values():
         leaf = s.need.spec
-        if leaf.name not in downloads or s.state == "broken":
-            left.append(s.where)
-            continue
         if offline():
             left.append(f"{leaf.name}: offline, so nothing was asked for; run again without --offline")
             continue

@@ -133,7 +133,7 @@ def _cost(
     if known is None or trained is None:
         return found | {"reads": UNKNOWN}
     reads = [r for r in ("train", "val") if r in known.needs]
-    reads += [tune] if tune in ("noise", "ood-val") else []
+    reads += [regime for regime in ("noise", "ood-val") if regime == tune.partition(":")[0]]
     reads += ["outliers"] if "outliers" in trained.needs else []
     size = of("weights") + (of("train outputs") if "train" in known.needs else 0)
     passes = 1.0

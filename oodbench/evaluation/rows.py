@@ -28,6 +28,9 @@ ROW_KEYS = (
     "chosen", "condition", "id_set", "ood", "shift", "status", "reason", "run_key",
 )  # fmt: skip
 """The columns of results.csv before the metrics. A row with an empty `ood` carries ID-only metrics."""
+NEWER_KEY = "input"
+"""A column after them, where a network was fed something of its own: what a run's images became. Empty: the
+pair's geometry, normalised by the statistics of the ID training images."""
 
 
 _RANGES = {
@@ -98,6 +101,9 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
     import pandas as pd
 
     rows = pd.concat([frame.assign(_from=i) for i, frame in enumerate(frames)], ignore_index=True)
+    if NEWER_KEY in rows:
+        rows = rows.fillna({NEWER_KEY: ""})
+        rows.insert(len(ROW_KEYS), NEWER_KEY, rows.pop(NEWER_KEY))
     identity = list(IDENTITY)
     ok = rows[rows["status"] == "ok"]
     doubled = ok[ok.duplicated(identity, keep=False)]

@@ -221,7 +221,7 @@ def specs_of(suites: Iterable[Suite]) -> Specs:
     """Scorers and methods by the labels that rows have."""
     found: dict[tuple[str, str], Spec] = {}
     for suite in suites:
-        found |= {("scorer", s.label): s for s in suite.scorers}
+        found |= {("scorer", s.label): s.spec for s in suite.scorers}
         found |= {("method", m.label): m.spec for m in suite.methods}
     return found
 

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from oodbench.core.errors import UserError
+from oodbench.core.half import HalfRows
 from oodbench.core.network import Head
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec
+from oodbench.data.samples import places_per_class
 from oodbench.runs.artefact import Artefact
 from oodbench.runs.failures import Failures
 from oodbench.runs.store import Store
@@ -71,15 +73,19 @@ class LazyOutputs:
         """The plain outputs of a set, opened anew."""
         run = self._run
         if isinstance(run, ArrayRun):
-            return run.built_method.outputs(name)
+            outputs = run.built_method.outputs(name)
+            if name == "train" and run.fit is not None:
+                return outputs[places_per_class(outputs.labels, run.fit)]
+            return outputs
         if run.sources != (run,):
             return ensemble_outputs([LazyOutputs(self._store, m).stored(name) for m in run.sources])
         tensors = artefact(self._store, "outputs", run.outputs_key(name)).tensors("outputs")
         head = artefact(self._store, "weights", run.key).tensors("head")
         extras = {k.removeprefix("extras."): t for k, t in tensors.items() if k.startswith("extras.")}
-        return Outputs(
-            tensors["logits"], tensors["features"], tensors["labels"], Head(**head) if head else None, extras
-        )
+        features = tensors["features"]
+        if features.dtype == torch.float16:
+            features = HalfRows.of(features)
+        return Outputs(tensors["logits"], features, tensors["labels"], Head(**head) if head else None, extras)
 
 
 def ensemble_outputs(members: Sequence[Outputs]) -> Outputs:

@@ -13,9 +13,9 @@ from torch import Tensor
 from oodbench.core.errors import one_line
 from oodbench.core.spec import plain_value
 from oodbench.evaluation import metrics
-from oodbench.evaluation.rows import ROW_KEYS
+from oodbench.evaluation.rows import NEWER_KEY, ROW_KEYS
 from oodbench.runs.held import Held, OnDisk
-from oodbench.suite.asked import Asked
+from oodbench.suite.asked import Asked, asked_of
 from oodbench.suite.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def rows_of(held: Held) -> list[dict[str, Any]]:
     """Result rows of one run, in the order of `Run.asked`; skipped and failed ones with their reason."""
     measured = _Measured(held)
     return [
-        _row(held.run, a) | values for a in held.run.asked() if (values := measured.values(a)) is not None
+        _row(held.run, a) | values for a in asked_of(held.run) if (values := measured.values(a)) is not None
     ]
 
 
@@ -36,7 +36,7 @@ def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
     why = _failed(one_line(reason, 1000))
     return [
         _row(run, a) | (_skipped(a.reason) if a.reason else why)
-        for a in run.asked()
+        for a in asked_of(run)
         if a.ood or a.scorer is None
     ]
 
@@ -173,18 +173,21 @@ def _row(run: Run, asked: Asked) -> dict[str, Any]:
         "tune": scorer.tune if scorer else "none", "chosen": scorer.chosen if scorer else "",
         "condition": asked.condition, "id_set": asked.id_set, "ood": asked.ood, "shift": asked.shift,
         "status": "ok", "reason": "", "run_key": run.key,
+        **({NEWER_KEY: run.fed_text} if run.fed_text else {}),
     }  # fmt: skip
 
 
 def identity(run: Run, asked: Asked) -> dict[str, str]:
     """What makes a row the row that it is: its key columns as text, as they are when read back."""
-    return {key: str(value) for key, value in _row(run, asked).items()}
+    return {key: str(value) for key, value in _row(run, asked).items() if key != NEWER_KEY}
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a frame with exactly the columns of results.csv, in their order; keys are text, as they are
-    when read back."""
+    when read back. What networks were fed stands there where one was fed something of its own."""
     import pandas as pd
 
     text = [{**row, **{key: "" if row[key] is None else str(row[key]) for key in ROW_KEYS}} for row in rows]
-    return pd.DataFrame(text, columns=[*ROW_KEYS, *metrics.METRICS])
+    newer = [NEWER_KEY] if any(NEWER_KEY in row for row in text) else []
+    frame = pd.DataFrame(text, columns=[*ROW_KEYS, *newer, *metrics.METRICS])
+    return frame.fillna(dict.fromkeys(newer, ""))

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.errors import ANYTHING, reason_of
+from oodbench.core.half import halved
 from oodbench.core.spec import Spec
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench, Weights
-from oodbench.scoring.extract import extract_view, outputs_of
+from oodbench.scoring.extract import BATCH, VIEW_BATCH, extract_view, outputs_of
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.scorer_plan import prepares
 
 
 class Extraction:
-    """Extracts what is missing through the networks of `weights`."""
+    """Extracts what is missing through the networks of `weights`: sets in shards, of which a killed process
+    loses the one in hand."""
 
     def __init__(self, bench: Bench, weights: Weights) -> None:
         self.bench, self.store, self.weights = bench, bench.store, weights
@@ -66,31 +68,57 @@ class Extraction:
             self.bench.reporter.warn(f"{run.title}: {why}")
 
     def _extract(self, run: TrainedRun, name: str, view: Spec | None, held: Lock) -> None:
-        samples, start = run.sets[name].samples, time.perf_counter()
+        samples, start = run.read[name].samples, time.perf_counter()
         assert samples is not None
         title = f"extract {run.title} / {name}" + (f" / {view.label}" if view else "")
-        batches = self._batches(run, name, view)
         with (
             self.bench.reporter.stage(title, len(samples)) as advance,
             held.draft() as draft,
         ):
-            with draft.rows("outputs", len(samples)) as writer:
-                for batch in batches:
-                    writer.put(batch)
-                    advance(len(next(iter(batch.values()))))
-            spent = time.perf_counter() - start
+            with draft.rows("outputs", len(samples), _together(run, view)) as writer:
+                missing, earlier = writer.missing, writer.seconds
+                advance(len(samples) - sum(map(len, missing)))
+                batches = self._batches(run, name, view) if missing else None
+                for places in missing:
+                    assert batches is not None
+                    writer.go_to(places.start)
+                    for batch in batches(places):
+                        writer.put(_kept(batch, run) if view is None else batch)
+                        advance(len(next(iter(batch.values()))))
+            spent = time.perf_counter() - start + earlier
             draft.json("meta", {"seconds": spent, "set": name, "n": len(samples), "run": run.title})
         self.bench.made["outputs"] += 1
 
-    def _batches(self, run: TrainedRun, name: str, view_spec: Spec | None) -> Iterator[dict[str, Tensor]]:
-        samples, device = run.sets[name].samples, self.bench.device
+    def _batches(
+        self, run: TrainedRun, name: str, view_spec: Spec | None
+    ) -> Callable[[range], Iterator[dict[str, Tensor]]]:
+        """What extracts some places of a set, through a network and a view that are made ready once."""
+        samples, device = run.read[name].samples, self.bench.device
         assert samples is not None
         network = self.weights.network(run)
         if view_spec is None:
-            return outputs_of(network, samples, run.data.geometry, device=device)
+            return lambda places: outputs_of(
+                network, samples, run.geometry, how=run.extract, device=device, places=places
+            )
         view = registry.build("view", view_spec)
         if prepares(view_spec):
             plain = LazyOutputs(self.store, run)
             known = (plain.stored(role) if role in run.sets else None for role in ("train", "val"))
             view.prepare(network.to(device).eval(), *known)
-        return extract_view(network, view, samples, run.data.geometry, seed=run.seed, device=device)
+        return lambda places: extract_view(
+            network, view, samples, run.geometry, seed=run.seed, how=run.extract, device=device, places=places
+        )  # fmt: skip
+
+
+def _together(run: TrainedRun, view: Spec | None) -> int:
+    """Samples that are extracted together, which a shard must not part."""
+    if view is not None:
+        return VIEW_BATCH
+    return BATCH if run.extract.batch_size == "auto" else run.extract.batch_size
+
+
+def _kept(batch: dict[str, Tensor], run: TrainedRun) -> dict[str, Tensor]:
+    """A batch as it is stored."""
+    if run.stored != "fp16":
+        return batch
+    return batch | {"features": halved(batch["features"])}

@@ -49,7 +49,7 @@ def pictures_of(plan: Plan) -> Callable[[str, str, str, Sequence[int]], list[Any
         samples = run.sets[ood or "test"].samples if run is not None else None
         if run is None or samples is None or samples.kind != "image":
             return []
-        images = samples.read(indices, run.data.geometry)
+        images = samples.read(indices, run.geometry)
         if images.dtype != torch.uint8:
             images = (images * 255).round().clamp(0, 255).to(torch.uint8)
         return list(images.permute(0, 2, 3, 1).numpy())

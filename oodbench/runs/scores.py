@@ -52,12 +52,12 @@ class Scoring:
         if why:
             raise UserError(why)
         passes = sum(
-            len(run.sets[name].samples or ())
+            len(run.read[name].samples or ())
             for _, name, view in run.extractions(wanted)
             if view is not None or run.sets[name].role == "tune"
         )
         outputs, points = LazyOutputs(self.store, run), scorer.candidates
-        tune_set = None if scorer.tune == "id" else f"tune:{scorer.tune}"
+        tune_set = None if scorer.regime == "id" else f"tune:{scorer.regime}"
         start = time.perf_counter()
         with self.bench.reporter.stage(f"tune {run.title} / {scorer.label}", 1) as advance:
             choice = choose(

@@ -10,9 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import re
-import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,13 +24,11 @@ from torch import Tensor
 from oodbench.core.errors import UserError, one_line
 from oodbench.core.files import replacing
 from oodbench.runs.artefact import HOLDS, MANIFEST, Artefact, Draft, damage, fsync
+from oodbench.runs.drafts import Drafts, me
+from oodbench.runs.stamps import Stamps, looks
 
 ANNOUNCED_AFTER = 2.0
 """Seconds after which a process says that it waits for another."""
-_FORGOTTEN = 7 * 24 * 3600.0
-"""Seconds after which a draft of another machine that no longer grows is taken for left behind."""
-
-
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -55,7 +50,8 @@ class Lock:
         self._store, self._kind, self._key = store, kind, key
 
     def draft(self) -> contextlib.AbstractContextManager[Draft]:
-        """Write the artefact. Killed or failed half way, it leaves nothing under the final name."""
+        """Write the artefact. Killed or failed half way, it leaves nothing under the final name; shards that
+        were finished are found by the next who holds the lock."""
         return self._store._draft(self._kind, self._key)
 
 
@@ -64,9 +60,7 @@ class Store:
     one line each."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
-        self.root, self.report = root, report
-        self._verified: set[Path] = set()
-        self._damaged: set[Path] = set()
+        self._look_into(root, report)
         if not str(root.absolute()).isprintable():
             raise UserError(
                 f"store {root}: safetensors reads no path that is not text; choose another folder with"
@@ -78,11 +72,19 @@ class Store:
             probe = root / "tmp" / f"probe-{uuid.uuid4().hex}"
             probe.touch()
             probe.unlink()
+            self._drafts.sweep()
         except OSError as error:
             raise UserError(
                 f"store {root}: cannot be written ({error.strerror or error}); choose another folder with"
                 " --store or --results"
             ) from None
+
+    def _look_into(self, root: Path, report: Callable[[str], None]) -> None:
+        self.root, self.report = root, report
+        self._verified: set[Path] = set()
+        self._damaged: set[Path] = set()
+        self._drafts, self._stamps = Drafts(root / "tmp"), Stamps(root / "seen")
+        self._writes = True
 
     @classmethod
     def opened(cls, root: Path) -> Store:
@@ -90,8 +92,8 @@ class Store:
         if not cls.holds_artefacts(root):
             raise UserError(f"store {root}: holds no artefacts")
         store = cls.__new__(cls)
-        store.root, store.report = root, lambda message: None
-        store._verified, store._damaged = set(), set()
+        store._look_into(root, lambda message: None)
+        store._writes = False
         return store
 
     @staticmethod
@@ -100,7 +102,8 @@ class Store:
         return any((root / kind).is_dir() for kind in HOLDS)
 
     def damage(self, kind: str, key: str) -> str:
-        """What is wrong with an artefact's files, in one line; empty where they are whole (or not there)."""
+        """What is wrong with an artefact's files, every byte of which is read, in one line; empty where they
+        are whole (or not there)."""
         return damage(self._folder(kind, key), kind) if self.has(kind, key) else ""
 
     def _folder(self, kind: str, key: str) -> Path:
@@ -111,13 +114,16 @@ class Store:
         return (self._folder(kind, key) / MANIFEST).is_file()
 
     def get(self, kind: str, key: str) -> Artefact | None:
-        """The artefact, its checksums verified once per process; None where it is missing or damaged, which
-        is reported once. Only who makes it again, and holds its lock, takes the remains away."""
+        """The artefact; None where it is missing or damaged, which is reported once. Only who makes it again,
+        and holds its lock, takes the remains away.
+
+        Checksums are verified once per process. A large artefact that was whole when it was last read is
+        known by the sizes and times of its files (see `Stamps`)."""
         folder = self._folder(kind, key)
         if not (folder / MANIFEST).is_file():
             return None
         if folder not in self._verified:
-            wrong = damage(folder, kind)
+            wrong = "" if self._stamps.known(folder) else self._read(folder, kind)
             if wrong:
                 if folder not in self._damaged:
                     self.report(f"damaged {kind} {key[:12]}: {wrong}; it will be made again")
@@ -125,6 +131,13 @@ class Store:
                 return None
             self._verified.add(folder)
         return Artefact(folder)
+
+    def _read(self, folder: Path, kind: str) -> str:
+        before = looks(folder)
+        wrong = damage(folder, kind)
+        if not wrong and self._writes:
+            self._stamps.remember(folder, before)
+        return wrong
 
     @contextlib.contextmanager
     def lock(self, kind: str, key: str) -> Iterator[Lock]:
@@ -141,27 +154,17 @@ class Store:
             raise CannotKeep(self.root, error) from None
         try:
             with contextlib.suppress(OSError):  # it only tells those who wait
-                holder.write_text(json.dumps(_me() | {"since": time.strftime("%H:%M:%S")}))
+                holder.write_text(json.dumps(me() | {"since": time.strftime("%H:%M:%S")}))
             yield Lock(self, kind, key)
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def _drafts_left(self, kind: str, key: str) -> None:
-        """Remove drafts of one artefact that nobody writes any more: on this machine those whose process is
-        gone (their lock is ours), of another those that have not grown for long."""
-        for folder in (self.root / "tmp").glob(f"{kind}-{key}-*"):
-            if _left(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-
     @contextlib.contextmanager
     def _draft(self, kind: str, key: str) -> Iterator[Draft]:
-        final = self._folder(kind, key)
-        self._drafts_left(kind, key)
-        me = _me()
-        folder = self.root / "tmp" / f"{kind}-{key}-{me['host']}-{me['pid']}-{uuid.uuid4().hex[:8]}"
+        final, folder = self._folder(kind, key), None
         try:
-            folder.mkdir()
+            folder = self._drafts.begin(kind, key, final)
             draft = Draft(folder)
             yield draft
             draft.finish(kind)
@@ -172,16 +175,18 @@ class Store:
                 # A whole one made without our lock (another machine) is a harmless duplicate; remains that
                 # are not whole make way.
                 if damage(final, kind):
-                    self._remove(final)
+                    self._drafts.remove(final)
                     os.rename(folder, final)
             fsync(final.parent)
             self._verified.add(final)
+            self._stamps.remember(final, looks(final))
         except (OSError, safetensors.SafetensorError) as error:  # the second is how a full disk shows there
             if isinstance(error, OSError) and not self._mine(error):
                 raise
             raise CannotKeep(self.root, error) from None
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None and folder.exists():
+                self._drafts.leave(folder)
 
     def _mine(self, error: OSError) -> bool:
         """Whether an error is of the store's disk, not of what is read meanwhile (a user's image)."""
@@ -218,16 +223,6 @@ class Store:
             for path in (self.root / "state").glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def _remove(self, folder: Path) -> None:
-        aside = self.root / "tmp" / f"damaged-{uuid.uuid4().hex[:8]}"
-        with contextlib.suppress(OSError):
-            os.rename(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _me() -> dict[str, Any]:
-    return {"host": re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())[:64], "pid": os.getpid()}
-
 
 def _holder(file: Path) -> str:
     """Who holds a lock, as far as it is known."""
@@ -236,22 +231,3 @@ def _holder(file: Path) -> str:
         return f"process {about['pid']} on {about['host']} (since {about['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
-
-
-def _left(draft: Path) -> bool:
-    """Whether nobody writes a draft any more, by who began it and when it last grew."""
-    host, _, rest = draft.name.rpartition("-")[0].rpartition("-")
-    host = host.rpartition("-")[2]
-    if host == _me()["host"] and rest.isdigit():
-        try:
-            os.kill(int(rest), 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return int(rest) == os.getpid()  # of an earlier process that had our number: ours would hold the lock
-    try:
-        grew = max(f.stat().st_mtime for f in (draft, *draft.iterdir()))
-    except OSError:
-        return False
-    return time.time() - grew > _FORGOTTEN

@@ -1,10 +1,11 @@
-"""Rows of tensors written to one safetensors file as they come."""
+"""Rows of tensors written to one safetensors file as they come, finished shard by shard."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
 import os
-import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,74 +13,154 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_DTYPES = {
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
+from oodbench.data.reading import in_parts
+from oodbench.runs import shards
+from oodbench.runs.layout import Layout, layout_of, rows_sha256
+from oodbench.runs.shards import Finished
 
 
 class RowWriter:
-    """Rows of several tensors, put in place in one safetensors file whose layout the first batch decides."""
+    """Rows of several tensors, put in place in one safetensors file whose layout the first batch decides.
 
-    def __init__(self, path: Path, n: int) -> None:
-        self._path, self._n, self._done = path, n, 0
-        self._fd = -1
-        self._places: dict[str, tuple[int, int, torch.dtype]] = {}
+    A file of more rows than `shard` is hashed as it is written. A shard that is full is put on the disk and
+    noted in a journal beside the file; whoever opens the file again keeps the shards that are whole by their
+    checksums, and writes those that are `missing`.
+
+    Args:
+        path: the file. What is there and cannot be gone on with is written over.
+        n: rows in all.
+        shard: rows of a shard.
+    """
+
+    def __init__(self, path: Path, n: int, shard: int = shards.SHARD) -> None:
+        self._path, self._n, self._shard = path, n, shard
+        self._at, self._fd = 0, -1
+        self._layout: Layout | None = None
+        self._shards: dict[int, tuple[str, float]] = {}
+        self._sums: list[Any] = []
+        self._since = time.perf_counter()
+        self._go_on()
+
+    @property
+    def missing(self) -> list[range]:
+        """The rows that are not there yet, in few pieces; each starts at the start of a shard."""
+        parts = enumerate(in_parts(self._n, self._shard))
+        return shards.ranges(part for i, part in parts if i not in self._shards)
+
+    @property
+    def seconds(self) -> float:
+        """What the shards that are there took to make, those of earlier processes included."""
+        return sum(seconds for _, seconds in self._shards.values())
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """What a manifest says of the finished file; None where it is of one shard, and hashed as a whole."""
+        if self._n <= self._shard or self._layout is None:
+            return None
+        return self._finished().manifest | {"bytes": self._layout.bytes}
+
+    def go_to(self, row: int) -> None:
+        """The row that the next batch starts at: the first of one of `missing`."""
+        if row % self._shard:
+            raise ValueError(f"row {row} is not the first of a shard of {self._shard}")
+        self._at, self._sums, self._since = row, [], time.perf_counter()
 
     def put(self, batch: Mapping[str, Tensor]) -> None:
-        """Append a batch: the same names, dtypes and trailing shapes each time."""
-        if self._fd < 0:
-            self._open(batch)
+        """Add a batch: the same names, dtypes and trailing shapes each time."""
         count = len(next(iter(batch.values())))
-        for name, rows in batch.items():
-            start, width, dtype = self._places[name]
-            data = rows.detach().to("cpu", dtype).contiguous().numpy()
-            if data.nbytes != count * width:
-                raise ValueError(f"{name}: rows of {tuple(rows.shape[1:])} do not fit the first batch's")
-            _write(self._fd, data.tobytes(), start + self._done * width)
-        self._done += count
-
-    def _open(self, batch: Mapping[str, Tensor]) -> None:
-        header: dict[str, Any] = {}
-        offset = 0
-        # widest type first, so that every tensor starts aligned to its element
-        for name, rows in sorted(batch.items(), key=lambda item: (-item[1].element_size(), item[0])):
-            if rows.dtype not in _DTYPES:
-                raise ValueError(f"{name}: dtype {rows.dtype} cannot be stored")
-            width = rows.element_size() * rows[0].numel()
-            header[name] = {
-                "dtype": _DTYPES[rows.dtype], "shape": [self._n, *rows.shape[1:]],
-                "data_offsets": [offset, offset + self._n * width],
-            }  # fmt: skip
-            self._places[name] = (offset, width, rows.dtype)
-            offset += self._n * width
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-        _write(self._fd, struct.pack("<Q", len(text)) + text, 0)
-        base = 8 + len(text)
-        os.ftruncate(self._fd, base + offset)
-        self._places = {
-            name: (base + start, width, dtype) for name, (start, width, dtype) in self._places.items()
-        }
+        if self._at + count > self._n:
+            raise ValueError(f"{self._at + count} rows were written where {self._n} were announced")
+        data = self._bytes_of(batch, count)
+        done = 0
+        while done < count:
+            rows = min(count - done, self._shard - self._at % self._shard)
+            self._write(data, done, rows)
+            done += rows
 
     def finish(self) -> None:
-        if self._done != self._n:
-            raise ValueError(f"{self._done} rows were written where {self._n} were announced")
+        """ValueError where rows are missing."""
+        there = self._n - sum(map(len, self.missing))
+        if there != self._n:
+            raise ValueError(f"{max(there, self._at)} rows were written where {self._n} were announced")
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
+    # ------------------------------------------------------------
 
-def _write(fd: int, data: bytes, place: int) -> None:
+    def _go_on(self) -> None:
+        """Keep what an earlier process has finished, if it was at this file."""
+        found = shards.noted(self._path)
+        if found is None or (found.n, found.rows) != (self._n, self._shard):
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._layout, whole = shards.sound(self._path, found)
+            self._shards = {i: one for i, one in found.shards.items() if i in whole}
+            self._fd = os.open(self._path, os.O_RDWR)
+            shards.begin(self._path, self._finished())
+
+    def _finished(self) -> Finished:
+        assert self._layout is not None
+        return Finished(self._n, self._shard, shards.head_sha256(self._layout), self._shards)
+
+    def _bytes_of(self, batch: Mapping[str, Tensor], count: int) -> list[memoryview]:
+        """The bytes of each tensor's rows, in the order of the file."""
+        if self._fd < 0:
+            self._open(layout_of(batch, self._n))
+        assert self._layout is not None
+        places = self._layout.places
+        wrong = {name: batch.get(name) for name in sorted(places.keys() | batch.keys())}
+        for name, place in places.items():
+            rows = wrong[name]
+            if rows is not None and rows.shape == (count, *place.shape):
+                del wrong[name]
+        if wrong:
+            self._forget()
+            name, rows = next(iter(wrong.items()))
+            what = "no rows" if rows is None else f"rows of {tuple(rows.shape[1:])}"
+            raise ValueError(f"{name}: {what} do not fit the first batch's")
+        flat = (batch[n].detach().to("cpu", p.dtype).contiguous().reshape(-1) for n, p in places.items())
+        return [rows.view(torch.uint8).numpy().data for rows in flat]
+
+    def _open(self, layout: Layout) -> None:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._layout = layout
+        _write(self._fd, memoryview(layout.head), 0)
+        os.ftruncate(self._fd, layout.bytes)
+        if self._n > self._shard:
+            shards.begin(self._path, self._finished())
+
+    def _write(self, data: list[memoryview], done: int, rows: int) -> None:
+        """Rows of one shard, from `done` of a batch on."""
+        assert self._layout is not None
+        if not self._sums:
+            self._sums = [hashlib.sha256() for _ in data]
+        for piece, place, sha in zip(data, self._layout.places.values(), self._sums, strict=True):
+            mine = piece[done * place.width : (done + rows) * place.width]
+            _write(self._fd, mine, place.start + self._at * place.width)
+            if self._n > self._shard:
+                sha.update(mine)
+        self._at += rows
+        if self._at == self._n or self._at % self._shard == 0:
+            self._note((self._at - 1) // self._shard)
+
+    def _note(self, shard: int) -> None:
+        seconds, self._since = time.perf_counter() - self._since, time.perf_counter()
+        sha256, self._sums = rows_sha256(self._sums), []
+        if self._n > self._shard:
+            os.fsync(self._fd)
+            shards.note(self._path, shard, sha256, seconds)
+        self._shards[shard] = (sha256, seconds)
+
+    def _forget(self) -> None:
+        """What is there is of another layout: nobody can go on with it."""
+        shards.journal_of(self._path).unlink(missing_ok=True)
+
+
+def _write(fd: int, data: memoryview, place: int) -> None:
     """All of `data`: the system may write a part without an error, as on a disk that is nearly full."""
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(fd, view, place)
-        view, place = view[done:], place + done
+    while data:
+        done = os.pwrite(fd, data, place)
+        data, place = data[done:], place + done

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oodbench.runs.findings import UNCHECKED, Finding, name_of, told
 from oodbench.runs.measure import identity
 from oodbench.runs.reopen import Opened
+from oodbench.suite.asked import asked_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ def _expected(opened: Opened) -> dict[tuple[str, ...], tuple[tuple[str, ...], bo
     scorer's ID row is there only where the scorer has scores."""
     found: dict[tuple[str, ...], tuple[tuple[str, ...], bool]] = {}
     for run in opened.plan.runs:
-        for asked in run.asked():
+        for asked in asked_of(run):
             keys = identity(run, asked)
             due = bool(asked.ood) or asked.scorer is None
             found[tuple(keys[k] for k in _PLACE)] = (tuple(keys[k] for k in _PARAMS), due)

@@ -10,7 +10,7 @@ import numpy as np
 
 from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.evaluation.metrics.columns import METRICS
-from oodbench.evaluation.rows import IDENTITY
+from oodbench.evaluation.rows import IDENTITY, NEWER_KEY
 from oodbench.runs.findings import TOLERANCE, UNCHECKED, Finding, name_of, number, text, told
 from oodbench.runs.held import Held, artefact
 from oodbench.runs.measure import columns, rows_of
@@ -115,6 +115,8 @@ def _differences(row: Mapping[Any, Any], made: Mapping[Any, Any]) -> list[str]:
         a, b = number(row[metric]), number(made[metric])
         if not np.isclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
             wrong.append(f"{metric} of {name_of(row)} is {text(a)} in results.csv, the store gives {text(b)}")
-    if str(row["chosen"]) != str(made["chosen"]):
-        wrong.append(f"{name_of(row)}: chosen is {row['chosen']!r}, the store says {made['chosen']!r}")
+    for key in ("chosen", NEWER_KEY):
+        says, stored = (str(one.get(key, "")) for one in (row, made))
+        if says != stored:
+            wrong.append(f"{name_of(row)}: {key} is {says!r}, the store says {stored!r}")
     return wrong

@@ -76,7 +76,7 @@ class Weights:
         return self._last[1]
 
     def _fresh(self, run: TrainedRun) -> Network:
-        return fresh_weights(run.network, run.built_method, run.data.task, run.seed)
+        return fresh_weights(run.network.spec, run.built_method, run.task, run.seed)
 
     def _make(self, run: TrainedRun, held: Lock | None) -> None:
         start = time.perf_counter()
@@ -153,7 +153,7 @@ class Weights:
             data = Material(
                 train_set,
                 run.sets["val"].samples if "val" in run.sets else None,
-                run.data.geometry,
+                run.geometry,
                 run.data.outliers if "outliers" in run.built_method.needs else None,
             )
             listener = Listener(

@@ -161,9 +161,10 @@ def _sets(scorer: Scorer) -> tuple[Outputs, Outputs, Outputs, Outputs]:
     """Train, validation, test and OOD outputs that the scorer can read: made ones, or a toy network's where
     it has a view or a head."""
     view = scorer.view()
-    if scorer.extras == {"members.logits"}:
-        train, val, test, ood = (_with_members(o, seed) for seed, o in enumerate(_made_sets()))
-        return train, val, test, ood
+    for name, add in _ADDED.items():
+        if scorer.extras == {name}:
+            train, val, test, ood = (add(o, seed) for seed, o in enumerate(_made_sets()))
+            return train, val, test, ood
     if view is None and not scorer.extras:
         return _made_sets()
     network = _network_with(scorer.extras)
@@ -199,6 +200,15 @@ def _with_members(outputs: Outputs, seed: int) -> Outputs:
         outputs.head,
         {"members.logits": outputs.logits.unsqueeze(1) + noise},
     )
+
+
+def _with_negatives(outputs: Outputs, seed: int) -> Outputs:
+    """With cosines with the features that belong to no class (a quarter), as negative labels."""
+    cosines = torch.nn.functional.normalize(outputs.features, dim=1)[:, -outputs.features.shape[1] // 4 :]
+    return Outputs(outputs.logits, outputs.features, outputs.labels, outputs.head, {"negatives": cosines})
+
+
+_ADDED = {"members.logits": _with_members, "negatives": _with_negatives}
 
 
 def _network_with(extras: frozenset[str]) -> Network:

@@ -140,7 +140,8 @@ def flaw(outputs: Outputs, scorer: Scorer) -> str:
 
 
 def _not_finite(name: str, values: Tensor) -> str:
-    if bool(torch.isfinite(values.sum())):  # one cheap pass: a sum is finite only where every value is
+    parts = values.split(1 << 14)
+    if all(bool(torch.isfinite(rows.sum())) for rows in parts):  # a sum is finite only where every value is
         return ""
-    bad = sum(int((~torch.isfinite(rows)).any(dim=1).sum()) for rows in values.split(1 << 14))
+    bad = sum(int((~torch.isfinite(rows)).any(dim=1).sum()) for rows in parts)
     return f"{name} of {bad} of {len(values)} samples are not finite" if bad else ""

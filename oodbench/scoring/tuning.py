@@ -1,8 +1,9 @@
 """Choosing a scorer's parameters without test data: what is chosen between, on what, and by which measure.
 
 Regimes: ``id`` sees ID validation alone, ``noise`` images made from it, ``ood-val`` the pair's OOD validation
-set. The choice is the candidate of the highest AUROC there; on a tie the earlier one, and the declared
-parameters stand first."""
+set. What is chosen between is the scorer's own search space, the suite's, or OpenOOD's
+(`scoring.openood_search`). The choice is the candidate of the highest AUROC there; on a tie the earlier one,
+and the declared parameters stand first, save in OpenOOD's space, which holds its own points alone."""
 
 from __future__ import annotations
 
@@ -20,9 +21,12 @@ from oodbench.core.outputs import Outputs
 from oodbench.core.scorer import Scorer
 from oodbench.core.spec import Spec, plain_value
 from oodbench.evaluation.metrics.detection import detection_metrics
+from oodbench.scoring import openood_search
 from oodbench.scoring.score import score_sets
 
 REGIMES = ("none", "id", "noise", "ood-val")
+SPACES = ("own", "openood")
+"""What a regime searches: the scorer's own space (or the one that the suite gives it), or OpenOOD's."""
 _ERRORS = 10
 """So many wrong (and right) predictions on ID validation are needed for an AUROC between them to guide a
 choice."""
@@ -38,31 +42,68 @@ class Choice(NamedTuple):
     auroc: tuple[float, ...]
 
 
-def candidates(spec: Spec, scorer: Scorer) -> tuple[Spec, ...]:
-    """The declared spec, then every other point of its search space; a parameter that was set away from its
-    default is kept.
+class Regime(NamedTuple):
+    """What parameters are chosen on, and from which space."""
+
+    name: str
+    space: str = "own"
+
+    @classmethod
+    def of(cls, label: str) -> Regime:
+        """The regime that a row's column `tune` says."""
+        name, _, space = label.partition(":")
+        return cls(name, space or "own")
+
+    @property
+    def label(self) -> str:
+        """As rows say it: ``ood-val``, ``ood-val:openood``."""
+        return self.name if self.space == "own" else f"{self.name}:{self.space}"
+
+
+Space = Mapping[str, Sequence[Any]]
+"""Parameter -> the values that are tried."""
+
+
+def candidates(
+    spec: Spec, scorer: Scorer, *, space: str = "own", search: Space | None = None
+) -> tuple[Spec, ...]:
+    """What is chosen between; nothing where there is nothing to choose.
 
     Points whose values are each allowed but not together (a lower percentile above the upper one) are left
-    out."""
+    out. A parameter that was set away from its default is kept, unless `search` names it.
+
+    Args:
+        spec: as the suite declares it.
+        scorer: built from it.
+        space: one of SPACES. ``own``: the declared spec, then every other point, the last parameter varying
+            fastest. ``openood``: the points of OpenOOD's grid alone, in its order, the first parameter
+            varying fastest; the declared spec is none of them unless it stands there.
+        search: the suite's own space, in the place of the scorer's.
+    """
     defaults = spec.component.defaults
-    free = {
-        k: values
-        for k, values in scorer.search.items()
-        if k in spec.params and spec.params[k] == defaults.get(k)
-    }
-    made = [spec]
-    for values in itertools.product(*free.values()):
+    left = {k for k, v in spec.params.items() if v == defaults.get(k)}
+    if space == "openood":
+        theirs = openood_search.POINTS.get(spec.name, ())
+        points = [{k: v for k, v in point.items() if k in left} for point in theirs]
+        return _built(spec, [p for p in points if p], [])
+    free = search if search is not None else {k: v for k, v in scorer.search.items() if k in left}
+    grid = itertools.product(*free.values()) if free else ()
+    return _built(spec, [dict(zip(free, values, strict=True)) for values in grid], [spec])
+
+
+def _built(spec: Spec, points: Sequence[Mapping[str, Any]], made: list[Spec]) -> tuple[Spec, ...]:
+    """The points that can be built, each once, after those that are `made` already; none where there are no
+    points."""
+    for changes in points:
         try:
-            point = registry.resolve(
-                spec.kind, {spec.name: {**spec.params, **dict(zip(free, values, strict=True))}}
-            )
+            point = registry.resolve(spec.kind, {spec.name: {**spec.params, **changes}})
         except SpecError as error:
             raise UserError(
                 f"scorer {spec.name!r}: its search space holds a value that it refuses: {error}"
             ) from None
         if point.params not in [m.params for m in made] and _can_be_built(point):
             made.append(point)
-    return tuple(made) if free else ()
+    return tuple(made) if points else ()
 
 
 def _can_be_built(spec: Spec) -> bool:

@@ -14,24 +14,24 @@ from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.scorer_plan import ScorerPlan
 from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
+from oodbench.suite.tuned import ScorerEntry
 
 
 def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list[str]) -> None:
     """Add to a run the plans of the suite's scorers, tuned and attacked ones too. `network`: as the method
     sets it up, None where there is none. `problems`: gets what cannot be where the suite refuses that."""
-    for spec in suite.scorers:
-        plain, scorer = _scorer_plan(run, spec, spec, network)
+    for entry in suite.scorers:
+        plain, scorer = _scorer_plan(run, entry.spec, entry.spec, network)
         attacked = _attacked(run, plain, scorer, suite.attacks, network)
-        # what is attacked has its declared parameters, and stands against clean rows of the same ones
-        found = [plain] if "none" in suite.tune or attacked else []
-        points = tuning.candidates(spec, scorer) if suite.tune != ("none",) else ()
-        if not points and not found:
-            found = [plain]  # nothing to tune: its one row belongs to every regime
-        for regime in suite.tune if points else ():
-            if regime != "none":
-                found.append(
-                    _tuned_plan(run, plain, regime, [_scorer_plan(run, p, spec, network)[0] for p in points])
-                )
+        tuned = [
+            _tuned_plan(run, plain, tune, [_scorer_plan(run, p, entry.spec, network)[0] for p in points])
+            for tune in suite.tune
+            if (points := _candidates(entry, scorer, tune))
+        ]
+        # what is attacked has its declared parameters, and stands against clean rows of the same ones; where
+        # a regime has nothing to choose between, the one row belongs to it too
+        declared = "none" in suite.tune or attacked or len(tuned) < len(suite.tune)
+        found = [*([plain] if declared else []), *tuned]
         for s in found:
             if s.reason and suite.inapplicable == "refuse":
                 problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
@@ -40,6 +40,15 @@ def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list
         run.scorers += [
             _under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks
         ]
+
+
+def _candidates(entry: ScorerEntry, scorer: Scorer, tune: str) -> tuple[Spec, ...]:
+    """What a regime chooses between; nothing where that is the declared parameters alone."""
+    regime = tuning.Regime.of(tune)
+    if regime.name == "none":
+        return ()
+    points = tuning.candidates(entry.spec, scorer, space=regime.space, search=entry.search)
+    return () if [p.params for p in points] == [entry.spec.params] else points
 
 
 def _is_ensemble(run: Run) -> bool:
@@ -87,9 +96,9 @@ def _scorer_plan(run: Run, spec: Spec, declared: Spec, network: Network | None) 
     )
 
 
-def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPlan]) -> ScorerPlan:
-    points = [p for p in points if not p.reason]
-    reason = plain.reason
+def _tuned_plan(run: Run, plain: ScorerPlan, tune: str, points: list[ScorerPlan]) -> ScorerPlan:
+    regime, points = tuning.Regime.of(tune).name, [p for p in points if not p.reason] or points
+    reason = plain.reason or points[0].reason
     if not reason and "val" not in run.sets:
         reason = f"scorer {plain.spec.label!r} cannot be tuned: pair {run.pair.label!r} has no validation set"
     if not reason and regime != "id":
@@ -103,7 +112,7 @@ def _tuned_plan(run: Run, plain: ScorerPlan, regime: str, points: list[ScorerPla
                 run.data.tuning_set(regime)
             except NotApplicable as error:
                 reason = str(error)
-    return plain._replace(tune=regime, candidates=tuple(points), reason=reason)
+    return plain._replace(tune=tune, candidates=tuple(points), reason=reason)
 
 
 def _objection(run: Run, scorer: Scorer, label: str, view: View | None, network: Network | None) -> str:

@@ -1,10 +1,13 @@
-"""One row that a run owes."""
+"""The rows that a run owes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from oodbench.suite.run import Run
 from oodbench.suite.scorer_plan import ScorerPlan
+from oodbench.suite.sets import OOD_SHIFTS
 
 
 class Asked(NamedTuple):
@@ -32,3 +35,38 @@ class Asked(NamedTuple):
         """Why this row is skipped, as far as the plan knows; empty where it is to be measured."""
         plans = [p for p in (self.attack, self.scorer) if p is not None]
         return next((p.reason for p in plans if p.reason), self.missing)
+
+
+def asked_of(run: Run) -> Iterator[Asked]:
+    """Every row that a run owes, in the order of results.csv."""
+    shifted = [s.name for s in run.sets.values() if s.role == "shifted"]
+    groups: list[tuple[str, str, tuple[str, ...]]] = [("clean", "id", ("test",))]
+    groups += [(name, "id", (name,)) for name in shifted]
+    if shifted:
+        groups.append(("clean", "full", ("test", *shifted)))
+    for group in groups:
+        yield Asked(*group, None)
+        for scorer in run.scorers:
+            if not scorer.attack:
+                yield from _against_ood(run, Asked(*group, scorer))
+    for scorer in run.scorers:
+        if scorer.attack and scorer.spec.params["of"] is not None:
+            side = "ID" if scorer.spec.params["direction"] == "raise" else "OOD"
+            condition = f"{scorer.attack} on {side}"
+            row = Asked(condition, "id", ("test",), _attacked_by(run, scorer), attack=scorer)
+            yield from _against_ood(run, row)
+
+
+def _against_ood(run: Run, row: Asked) -> Iterator[Asked]:
+    yield row
+    for s in run.sets.values():
+        if s.role in OOD_SHIFTS:
+            yield row._replace(ood=s.name, shift=s.role)
+    for name, (shift, why) in run.missing.items():
+        yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
+
+
+def _attacked_by(run: Run, attack: ScorerPlan) -> ScorerPlan:
+    """The plan of the scorer that a scorer under attack stands for."""
+    label = attack.spec.params["of"].label
+    return next(s for s in run.scorers if not s.attack and s.tune == "none" and s.label == label)

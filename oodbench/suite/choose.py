@@ -13,6 +13,7 @@ from oodbench.core.errors import SpecError, UserError, meant
 from oodbench.evaluation.claims import Claim
 from oodbench.suite.entries import MethodEntry, variants
 from oodbench.suite.suite import Suite
+from oodbench.suite.tuned import ScorerEntry
 
 
 class _Labelled(Protocol):
@@ -82,7 +83,7 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def _scorer(name: str) -> Any:
-    return registry.resolve("scorer", name)
+    return variants(ScorerEntry, "scorer", name)[0]
 
 
 def _method(name: str) -> Any:

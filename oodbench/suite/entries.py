@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +16,7 @@ from oodbench.core import names, registry
 from oodbench.core.errors import SpecError, UserError, shown
 from oodbench.core.signature import COMPONENT, problems_of
 from oodbench.core.spec import Spec, expand, plain_value
+from oodbench.suite import inputs
 from oodbench.suite.problems import Problems, keys, validated
 from oodbench.training.recipe import Recipe, recipe_keys
 
@@ -173,6 +175,19 @@ class MethodEntry(Entry):
         return self.model_copy(update={"spec": spec, "alias": spec.alias})
 
 
+class NetworkEntry(Entry):
+    """One network of a suite, and what it is fed where that is not the pair's."""
+
+    input: Annotated[
+        inputs.Given, Reads(lambda raw, info: inputs.read(raw), inputs.schema(), inputs.plain)
+    ] = Field(None, description="what it is fed: auto (as its weights were trained), or mean, std, sizes")
+
+    @property
+    def label(self) -> str:
+        fed = inputs.text(self.input)
+        return f"{self.spec.label} [input {fed}]" if fed and not self.spec.alias else self.spec.label
+
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -188,6 +203,26 @@ def variants(model: type[E], kind: str, raw: Any, folder: Path | None = None) ->
     made = [found.tried("", validated, model, {**beside, "": one}, context) for one in expand(raw)]
     found.stop()
     return [m for m in made if m is not None]
+
+
+def _told_apart(made: Sequence[E]) -> list[E]:
+    """Entries of one label, since their files have one name (``s0/best.ckpt``, ``s1/best.ckpt``), named by
+    as much of the end of each path as tells them apart."""
+    found = []
+    for one in made:
+        same = [m for m in made if m.label == one.label]
+        label = one.label
+        for key, path in one.spec.params.items():
+            if not isinstance(path, Path) or one.spec.alias:
+                continue
+            others = {m.spec.params.get(key) for m in same} - {path, None}
+            if others:
+                ends = ("/".join(path.parts[-n:]) for n in range(2, len(path.parts) + 1))
+                own = next((e for e in ends if not any(str(o).endswith(f"/{e}") for o in others)), str(path))
+                label = label.replace(f"{key}={path.name}", f"{key}={own}")
+        named = {"alias": label, "spec": replace(one.spec, alias=label)}
+        found.append(one if label == one.label else one.model_copy(update=named))
+    return found
 
 
 def listed(
@@ -207,6 +242,8 @@ def listed(
         made = [
             m for i, entry in enumerate(raw) for m in found.tried(f"[{i}]", one, entry, folder_of(info)) or ()
         ]
+        if made and isinstance(made[0], Entry):
+            made = _told_apart(made)  # type: ignore[type-var]
         labels = [label(m) for m in made]
         for twice in sorted({n for n in labels if labels.count(n) > 1}):
             found.append(("", f"{shown(twice)} stands twice; give one of them another name with `as:`"))

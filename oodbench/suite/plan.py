@@ -4,26 +4,53 @@ anything is paid for."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from oodbench.core import registry
-from oodbench.core.dataset import Dataset
-from oodbench.core.errors import ANYTHING, MissingData, NotApplicable, SpecError, UserError, reason_of
+from oodbench.core.dataset import Dataset, Geometry
+from oodbench.core.errors import (
+    ANYTHING,
+    MissingData,
+    NotApplicable,
+    SpecError,
+    UserError,
+    lines_of_missing,
+    reason_of,
+)  # fmt: skip
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
-from oodbench.core.network import Network
-from oodbench.core.spec import Spec
+from oodbench.core.network import Input, Network
 from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.array_sets import sets_of_arrays
-from oodbench.suite.entries import MethodEntry, variants
+from oodbench.suite.entries import MethodEntry, NetworkEntry
+from oodbench.suite.inputs import resolved
 from oodbench.suite.pairs import PairEntry
+from oodbench.suite.per_seed import SEED, at_seed, is_per_seed, require_files
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.sets import PairSets
 from oodbench.suite.suite import Suite
+from oodbench.suite.trainable import check_data, check_term, check_trials, parts_of, start_of
 from oodbench.training.initialise import fresh_weights, given_weights
-from oodbench.training.recipe import Recipe
-from oodbench.training.schedule import course_of
+
+
+class _Fed(NamedTuple):
+    """A network of the suite on the data of a pair, and what it is fed of them."""
+
+    network: NetworkEntry
+    input: Input
+    data: PairSets
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.input.geometry(self.data.geometry)
+
+    @property
+    def place(self) -> str:
+        """The same for the same network on images of the same kind."""
+        of = [self.data.classes, list(self.data.names), self.geometry.identity]
+        return fingerprint([self.network.spec.identity, *of])
 
 
 @dataclass
@@ -46,12 +73,16 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
             f" {', '.join(registry.networks)}"
         )
     planning = _Planning(suite, skip_missing)
+    fed = planning.fed() if images else {}
+    methods = [(m, built) for m, built in methods if planning.check(m, built)]
+    if planning.problems:  # told before all data are read
+        planning.done()
     for entry in suite.pairs:
-        data = planning.data(entry) if images else None
+        data = planning.data(entry, fed) if images else None
         if images and data is None:
             continue
         for method, built in methods:
-            planning.add(entry, method, built, data)
+            planning.add(entry, method, built, data, fed)
     return planning.done()
 
 
@@ -63,6 +94,7 @@ class _Planning:
         self.runs: list[Run] = []
         self.problems: list[str] = []
         self.skipped: list[str] = []
+        self._absent: list[tuple[str, MissingData]] = []
         self._sources: dict[str, Dataset] = {}
         self._probes: dict[str, tuple[Network | None, UserError | None]] = {}
         self._given: dict[str, str] = {}
@@ -73,8 +105,7 @@ class _Planning:
         try:
             yield
         except MissingData as error:
-            found = self.skipped if self.skip_missing else self.problems
-            found += [f"{whose}: {line}" for line in str(error).splitlines()]
+            self._absent.append((whose, error))
         except NotApplicable as error:
             (self.problems if self.suite.inapplicable == "refuse" else self.skipped).append(str(error))
         except SpecError as error:
@@ -84,67 +115,114 @@ class _Planning:
         except ANYTHING as error:  # a component may be a user's, and raise anything
             self.problems.append(f"{whose}: {reason_of(error)}")
 
-    def data(self, entry: PairEntry) -> PairSets | None:
-        """The sets of a pair; None where they are not there."""
+    def fed(self) -> dict[str, Input]:
+        """What each network is fed, as far as it or its entry says, by the network's label."""
+        found = {}
+        for network in self.suite.networks:
+            with self.noting(f"network {network.label!r}"):
+                found[network.label] = resolved(network.input, network.spec)
+        return found
+
+    def check(self, method: MethodEntry, built: Method) -> bool:
+        """The files of a method's own can be read. False where they are not there."""
+        before = len(self._absent)
+        for seed in self.suite.seeds if is_per_seed(method.spec) else self.suite.seeds[:1]:
+            with self.noting(f"method {method.label!r}"):
+                require_files(method.spec, seed)
+                with self.noting(f"method {method.label!r}, seed {seed}"):
+                    registry.build("method", at_seed(method.spec, seed)).check()
+        return len(self._absent) == before
+
+    def data(self, entry: PairEntry, fed: Mapping[str, Input]) -> PairSets | None:
+        """The sets of a pair; None where they are not there. Images of many sizes need no geometry of the
+        pair's where each network has its own."""
+        sized = bool(fed) and all(f.crop is not None for f in fed.values())
+        own = next(iter(fed.values())).geometry(Geometry((3, 1, 1))) if sized else None
         with self.noting(f"pair {entry.label!r}"):
-            return PairSets(entry, self._sources, self.skip_missing)
+            return PairSets(entry, self._sources, self.skip_missing, own)
         return None
 
-    def add(self, entry: PairEntry, method: MethodEntry, built: Method, data: PairSets | None) -> None:
+    def add(
+        self, entry: PairEntry, method: MethodEntry, built: Method, data: PairSets | None,
+        fed: Mapping[str, Input],
+    ) -> None:  # fmt: skip
         """The runs of one method on one pair, each with its scorers."""
         with self.noting(f"method {method.label!r} on pair {entry.label!r}"):
+            seeds = self._seeds(method, built)
             if built.provides == "outputs":
-                self._add(_array_run(self.suite, entry, method, built), None)
+                arrays = [_array_run(self.suite, entry, method, seed) for seed in seeds]
+                check_trials(method, {r.seed: r.sets["test"].digest for r in arrays})
+                for run in arrays:
+                    self._add(run, None)
                 return
             assert data is not None
-            _check_data(method, built, data)
-            parts = _parts(self.suite, method, built)
+            check_data(method, built, data)
+            parts = parts_of(self.suite, method, built)
             for part, inner in [(method, built), *parts]:
-                _check_term(self.suite.recipe_of(entry, part), part, inner, data)
+                check_term(self.suite.recipe_of(entry, part), part, inner, data)
             for network in self.suite.networks:
-                probe = self._probe(network, method, built, data)
-                for part, inner in parts:
-                    self._probe(network, part, inner, data)
-                given = self._given_weights(network, data)
-                for seed in self.suite.seeds[:1] if built.provides == "weights" else self.suite.seeds:
-                    self._add(_run(self.suite, network, method, built, seed, data, given), probe)
+                if network.label not in fed:
+                    continue
+                with_what = _Fed(network, fed[network.label], data)
+                given = self._given_weights(with_what)
+                if is_per_seed(method.spec):
+                    check_trials(method, {s: at_seed(method.spec, s).identity_key for s in seeds})
+                for seed in seeds:
+                    probes = [self._probe(with_what, m, seed) for m, _ in [(method, built), *parts]]
+                    self._add(_run(self.suite, with_what, method, seed, given), probes[0])
 
     def _add(self, run: Run, network: Network | None) -> None:
         plan_scorers(run, self.suite, network, self.problems)
         self.runs.append(run)
 
-    def _probe(self, network: Spec, method: MethodEntry, built: Method, data: PairSets) -> Network:
+    def _seeds(self, method: MethodEntry, built: Method) -> tuple[int, ...]:
+        """The seeds that a method has a trial for: all of the suite's where it trains or has files of each,
+        else the first; what is left out is said."""
+        seeds = self.suite.seeds
+        if built.provides not in ("weights", "outputs") or is_per_seed(method.spec) or len(seeds) == 1:
+            return seeds
+        left = ", ".join(map(str, seeds[1:]))
+        self.skipped.append(
+            f"method {method.label!r}: it is the same for every seed, so that it is one trial; seeds left"
+            f" out: {left} (files of one trial each are written with {SEED} in their path)"
+        )
+        return seeds[:1]
+
+    def _probe(self, fed: _Fed, method: MethodEntry, seed: int) -> Network:
         """The network as the method sets it up, with a user's weights: built once per combination, to see
         what it has before any work is done."""
-        place = fingerprint([network.identity, method.spec.identity, data.classes, list(data.geometry)])
+        spec = at_seed(method.spec, seed)
+        place = fingerprint([fed.place, spec.identity])
         if place not in self._probes:
             try:
-                made = fresh_weights(network, built, data.blank_task(), seed=0)
+                built: Method = registry.build("method", spec)
+                made = fresh_weights(fed.network.spec, built, fed.data.blank_task(fed.geometry), seed=0)
                 if built.provides == "weights":
                     built.load(made)
                 self._probes[place] = (made, None)
             except UserError as error:
                 self._probes[place] = (None, error)
             except ANYTHING as error:
-                who = f"network {network.label!r} with method {method.label!r}"
+                who = f"network {fed.network.label!r} with method {method.label!r}"
                 self._probes[place] = (None, UserError(f"{who}: {reason_of(error)}"))
         net, wrong = self._probes[place]
         if isinstance(wrong, NotApplicable):
-            raise NotApplicable(f"pair {data.entry.label!r}: {wrong}")
+            raise NotApplicable(f"pair {fed.data.entry.label!r}: {wrong}")
         if wrong is not None:
             raise wrong
         assert net is not None
         return net
 
-    def _given_weights(self, network: Spec, data: PairSets) -> str:
-        place = fingerprint([network.identity, data.classes, list(data.geometry)])
-        if place not in self._given:
-            self._given[place] = given_weights(network, data.blank_task())
-        return self._given[place]
+    def _given_weights(self, fed: _Fed) -> str:
+        if fed.place not in self._given:
+            self._given[fed.place] = given_weights(fed.network.spec, fed.data.blank_task(fed.geometry))
+        return self._given[fed.place]
 
     def done(self) -> Plan:
         """The plan, refused where there is a problem or nothing to run."""
         where = self.suite.file or self.suite.name
+        found = self.skipped if self.skip_missing else self.problems
+        found += lines_of_missing(self._absent)
         if self.problems:
             raise UserError("\n".join(f"{where}: {p}" for p in dict.fromkeys(self.problems)))
         if not self.runs:
@@ -152,100 +230,30 @@ class _Planning:
         return Plan(self.suite, self.runs, list(dict.fromkeys(self.skipped)))
 
 
-def _check_data(method: MethodEntry, built: Method, data: PairSets) -> None:
-    """A pair has the sets that a method trains on."""
-    trained: Method = getattr(built, "of", built) if built.provides == "members" else built
-    if "outliers" in trained.needs and data.outliers is None:
-        raise NotApplicable(
-            f"method {method.label!r} needs outliers, but pair {data.entry.label!r} names none; add"
-            " `outliers:` to the pair"
-        )
-    if built.provides in ("loss", "members") and "train" not in data.sets:
-        raise NotApplicable(
-            f"method {method.label!r} trains, but the ID set of pair {data.entry.label!r} has no training"
-            " split"
-        )
-
-
-def _check_term(recipe: Recipe, method: MethodEntry, built: Method, data: PairSets) -> None:
-    """A method that trains acts at some time in its training."""
-    train = data.sets["train"].samples if built.provides == "loss" else None
-    if train is None:
-        return
-    objection = built.objection(course_of(recipe, train.labels, data.classes))
-    if objection:
-        raise NotApplicable(
-            f"method {method.label!r} on pair {data.entry.label!r}: its own term would never act: {objection}"
-        )
-
-
-def _run(
-    suite: Suite,
-    network: Spec,
-    method: MethodEntry,
-    built: Method,
-    seed: int,
-    data: PairSets,
-    given: str,
-) -> TrainedRun:
+def _run(suite: Suite, fed: _Fed, method: MethodEntry, seed: int, given: str) -> TrainedRun:
     """A run with what it starts from or is made of."""
-    entry = data.entry
+    entry = fed.data.entry
     if seed >= 2**63:
         raise UserError(f"method {method.label!r}: a member would have the seed {seed}, of more than 63 bits")
     run = TrainedRun(
-        suite=suite.name, pair=entry, network=network, method=method, given=given,
-        recipe=suite.recipe_of(entry, method), seed=seed, data=data, sets=data.sets,
+        suite=suite.name, pair=entry, network=fed.network, fed=fed.input, method=method, given=given,
+        recipe=suite.recipe_of(entry, method), seed=seed, data=fed.data, sets=fed.data.sets,
+        fit=suite.fit.train, stored=suite.store.dtype, extract=suite.extract,
     )  # fmt: skip
-    if built.provides == "members":
-        of = method.of(method.spec.params["of"])
-        count = method.spec.params["members"]
-        inner = registry.build("method", of.spec)
-        run.members = tuple(
-            _run(suite, network, of, inner, seed * count + i, data, given) for i in range(count)
-        )
+    if run.built_method.provides == "members":
+        of, count = method.of(method.spec.params["of"]), method.spec.params["members"]
+        run.members = tuple(_run(suite, fed, of, seed * count + i, given) for i in range(count))
     elif method.start is not None:
-        start = _start(suite, method.start)
-        run.parent = _run(suite, network, start, registry.build("method", start.spec), seed, data, given)
+        run.parent = _run(suite, fed, start_of(suite, method.start), seed, given)
     return run
 
 
-def _start(suite: Suite, spec: Spec) -> MethodEntry:
-    """The method that training starts from; its recipe is the suite's own where the suite trains it too."""
-    same = (m for m in suite.methods if m.start is None and m.spec.identity == spec.identity)
-    return next(same, variants(MethodEntry, "method", spec)[0])
-
-
-def _parts(suite: Suite, method: MethodEntry, built: Method) -> list[tuple[MethodEntry, Method]]:
-    """The methods whose weights this one starts from or is made of. UserError where they give none that
-    could be."""
-    found: list[tuple[MethodEntry, Method]] = []
-    if built.provides == "members":
-        of = method.of(method.spec.params["of"])
-        found.append((of, registry.build("method", of.spec)))
-        if found[0][1].provides != "loss":
-            raise UserError(
-                f"method {method.label!r}: its members should be trained, each from a seed of its own;"
-                f" {of.spec.label!r} trains nothing"
-            )
-    if method.start is not None:
-        if built.provides in ("weights", "outputs"):
-            raise UserError(f"method {method.label!r} trains nothing; leave out `start:`")
-        start = _start(suite, method.start)
-        found.append((start, registry.build("method", start.spec)))
-        if found[-1][1].provides not in ("loss", "weights"):
-            raise UserError(
-                f"method {method.label!r}: start: should be a method that gives the weights of one network;"
-                f" {start.spec.label!r} does not"
-            )
-    return found
-
-
-def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, built: Method) -> ArrayRun:
+def _array_run(suite: Suite, entry: PairEntry, method: MethodEntry, seed: int) -> ArrayRun:
     """A run of outputs that the user's arrays bring."""
-    found = sets_of_arrays(entry, built, method.label)
+    found = sets_of_arrays(entry, registry.build("method", at_seed(method.spec, seed)), method.label)
     return ArrayRun(
-        suite=suite.name, pair=entry, method=method, seed=suite.seeds[0],
-        recipe=suite.recipe_of(entry, method), sets=found.sets, held=found.held,
+        suite=suite.name, pair=entry, method=method, seed=seed, recipe=suite.recipe_of(entry, method),
+        sets=found.sets, held=found.held, fit=suite.fit.train,
     )  # fmt: skip
 
 

@@ -3,20 +3,25 @@ from a network that is trained or loaded, or from the user's arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from oodbench.core import registry
+from oodbench.core.dataset import Geometry
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
+from oodbench.core.network import Input, Task
 from oodbench.core.spec import Spec, identity_value
-from oodbench.suite.asked import Asked
-from oodbench.suite.entries import MethodEntry
+from oodbench.data.samples import part_per_class
+from oodbench.scoring.extract import Extract
+from oodbench.suite.entries import MethodEntry, NetworkEntry
+from oodbench.suite.inputs import described
 from oodbench.suite.pairs import PairEntry
+from oodbench.suite.per_seed import at_seed
 from oodbench.suite.scorer_plan import ScorerPlan, prepares
-from oodbench.suite.sets import OOD_SHIFTS, PairSets, SetPlan
+from oodbench.suite.sets import PairSets, SetPlan
 from oodbench.training.recipe import Recipe
 
 
@@ -31,6 +36,10 @@ class Run:
     seed: int
     sets: dict[str, SetPlan]
     scorers: list[ScorerPlan] = field(default_factory=list)
+    stored: str = "fp32"
+    """Precision of the stored features: fp32 or fp16."""
+    fit: float | int | None = None
+    """The part of the training images that scorers fit on, per class; None: all."""
 
     # -------------------------------------------------- what the two kinds of run differ in
 
@@ -76,24 +85,44 @@ class Run:
         }
 
     @property
+    def fed_text(self) -> str:
+        """What the network was fed, where that is not the pair's: see `inputs.described`."""
+        return ""
+
+    @property
     def title(self) -> str:
         split = "" if self.pair.split is None else f" split {self.pair.split}"
         network = f" / {self.network_label}" if self.network_label else ""
         return f"{self.pair.label}{split}{network} / {self.method.label} / seed {self.seed}"
 
+    @property
+    def spec(self) -> Spec:
+        """The method with the files of this run's seed."""
+        return at_seed(self.method.spec, self.seed)
+
     @cached_property
     def key(self) -> str:
         """Key of the weights: exactly what they depend on."""
-        of = {"artefact": "weights", "method": self.method.spec.identity, "seed": self.seed}
+        of = {"artefact": "weights", "method": self.spec.identity, "seed": self.seed}
         return fingerprint(of | self._comes_from())
 
     @cached_property
     def built_method(self) -> Method:
-        return registry.build("method", self.method.spec)
+        return registry.build("method", self.spec)
+
+    @cached_property
+    def read(self) -> Mapping[str, SetPlan]:
+        """The sets as outputs are made of them: of the training images the part that scorers fit on."""
+        if self.fit is None or "train" not in self.sets:
+            return self.sets
+        train = self.sets["train"]
+        samples = train.samples and part_per_class(train.samples, self.fit)
+        digest = samples.digest if samples else fingerprint(["part", train.digest, self.fit])
+        return {**self.sets, "train": train._replace(samples=samples, digest=digest)}
 
     def outputs_key(self, name: str, view: Spec | None = None) -> str:
         """Key of one set's outputs through this run, plain or of a view."""
-        identity = {"artefact": "outputs", "set": self.sets[name].digest, **self._read_through()}
+        identity = {"artefact": "outputs", "set": self.read[name].digest, **self._read_through()}
         return fingerprint(identity | ({"view": view.identity} if view is not None else {}))
 
     def scores_key(self, scorer: ScorerPlan, name: str) -> str:
@@ -115,53 +144,19 @@ class Run:
         """The sets that one scorer scores: all of `scored_sets`, but under attack the attacked ones alone."""
         return list(scorer.sets) if scorer.attack else self.scored_sets
 
-    def asked(self) -> Iterator[Asked]:
-        """Every row that this run owes, in the order of results.csv."""
-        shifted = [s.name for s in self.sets.values() if s.role == "shifted"]
-        groups: list[tuple[str, str, tuple[str, ...]]] = [("clean", "id", ("test",))]
-        groups += [(name, "id", (name,)) for name in shifted]
-        if shifted:
-            groups.append(("clean", "full", ("test", *shifted)))
-        for group in groups:
-            yield Asked(*group, None)
-            for scorer in self.scorers:
-                if not scorer.attack:
-                    yield from self._against_ood(Asked(*group, scorer))
-        for scorer in self.scorers:
-            if scorer.attack and scorer.spec.params["of"] is not None:
-                side = "ID" if scorer.spec.params["direction"] == "raise" else "OOD"
-                condition = f"{scorer.attack} on {side}"
-                yield from self._against_ood(
-                    Asked(condition, "id", ("test",), self._attacked_by(scorer), attack=scorer)
-                )
-
-    def _against_ood(self, row: Asked) -> Iterator[Asked]:
-        yield row
-        for s in self.sets.values():
-            if s.role in OOD_SHIFTS:
-                yield row._replace(ood=s.name, shift=s.role)
-        for name, (shift, why) in self.missing.items():
-            yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
-
-    def _attacked_by(self, attack: ScorerPlan) -> ScorerPlan:
-        """The plan of the scorer that a scorer under attack stands for."""
-        label = attack.spec.params["of"].label
-        return next(s for s in self.scorers if not s.attack and s.tune == "none" and s.label == label)
-
     def choice_key(self, scorer: ScorerPlan) -> str:
         """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen
         from."""
         reads = {name: self.outputs_key(name) for name in self.tuning_sets(scorer)}
         points = [c.spec.identity for c in scorer.candidates]
-        return fingerprint(
-            {"artefact": "choice", "version": 1, "regime": scorer.tune, "reads": reads, "candidates": points}
-        )
+        of = {"artefact": "choice", "version": 1, "regime": scorer.regime}
+        return fingerprint(of | {"reads": reads, "candidates": points})
 
     def tuning_sets(self, scorer: ScorerPlan) -> list[str]:
         """The sets that choosing this scorer's parameters reads: train where it fits on it, validation, and
         the regime's OOD set."""
         train = ["train"] if any("train" in c.needs or prepares(c.view) for c in scorer.candidates) else []
-        return [*train, "val", *([] if scorer.tune == "id" else [f"tune:{scorer.tune}"])]
+        return [*train, "val", *([] if scorer.regime == "id" else [f"tune:{scorer.regime}"])]
 
     def wanted_for(self, scorer: ScorerPlan) -> list[tuple[str, Spec | None]]:
         """(set, view) of every extraction that choosing this scorer's parameters needs, plain ones first."""
@@ -228,8 +223,11 @@ class ArrayRun(Run):
 class TrainedRun(Run):
     """One network, trained or loaded, or an ensemble of them."""
 
-    network: Spec
+    network: NetworkEntry
     data: PairSets
+    fed: Input
+    """What the network is fed, as far as that is not the pair's."""
+    extract: Extract = field(default_factory=Extract)
     parent: TrainedRun | None = None
     """The run whose weights training starts from."""
     given: str = ""
@@ -240,6 +238,20 @@ class TrainedRun(Run):
     @property
     def network_label(self) -> str:
         return self.network.label
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """What the network sees of an image."""
+        return self.fed.geometry(self.data.geometry)
+
+    @cached_property
+    def task(self) -> Task:
+        """What the network must fit."""
+        return self.data.task(self.fed)
+
+    @property
+    def fed_text(self) -> str:
+        return described(self.geometry, self.fed) if self.fed != Input() else ""
 
     @property
     def sources(self) -> tuple[TrainedRun, ...]:
@@ -260,9 +272,11 @@ class TrainedRun(Run):
             "train": self.sets["train"].digest if "train" in self.sets else None,
             "val": self.sets["val"].digest if "val" in self.sets else None,
             "classes": self.data.classes,
-            "geometry": list(self.data.geometry),
-            "network": self.network.identity,
+            "geometry": self.geometry.identity,
+            "network": self.network.spec.identity,
         }
+        if self.fed.mean is not None:
+            of["normalised"] = [self.fed.mean, self.fed.std]
         if self.built_method.provides == "loss":
             of["recipe"] = identity_value(dict(self.recipe))
         if self.given:
@@ -276,4 +290,6 @@ class TrainedRun(Run):
         return of
 
     def _read_through(self) -> dict[str, Any]:
-        return {"weights": self.key, "geometry": list(self.data.geometry)}
+        stored = {} if self.stored == "fp32" else {"stored": self.stored}
+        of = {"weights": self.key, "geometry": self.geometry.identity}
+        return {**of, **stored, **self.extract.identity}

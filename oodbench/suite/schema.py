@@ -10,13 +10,18 @@ from pydantic import BaseModel
 from oodbench.core import registry
 from oodbench.core.signature import COMPONENT
 from oodbench.evaluation import claims, reference
-from oodbench.scoring.tuning import REGIMES
-from oodbench.suite.entries import Entry, MethodEntry, NamedPair
+from oodbench.suite.entries import Entry, MethodEntry, NamedPair, NetworkEntry
 from oodbench.suite.pairs import InlinePair
 from oodbench.suite.suite import Suite
+from oodbench.suite.tuned import ScorerEntry, tune_schema
 from oodbench.training import recipe
 
-_BESIDE: dict[str, type[Entry]] = {"method": MethodEntry, "pair": NamedPair}
+_BESIDE: dict[str, type[Entry]] = {
+    "method": MethodEntry,
+    "pair": NamedPair,
+    "network": NetworkEntry,
+    "scorer": ScorerEntry,
+}
 """Whose keys stand beside a component in a suite's list; Entry's for the other kinds."""
 _GRID = {
     "type": "object",
@@ -36,7 +41,7 @@ def json_schema() -> dict[str, Any]:
     defs["inline-pair"] = _of(InlinePair, defs)
     defs["claim"] = claims.schema(_of(claims.Claim, defs))
     defs["figure"] = reference.schema()
-    defs["regime"] = {"enum": list(REGIMES)}
+    defs["regime"] = tune_schema()
     defs["grid"] = _GRID
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

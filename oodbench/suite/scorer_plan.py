@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from oodbench.core.scorer import View
 from oodbench.core.spec import Spec
+from oodbench.scoring.tuning import Regime
 
 
 class ScorerPlan(NamedTuple):
@@ -26,6 +27,11 @@ class ScorerPlan(NamedTuple):
     attack: str = ""
     """The attack's label, where this is a scorer under attack; `sets` are then those that are attacked."""
     sets: tuple[str, ...] = ()
+
+    @property
+    def regime(self) -> str:
+        """What the parameters are chosen on; `tune` says the space too, where it is not the scorer's own."""
+        return Regime.of(self.tune).name
 
     @property
     def label(self) -> str:

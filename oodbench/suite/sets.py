@@ -12,11 +12,12 @@ import torch
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
-from oodbench.core.network import Task
+from oodbench.core.network import Input, Task
 from oodbench.data.altered import noise_from
 from oodbench.data.duplicates import shared_images
-from oodbench.data.images import statistics, to_float
+from oodbench.data.images import statistics
 from oodbench.data.needs import opened
+from oodbench.data.reading import read_ahead
 from oodbench.data.sizes import common_geometry
 from oodbench.suite import overlap
 from oodbench.suite.pairs import PairEntry
@@ -24,7 +25,9 @@ from oodbench.suite.pairs import PairEntry
 OOD_SHIFTS = ("near", "far")
 KNOWN = ("train", "val", "test")
 _STATISTICS_FROM = 10_000
-"""At most so many training images, evenly spaced, give the ID mean and standard deviation."""
+"""At most so many training images, evenly spaced, give the ID mean and standard deviation,"""
+_AT_ONCE = 256
+"""so many of them in memory at a time."""
 
 
 class SetPlan(NamedTuple):
@@ -39,11 +42,20 @@ class SetPlan(NamedTuple):
 
 class PairSets:
     """The samples of one pair entry, read from disk but not yet decoded. `missing` holds OOD sets that are
-    not there, with the reason."""
+    not there, with the reason. `fallback` is the geometry of a pair that names none and whose images differ
+    in size."""
 
-    def __init__(self, entry: PairEntry, cache: dict[str, Dataset], skip_missing: bool) -> None:
-        self.entry = entry
+    def __init__(
+        self,
+        entry: PairEntry,
+        cache: dict[str, Dataset],
+        skip_missing: bool,
+        fallback: Geometry | None = None,
+    ) -> None:
+        self.entry, self._fallback = entry, fallback
+        self._statistics: dict[Geometry, tuple[tuple[float, ...], tuple[float, ...]]] = {}
         self.missing: dict[str, tuple[str, str]] = {}
+        self._absent: list[MissingData] = []
         self.sets: dict[str, SetPlan] = {}
         if entry.pair.id is None:
             raise UserError(
@@ -53,7 +65,7 @@ class PairSets:
         absent, names = self._read_known()
         self._read_others()
         if absent or (self.missing and not skip_missing):  # all at once, each with where to get it
-            raise MissingData("\n".join(dict.fromkeys([*absent, *(why for _, why in self.missing.values())])))
+            raise MissingData.joined([*absent, *self._absent])
         if "test" not in self.sets:
             raise UserError(f"pair {entry.label!r}: the ID set has no test images")
         self.names = names
@@ -62,19 +74,19 @@ class PairSets:
         overlap.check_parts(entry.label, self._of_roles(*KNOWN), self.geometry)
         self._check_ood(self._of_roles(*OOD_SHIFTS))
 
-    def _read_known(self) -> tuple[list[str], Sequence[str]]:
+    def _read_known(self) -> tuple[list[MissingData], Sequence[str]]:
         """Add the splits of the ID set. Returns what is not there, and the names of the classes."""
-        absent: list[str] = []
+        absent: list[MissingData] = []
         try:
             known = _dataset(self.entry.pair.id, self._sources)
         except MissingData as error:
-            return [str(error)], ()
+            return [error], ()
         for name in KNOWN:
             if name in known:
                 try:
                     self._add(name, name, known[name])
                 except MissingData as error:
-                    absent.append(str(error))
+                    absent.append(error)
         return absent, known.classes
 
     def _read_others(self) -> None:
@@ -85,6 +97,7 @@ class PairSets:
                     self._add(name, role, _part(raw, "test", self._sources))
                 except MissingData as error:
                     self.missing[name] = (role, str(error))
+                    self._absent.append(error)
 
     @cached_property
     def outliers(self) -> Samples | None:
@@ -188,6 +201,8 @@ class PairSets:
         try:
             return common_geometry(self._of_roles(*KNOWN))
         except UserError as error:
+            if self._fallback is not None:
+                return self._fallback
             raise UserError(f"pair {self.entry.label!r}: {error}") from None
 
     @property
@@ -196,23 +211,29 @@ class PairSets:
         assert samples is not None
         return samples
 
-    def blank_task(self) -> Task:
-        """The task without its statistics, for checks that look only at shapes."""
-        channels = self.geometry.shape[0]
-        return Task(self._known.kind, self.geometry.shape, self.classes, (0.0,) * channels, (1.0,) * channels)
+    def blank_task(self, geometry: Geometry | None = None) -> Task:
+        """The task in a geometry (the pair's) without its statistics, for checks that look only at shapes."""
+        shape = (geometry or self.geometry).shape
+        mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
+        return Task(self._known.kind, shape, self.classes, mean, std, tuple(self.names))
 
-    @cached_property
-    def task(self) -> Task:
-        """The task with the mean and standard deviation of the ID training images (0 and 1 where the pair has
-        no training set)."""
+    def task(self, fed: Input) -> Task:
+        """The task of a network that is fed `fed`: with its mean and standard deviation, or where it names
+        none those of the ID training images (0 and 1 where the pair has no training set)."""
+        geometry = fed.geometry(self.geometry)
+        blank = self.blank_task(geometry)
+        if fed.mean is not None and fed.std is not None:
+            return blank._replace(mean=fed.mean, std=fed.std)
         train = self.sets.get("train")
         if train is None or train.samples is None:
-            return self.blank_task()
-        step = max(1, len(train.samples) // _STATISTICS_FROM)
-        mean, std = statistics(
-            to_float(train.samples.read(range(0, len(train.samples), step), self.geometry))
-        )
-        return self.blank_task()._replace(mean=mean, std=std)
+            return blank
+        if geometry not in self._statistics:
+            step = max(1, len(train.samples) // _STATISTICS_FROM)
+            places = range(0, len(train.samples), step)
+            parts = (places[i : i + _AT_ONCE] for i in range(0, len(places), _AT_ONCE))
+            self._statistics[geometry] = statistics(read_ahead(train.samples, geometry, parts))
+        mean, std = self._statistics[geometry]
+        return blank._replace(mean=mean, std=std)
 
 
 def _dataset(raw: Any, cache: dict[str, Dataset]) -> Dataset:

@@ -16,10 +16,21 @@ from oodbench.core.signature import COMPONENT
 from oodbench.core.spec import Spec, plain_value
 from oodbench.evaluation.claims import Claim, parse_claims
 from oodbench.evaluation.reference import parse_reference
-from oodbench.scoring.tuning import REGIMES
-from oodbench.suite.entries import Entry, MethodEntry, Name, Reads, array, listed, resolved_recipe, variants
+from oodbench.scoring.extract import Extract
+from oodbench.suite.entries import (
+    Entry,
+    MethodEntry,
+    Name,
+    NetworkEntry,
+    Reads,
+    array,
+    listed,
+    resolved_recipe,
+    variants,
+)
 from oodbench.suite.pairs import PairEntry, pair_entries
 from oodbench.suite.problems import Problems
+from oodbench.suite.tuned import REGIME_OR_SEVERAL, ScorerEntry, plain_tune, read_tune
 from oodbench.training.recipe import Recipe
 
 
@@ -61,17 +72,6 @@ def _recipe(raw: Any, info: ValidationInfo) -> Recipe:
     return own
 
 
-def _tune(raw: Any, info: ValidationInfo) -> tuple[str, ...]:
-    several = [raw] if isinstance(raw, str) else raw
-    known = isinstance(several, list) and several and all(t in REGIMES for t in several)
-    if not known or len(set(several)) < len(several):
-        raise ValueError(f"should be one or several of {', '.join(REGIMES)}")
-    return tuple(several)
-
-
-_REGIMES = {"anyOf": [{COMPONENT: "regime"}, array("regime")]}
-
-
 def _named(info: ValidationInfo) -> dict[str, Mapping[str, str]] | None:
     """Labels and names of what the suite holds, by kind; None where one of the lists is not right, since
     each name from it would then be told as a mistake."""
@@ -100,6 +100,26 @@ def _reference(raw: Any, info: ValidationInfo) -> tuple[Mapping[str, Any], ...]:
     return () if named is None else parse_reference(raw, {kind: list(names) for kind, names in named.items()})
 
 
+class Fit(BaseModel):
+    """What scorers are fitted on. Normalisation, weights and all other sets are not touched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: (
+        Annotated[float, Field(gt=0, le=1, strict=True)] | Annotated[int, Field(ge=1, strict=True)] | None
+    ) = Field(None, description="of each class of train a share (0.1), or so many images (50)")
+
+
+class Stored(BaseModel):
+    """How outputs are stored. What is trained, and logits, are not touched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dtype: Literal["fp32", "fp16"] = Field(
+        "fp32", description="precision of stored features; fp16 halves a store and rounds features to 2^-11"
+    )
+
+
 class Suite(BaseModel):
     """What to run: pairs x networks x methods x seeds, scored by every scorer.
 
@@ -119,14 +139,20 @@ class Suite(BaseModel):
         tuple[PairEntry, ...],
         listed(["pair", "inline-pair"], pair_entries, lambda p: p.title, lambda p: p.plain),
     ] = Field(description="ID/OOD pairs, by name or written out")
-    networks: Annotated[tuple[Spec, ...], _specs("network", least=0)] = Field(
-        (), description="networks that are trained; only the method `outputs` does without"
-    )
+    networks: Annotated[
+        tuple[NetworkEntry, ...],
+        listed(
+            ["network"], partial(variants, NetworkEntry, "network"), lambda n: n.label, lambda n: n.plain, 0
+        ),
+    ] = Field((), description="networks that are trained; only the method `outputs` does without")
     methods: Annotated[
         tuple[MethodEntry, ...],
         listed(["method"], partial(variants, MethodEntry, "method"), lambda m: m.label, lambda m: m.plain),
     ] = Field(description="training methods")
-    scorers: Annotated[tuple[Spec, ...], _specs("scorer")] = Field(description="OOD scorers")
+    scorers: Annotated[
+        tuple[ScorerEntry, ...],
+        listed(["scorer"], partial(variants, ScorerEntry, "scorer"), lambda s: s.label, lambda s: s.plain),
+    ] = Field(description="OOD scorers")
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=2**63, strict=True)], ...],
         Field(min_length=1),
@@ -139,7 +165,7 @@ class Suite(BaseModel):
     inapplicable: Literal["refuse", "skip"] = Field(
         "refuse", description="what becomes of a combination that cannot be"
     )
-    tune: Annotated[tuple[str, ...], Reads(_tune, _REGIMES)] = Field(
+    tune: Annotated[tuple[str, ...], Reads(read_tune, REGIME_OR_SEVERAL, plain_tune)] = Field(
         ("none",), description="what scorers' parameters are chosen on; never test data"
     )
     attacks: Annotated[tuple[Spec, ...], _specs("view")] = Field(
@@ -151,6 +177,10 @@ class Suite(BaseModel):
     reference: Annotated[tuple[Mapping[str, Any], ...], Reads(_reference, array("figure"), list)] = Field(
         (), description="published figures, to stand beside the suite's own results"
     )
+
+    fit: Fit = Field(Fit(), description="what scorers are fitted on")
+    store: Stored = Field(Stored(), description="how outputs are stored")
+    extract: Extract = Field(Extract(), description="how trained networks are run over a set")
 
     _file: Path | None = PrivateAttr(None)
 
@@ -187,7 +217,11 @@ class Suite(BaseModel):
         """The resolved suite as YAML: every default written out, grids expanded. It loads again."""
         data = self.model_dump()
         data["plugins"] = [_relative(p, self.file) for p in self.plugins]
-        for key in ("attacks", "claims", "reference"):  # newer than the first results: written where used
+        data["fit"] = {k: v for k, v in data["fit"].items() if v is not None}
+        data["store"] = {} if self.store == Stored() else data["store"]
+        data["extract"] = self.extract.model_dump(exclude_defaults=True)
+        newer = ("attacks", "claims", "reference", "fit", "store", "extract")  # than the first: where used
+        for key in newer:
             if not data[key]:
                 del data[key]
         return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)

@@ -27,15 +27,19 @@ def given_weights(network: SpecLike, task: Task) -> str:
     empty where all of them are drawn.
 
     They are told by what they hold: the same under two seeds, and not one constant, as biases and
-    normalisations begin. Names and files do not tell: either may hold something else tomorrow."""
-    first, second = (_drawn(network, task, seed) for seed in (0, 1))
-    same = {k: v for k, v in first.items() if k in second and torch.equal(v, second[k])}
-    if not any(bool((v != v.flatten()[:1]).any()) for v in same.values()):
+    normalisations begin. Names and files do not tell: either may hold something else tomorrow. What a network
+    computes (`Network.derived`) is told by what it is computed from, since rounding differs by machine."""
+    (first, derived), (second, _) = (_drawn(network, task, seed) for seed in (0, 1))
+    same = {k: v for k, v in first.items() if k in second and k not in derived and torch.equal(v, second[k])}
+    if not derived and not any(bool((v != v.flatten()[:1]).any()) for v in same.values()):
         return ""
-    return fingerprint({k: tensor_digest(v.reshape(-1).view(torch.uint8)) for k, v in same.items()})
+    held = {k: tensor_digest(v.reshape(-1).view(torch.uint8)) for k, v in same.items()}
+    return fingerprint(held | derived)
 
 
-def _drawn(network: SpecLike, task: Task, seed: int) -> dict[str, Tensor]:
+def _drawn(network: SpecLike, task: Task, seed: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights under one seed, and what those that are computed come from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return dict(registry.build("network", network, task).state_dict())
+        built: Network = registry.build("network", network, task)
+    return dict(built.state_dict()), built.derived

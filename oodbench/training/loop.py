@@ -16,7 +16,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.spec import label_of
-from oodbench.data.images import to_float
+from oodbench.data.reading import batches
 from oodbench.training.optimiser import averaged, copied, running_as
 from oodbench.training.processes import wanted
 from oodbench.training.reader import Feed, Material
@@ -161,10 +161,8 @@ def accuracy(
     """Share of samples that the network classifies correctly, in evaluation mode; the mode is restored."""
     mode = network.training
     network.eval()
-    hits = 0
-    for start in range(0, len(samples), size):
-        index = range(start, min(start + size, len(samples)))
-        predicted = network(to_float(samples.read(index, geometry).to(device))).argmax(dim=1).cpu()
-        hits += int((predicted == samples.labels[start : start + size]).sum())
+    predicted = torch.cat(
+        [network(inputs).argmax(dim=1) for inputs in batches(samples, geometry, size, device)]
+    )
     network.train(mode)
-    return hits / len(samples)
+    return int((predicted.cpu() == samples.labels).sum()) / len(samples)

@@ -107,29 +107,40 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 @contextlib.contextmanager
 def running_as(recipe: Recipe, network: Network, device: torch.device) -> Iterator[None]:
     """While inside, the network's body runs in the recipe's precision and memory layout, compiled if it says
-    so; its features come out as float32, so that head and loss are computed as ever. cuDNN is held to
-    algorithms that give the same numbers each time."""
+    so, see `body_as`. cuDNN is held to algorithms that give the same numbers each time."""
+    deterministic, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
+    try:
+        with body_as(network, device, recipe.precision, recipe.channels_last, recipe.compile):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = deterministic
+
+
+@contextlib.contextmanager
+def body_as(
+    network: Network, device: torch.device, precision: str, channels_last: bool, compiled: bool = False
+) -> Iterator[None]:
+    """While inside, the network's body runs in that precision (``fp32``, ``bf16``, ``fp16``) and memory
+    layout, compiled or not; its features come out as float32, so that head and loss are computed as ever."""
     body, plain = network.body, network.body.forward
 
     def forward(x: Tensor) -> Tensor:
-        if recipe.channels_last and x.ndim == 4:
+        if channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        if recipe.precision == "fp32":
+        if precision == "fp32":
             return plain(x)
-        with torch.autocast(device.type, _DTYPES[recipe.precision]):
+        with torch.autocast(device.type, _DTYPES[precision]):
             return plain(x).float()
 
-    deterministic, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
-    if recipe.channels_last:
+    if channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if recipe.compile:
+    if compiled:
         body.forward = torch.compile(forward, backend=COMPILER)  # type: ignore[method-assign]
-    elif recipe.channels_last or recipe.precision != "fp32":
+    elif channels_last or precision != "fp32":
         body.forward = forward  # type: ignore[method-assign]
     try:
         yield
     finally:
         body.__dict__.pop("forward", None)
-        if recipe.channels_last:
+        if channels_last:
             network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        torch.backends.cudnn.deterministic = deterministic

@@ -18,7 +18,7 @@ from oodbench.training.recipe import Recipe
 from oodbench.training.schedule import Place, Schedule, batches_in
 
 HELD_BYTES = 2 * 2**30
-"""Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch, one
+"""Sets of at most so many bytes are moved to the device once; larger ones are read batch by batch,
 ahead."""
 
 
@@ -33,8 +33,8 @@ class Material(NamedTuple):
 
 
 class Reader:
-    """Batches of a set on the device, in a given order: held there whole where it is small, else read one
-    batch ahead."""
+    """Batches of a set on the device, in a given order: held there whole where it is small, else read
+    ahead."""
 
     def __init__(self, samples: Samples, geometry: Geometry, device: str | torch.device) -> None:
         self.samples, self.geometry, self.device = samples, geometry, device
@@ -54,8 +54,9 @@ class Reader:
                 at = index.to(self.device)
                 yield to_float(self.held[at]), self.labels[at]
             return
-        for index, images in zip(parts, read_ahead(self.samples, self.geometry, parts), strict=True):
-            yield to_float(images.to(self.device, non_blocking=True)), self.labels[index.to(self.device)]
+        read = read_ahead(self.samples, self.geometry, parts, self.device)
+        for index, images in zip(parts, read, strict=True):
+            yield to_float(images), self.labels[index.to(self.device)]
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """`count` images drawn with replacement."""

@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from oodbench.cli.options import data_options, plugin_option
-from oodbench.data.sources.roots import data_roots, offline
+from oodbench.cli.options import data_options, plugin_option, workers_option
+from oodbench.data.sources.roots import data_roots, offline, workers
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(plugins: tuple[Path, ...]) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OODBENCH_DATA", "OODBENCH_OFFLINE"):
+    for name in ("OODBENCH_DATA", "OODBENCH_OFFLINE", "OODBENCH_WORKERS"):
         monkeypatch.setenv(name, "")  # so that what a command sets is taken back
 
 
@@ -43,3 +43,21 @@ def test_without_them_the_environment_holds(tmp_path: Path, monkeypatch: pytest.
 def test_plugins_may_be_several() -> None:
     done = CliRunner().invoke(command, ["--plugin", "one.py", "--plugin", "two.py"])
     assert done.output.endswith("['one.py', 'two.py']\n")
+
+
+@click.command()
+@workers_option
+def decoding() -> None:
+    click.echo(f"{workers()}")
+
+
+def test_workers_hold_for_the_command_and_stand_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert CliRunner().invoke(decoding, []).output == "None\n"
+    monkeypatch.setenv("OODBENCH_WORKERS", " 7 ")
+    assert CliRunner().invoke(decoding, []).output == "7\n"
+    assert CliRunner().invoke(decoding, ["--workers", "0"]).output == "0\n"
+    assert workers() == 7
+    for wrong in ("-1", "many", "513"):
+        assert "--workers" in CliRunner().invoke(decoding, ["--workers", wrong]).output

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from oodbench.core.dataset import Geometry
+from oodbench.core.dataset import Geometry, Interpolation
 from oodbench.data.images import fit, statistics, to_float
 from tests.data.made import samples
 
@@ -87,8 +87,28 @@ def test_an_image_of_the_right_shape_is_untouched() -> None:
 def test_statistics_are_numpys_and_a_plain_channel_gets_one() -> None:
     whole = samples(30)
     whole.images[:, 1] = 51
-    mean, std = statistics(to_float(whole.images))
+    mean, std = statistics([to_float(part) for part in whole.images.split(7)])
     x = whole.images.numpy() / 255
     assert mean == pytest.approx(x.mean(axis=(0, 2, 3)))
     assert std[0] == pytest.approx(x[:, 0].std())
     assert std[1] == 1.0
+
+
+def test_statistics_of_parts_lose_no_digits() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = 0.9 + 1e-5 * torch.rand(200, 1, 4, 4, generator=rng)
+    images[:120] -= 0.5
+    _, std = statistics(images.split(33))
+    assert std[0] == pytest.approx(images.numpy().astype(float).std(), rel=1e-12)
+    _, narrow = statistics(images[120:].split(33))
+    assert narrow[0] == pytest.approx(images[120:].numpy().astype(float).std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_pixels_in_another_order_in_memory_give_the_same_bytes(interpolation: Interpolation) -> None:
+    rng = torch.Generator().manual_seed(0)
+    for n, channels, h, w in ((1, 3, 60, 47), (3, 3, 33, 80), (2, 1, 40, 31), (1, 4, 21, 64)):
+        images = torch.randint(0, 256, (n, channels, h, w), dtype=torch.uint8, generator=rng)
+        for geometry in (Geometry((channels, 24, 20), 28, interpolation), Geometry((channels, 70, 9))):
+            last = images.contiguous(memory_format=torch.channels_last)
+            assert torch.equal(fit(last, geometry), fit(images, geometry))

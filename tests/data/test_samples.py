@@ -8,7 +8,16 @@ import torch
 
 from oodbench.core.dataset import Geometry, Samples
 from oodbench.core.identity import tensor_digest
-from oodbench.data.samples import Joined, Subset, TensorSamples, carve, of_classes, select
+from oodbench.data.samples import (
+    Joined,
+    Subset,
+    TensorSamples,
+    carve,
+    of_classes,
+    part_per_class,
+    places_per_class,
+    select,
+)
 from tests.data.made import samples
 
 
@@ -116,3 +125,24 @@ def test_carving_a_million_images_of_a_thousand_classes_takes_no_minute() -> Non
     few = carve(samples(4, 4), 0.1)
     assert few[1].labels.tolist() == [0, 1, 2, 3]  # at least one of each class
     assert carve(samples(8, 2), 0.5)[1].labels.bincount().tolist() == [2, 2]
+
+
+def test_a_part_of_every_class_is_a_share_or_a_count_and_the_same_each_time() -> None:
+    labels = torch.tensor([0] * 40 + [1] * 10 + [2] * 3).roll(17)
+    tenth = places_per_class(labels, 0.1)
+    assert labels[tenth].bincount().tolist() == [4, 1, 1], "one at least"
+    assert torch.equal(tenth, places_per_class(labels, 0.1))
+    assert torch.equal(tenth, tenth.sort().values)
+    assert labels[places_per_class(labels, 5)].bincount().tolist() == [5, 5, 3]
+    assert torch.equal(places_per_class(labels, 1.0), torch.arange(53))
+    more = places_per_class(labels, 0.5)
+    assert torch.isin(tenth, more).all(), "a larger part holds the smaller one"
+
+
+def test_a_part_per_class_is_identified_by_what_it_holds() -> None:
+    whole = TensorSamples(torch.rand(30, 1, 2, 2), torch.arange(30) % 3)
+    part = part_per_class(whole, 4)
+    assert len(part) == 12
+    assert torch.equal(part.read([3]), whole.images[[int(part.indices[3])]])
+    assert len({part.digest, part_per_class(whole, 5).digest, whole.digest}) == 3
+    assert part.digest == part_per_class(whole, 4).digest

@@ -19,6 +19,7 @@ from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS
 from oodbench.runs.measure import columns, identity
 from oodbench.runs.runner import run
+from oodbench.suite.asked import asked_of
 from oodbench.suite.parse import parse_suite
 from tests.runs.stored import Stored
 from tests.runs.suites import BROKEN, DIVERGES, GONE, PAIR, SMALL, plugin
@@ -115,7 +116,7 @@ def test_rows_come_in_the_order_in_which_they_are_asked_for(rich_run: Path) -> N
     at = 0
     for place in range(3):
         stored = Stored(rich_run, place)
-        asked = [identity(stored.run, a) for a in stored.run.asked()]
+        asked = [identity(stored.run, a) for a in asked_of(stored.run)]
         rows = [{k: str(r[k]) for k in ROW_KEYS} for r in stored.rows]
         named = [k for k in ROW_KEYS if k not in ("status", "reason")]
         due = [a for a in asked if a["ood"] or not a["scorer"] or [a[k] for k in named] in texts(rows, named)]

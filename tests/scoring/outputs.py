@@ -82,6 +82,7 @@ def with_extras(outputs: Outputs) -> Outputs:
         "members.logits": torch.stack([z, z / 3, another], dim=1),
         "godin": torch.sigmoid(f.mean(dim=1, keepdim=True)), "rotation": turned[:, 0],
         "rotations.logits": turned,
+        "negatives": 0.5 * torch.cos(3 * f), "local-features.mcm": -0.5 * p.amax(dim=1),
     }  # fmt: skip
     for name in registry.scorers:  # any other head has one output
         for extra in by_default(name).extras - extras.keys():

@@ -7,22 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from oodbench.data.samples import places_per_class
+from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
-from oodbench.suite.plan import make_plan
-from oodbench.suite.run import ArrayRun, Run, TrainedRun
-from tests.suite.written import FAMILY
-
-FOUR = {"digits": {"classes": [0, 1, 2, 3]}}
-SHIFTED = {
-    "name": "three", "id": FOUR, "near": [{"digits": {"classes": [6, 7]}}], "far": ["photo-patches"],
-    "shifted": {"again": FOUR},
-}  # fmt: skip
-"""A pair with a covariate-shifted set (the same images, which is all that a plan looks at)."""
-
-
-def runs_of(**changes: Any) -> list[Run]:
-    return list(make_plan(parse_suite(FAMILY | changes)).runs)
+from oodbench.suite.run import ArrayRun, TrainedRun
+from tests.suite.written import FAMILY, SHIFTED, mistakes, runs_of
 
 
 @pytest.fixture
@@ -32,41 +23,6 @@ def arrays(tmp_path: Path) -> dict[str, Any]:
     for name in ("test", "near"):
         np.savez(tmp_path / f"{name}.npz", logits=rng.normal(size=(8, 3)), labels=rng.integers(0, 3, 8))
     return {"pairs": [{"arrays": {"near": ["near"]}}], "methods": [{"outputs": {"folder": str(tmp_path)}}]}
-
-
-def test_the_clean_set_each_shifted_set_and_all_together_are_asked_for() -> None:
-    (run,) = runs_of(pairs=[SHIFTED], scorers=["msp", "mls"])
-    asked = list(run.asked())
-    groups = list(dict.fromkeys((a.condition, a.id_set, a.id_names) for a in asked))
-    assert groups == [
-        ("clean", "id", ("test",)), ("again", "id", ("again",)), ("clean", "full", ("test", "again")),
-    ]  # fmt: skip
-    each = 1 + 2 * (1 + 2)  # the network alone; each scorer on ID alone and against two sets
-    assert len(asked) == 3 * each
-    first = asked[:each]
-    assert [(a.scorer.label if a.scorer else "", a.shift) for a in first] == [
-        ("", "none"), ("msp", "none"), ("msp", "near"), ("msp", "far"),
-        ("mls", "none"), ("mls", "near"), ("mls", "far"),
-    ]  # fmt: skip
-
-
-def test_rows_of_an_attack_stand_under_the_scorer_that_it_attacks() -> None:
-    (run,) = runs_of(scorers=["msp", {"msp": {}, "as": "mine"}], attacks=[{"fgsm": {"eps": 0.1}}])
-    attacked = [a for a in run.asked() if a.attack is not None]
-    named = [(a.condition, a.scorer.declared.label if a.scorer else "", bool(a.ood)) for a in attacked]
-    sides = [f"fgsm(eps=0.1) on {side}" for side in ("OOD", "ID")]
-    assert named == [(side, s, ood) for s in ("msp", "mine") for side in sides for ood in (False, True)]
-    assert run.sets_of(attacked[0].attack) == ["digits(classes=[6,7])"]  # type: ignore[arg-type]
-    assert "test" in run.sets_of(attacked[2].attack)  # type: ignore[arg-type]
-
-
-def test_a_set_that_is_not_here_is_asked_for_with_its_reason() -> None:
-    pair = SHIFTED | {"far": {"gone": {"cifar10": {}}}}
-    plan = make_plan(parse_suite(FAMILY | {"pairs": [pair]}), skip_missing=True)
-    missing = [a for a in plan.runs[0].asked() if a.missing]
-    assert {(a.ood, a.shift) for a in missing} == {("gone", "far")}
-    assert all("\n" not in a.reason and a.reason for a in missing)
-    assert {a.condition for a in missing} == {"clean", "again"}
 
 
 def test_names_and_place_of_both_kinds(arrays: dict[str, Any]) -> None:
@@ -134,3 +90,66 @@ def test_outliers_are_part_of_the_key_only_of_methods_that_train_with_them() -> 
     }
     assert len(keys["cross-entropy"]) == 1
     assert len(keys["outlier-exposure"]) == 2
+
+
+def test_fitting_on_a_part_touches_the_outputs_of_train_and_what_is_fitted_on_them_alone() -> None:
+    def keys(**more: Any) -> dict[str, str]:
+        (one,) = runs_of(scorers=["msp", "knn"], **more)
+        msp, knn = one.scorers
+        assert isinstance(one, TrainedRun)
+        return {
+            "weights": one.key, "test": one.outputs_key("test"), "train": one.outputs_key("train"),
+            "msp": one.scores_key(msp, "test"), "knn": one.scores_key(knn, "test"),
+            "statistics": str(one.task.mean),
+        }  # fmt: skip
+
+    whole, part, count = keys(), keys(fit={"train": 0.1}), keys(fit={"train": 9})
+    touched = {k for k in whole if whole[k] != part[k]}
+    assert touched == {"train", "knn"} == {k for k in whole if part[k] != count[k]}
+
+
+@pytest.mark.parametrize("wrong", [0, 0.0, 1.5, -1, True, "0.1", [3], float("nan"), {"a": 1}])
+def test_a_part_that_is_none_is_refused(wrong: Any) -> None:
+    assert any("fit.train" in line for line in mistakes(FAMILY | {"fit": {"train": wrong}}))
+    assert any("fit.val: unknown key" in line for line in mistakes(FAMILY | {"fit": {"val": 0.1}}))
+
+
+def test_arrays_too_are_fitted_on_a_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 200), ("val", 30), ("test", 30), ("near", 30)):
+        labels = rng.integers(0, 3, n)
+        features = rng.normal(size=(n, 5)) + labels[:, None]
+        logits = rng.normal(size=(n, 3))
+        np.savez(tmp_path / f"{name}.npz", logits=logits, features=features, labels=labels)
+    suite = {
+        "name": "a", "pairs": [{"arrays": {"near": ["near"]}}], "scorers": [{"knn": {"k": 5}, "as": "knn"}, "msp"],
+        "methods": [{"outputs": {"folder": str(tmp_path)}}],
+    }  # fmt: skip
+    found = {}
+    for amount in (None, 10):
+        fit = {} if amount is None else {"fit": {"train": amount}}
+        rows = run(parse_suite(suite | fit), results=tmp_path / f"r{amount}", device="cpu").rows
+        found[amount] = rows[rows.ood == "near"].set_index("scorer").auroc
+    assert found[None]["msp"] == found[10]["msp"]
+    assert found[None]["knn"] != found[10]["knn"]
+    train = np.load(tmp_path / "train.npz")
+    places = places_per_class(torch.from_numpy(train["labels"]), 10)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (
+        train["features"][places.numpy()], np.load(tmp_path / "test.npz")["features"],
+        np.load(tmp_path / "near.npz")["features"],
+    )]  # fmt: skip
+    known, ood = (np.sort(np.linalg.norm(x[:, None] - unit[0][None], axis=2), axis=1) for x in unit[1:])
+    wins = (ood[:, None, 4] > known[None, :, 4]).mean()
+    assert found[10]["knn"] == pytest.approx(wins, abs=1e-9)
+
+
+def test_precision_and_layout_are_of_the_outputs_and_the_batch_size_is_of_nothing() -> None:
+    (run,) = runs_of()
+    (same,) = runs_of(extract={"precision": "fp32", "batch_size": 7})
+    assert same.outputs_key("test") == run.outputs_key("test")
+    keys = {run.outputs_key("test")}
+    for number, extract in enumerate(({"precision": "bf16"}, {"channels_last": True}), start=2):
+        (other,) = runs_of(extract=extract)
+        assert other.key == run.key
+        keys.add(other.outputs_key("test"))
+        assert len(keys) == number

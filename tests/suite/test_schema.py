@@ -41,6 +41,7 @@ def test_it_accepts_what_a_suite_is_written_out_as(schema: dict[str, Any]) -> No
     suite = parse_suite(written(
         methods=["cross-entropy", {"als": {}, "start": "cross-entropy", "recipe": {"lr": 0.1}}],
         attacks=["fgsm"], claims=[claim], reference=[{"source": "x", "id_accuracy": 90}],
+        extract={"precision": "bf16", "batch_size": 8},
     ))  # fmt: skip
     assert not _errors(schema, yaml.safe_load(suite.dump()))
 
@@ -61,6 +62,9 @@ def test_it_accepts_what_a_suite_is_written_out_as(schema: dict[str, Any]) -> No
     {"pairs": [{"name": "p", "far": ["noise"]}]},
     {"pairs": [{"name": "p", "id": "digits", "far": ["noise"], "nears": []}]},
     {"extra": 1},
+    {"extract": {"precision": "fp8"}},
+    {"extract": {"batch_size": 0}},
+    {"extract": {"batch": 3}},
 ])  # fmt: skip
 def test_it_refuses_what_the_parser_refuses(schema: dict[str, Any], changes: dict[str, Any]) -> None:
     assert not _errors(schema, written())

@@ -13,6 +13,7 @@ import torch
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry
 from oodbench.core.errors import MissingData, NotApplicable, UserError
+from oodbench.core.network import Input
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.sets import PairSets
 from tests.suite.written import written
@@ -64,7 +65,7 @@ def test_sets_are_found_by_role(own: Path) -> None:
 
 
 def test_the_task_has_the_statistics_of_the_training_images(own: Path) -> None:
-    task = _data(own).task
+    task = _data(own).task(Input())
     pixels = np.load(own / "id" / "train.npz")["images"].astype(np.float64) / 255
     assert (task.kind, task.shape, task.classes) == ("image", (3, 8, 8), 2)
     np.testing.assert_allclose(task.mean, pixels.mean(axis=(0, 2, 3)), rtol=1e-5)
@@ -72,9 +73,22 @@ def test_the_task_has_the_statistics_of_the_training_images(own: Path) -> None:
     assert _data(own).blank_task()._replace(mean=task.mean, std=task.std) == task
 
 
+def test_a_network_that_brings_its_own_statistics_reads_no_image(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _data(own)
+    train = data.sets["train"].samples
+    assert train is not None
+    monkeypatch.setattr(train, "read", lambda *a: pytest.fail("an image was read"))
+    task = data.task(Input(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)))
+    assert (task.mean, task.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
 def test_the_geometry_is_the_pairs_or_that_of_the_images(own: Path) -> None:
     assert _data(own).geometry == Geometry((3, 8, 8))
-    assert _data(own, geometry={"shape": [3, 4, 4]}).task.shape == (3, 4, 4)
+    small = _data(own, geometry={"shape": [3, 4, 4]})
+    assert small.task(Input()).shape == (3, 4, 4)
+    assert small.task(Input(crop=(6, 5))).shape == (3, 6, 5), "a network's own comes first"
 
 
 def test_all_that_is_missing_is_said_at_once_or_left_out(own: Path) -> None:
@@ -185,7 +199,7 @@ def test_id_images_of_several_sizes_need_a_geometry(own: Path) -> None:
         UserError, match=r"pair 'own': the ID images differ in size: 28 of 3x8x8 .*, 6 of 3x9x9"
     ):
         _data(own)
-    assert _data(own, geometry={"shape": [3, 8, 8]}).task.shape == (3, 8, 8)
+    assert _data(own, geometry={"shape": [3, 8, 8]}).task(Input()).shape == (3, 8, 8)
 
 
 def test_a_name_of_a_set_that_is_there_is_never_taken_again(own: Path) -> None:

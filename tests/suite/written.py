@@ -9,6 +9,8 @@ import yaml
 
 from oodbench.core.errors import UserError
 from oodbench.suite.parse import parse_suite
+from oodbench.suite.plan import make_plan
+from oodbench.suite.run import Run
 from tests.conftest import ROOT, TINY
 
 SUITES = ROOT / "suites"
@@ -31,3 +33,16 @@ def mistakes(raw: Any) -> list[str]:
     with pytest.raises(UserError) as caught:
         parse_suite(raw)
     return str(caught.value).splitlines()
+
+
+FOUR = {"digits": {"classes": [0, 1, 2, 3]}}
+SHIFTED = {
+    "name": "three", "id": FOUR, "near": [{"digits": {"classes": [6, 7]}}], "far": ["photo-patches"],
+    "shifted": {"again": FOUR},
+}  # fmt: skip
+"""A pair with a covariate-shifted set (the same images, which is all that a plan looks at)."""
+
+
+def runs_of(**changes: Any) -> list[Run]:
+    """What is planned of FAMILY with other keys."""
+    return list(make_plan(parse_suite(FAMILY | changes)).runs)

@@ -176,6 +176,10 @@ POOD: dict[str, Row] = {
     "RankFeat": Row(
         {"rankfeat": {"blocks": 1}}, 1e-4, reason="blocks 2 is the mean of the logits of two such edits"
     ),
+    "MCM": Row(
+        {"mcm": {"temperature": 0.5}}, 1e-5, MSP, "1 - p is taken from the cosines here and does not saturate",
+        torch.expm1,
+    ),
     "Gram": Row(
         {"gram": {"powers": 3}},
         1e-4,
@@ -186,7 +190,6 @@ POOD: dict[str, Row] = {
 }
 
 NOT_OURS = {
-    "MCM": "similarities of images and texts",
     "WeightedEBO": "reads weights that VOS trains",
     "GradUncertainty": "its paper was not read",
 }
@@ -252,6 +255,7 @@ def _of_arrays(detector: Any, sets: Sets) -> dict[str, Callable[[], Tensor]]:
 
     return {
         "MaxSoftmax": lambda: of_logits(detector.MaxSoftmax(None)),
+        "MCM": lambda: detector.MCM(None, weight, temperature=0.5).predict_features(test.features),
         "MaxLogit": lambda: of_logits(detector.MaxLogit(None)),
         "EnergyBased": lambda: of_logits(detector.EnergyBased(None, t=2)),
         "Entropy": lambda: of_logits(detector.Entropy(None)),

@@ -14,7 +14,7 @@ registry.load_builtin()
 DOC = (ROOT / "docs" / "scorers.md").read_text()
 GROUPS = (
     "Logits", "Features", "Activation shaping", "Views: the inputs seen again", "Members of an ensemble",
-    "Heads that a training method attached", "Several scores in one",
+    "Heads that a training method attached", "Several scores in one", "Images and texts",
 )  # fmt: skip
 
 
@@ -22,6 +22,8 @@ def group(name: str, made: Scorer) -> str:
     module = registry.scorers[name].target.__module__.rpartition(".")[2]
     if module == "fusion":
         return GROUPS[6]
+    if module == "vision_language":
+        return GROUPS[7]
     if made.extras:
         return GROUPS[4] if made.extras == {"members.logits"} else GROUPS[5]
     if made.view() is not None:

@@ -17,7 +17,7 @@ from oodbench.data.samples import carve
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
 from oodbench.data.sources.files import FileSamples, OnError, folder, from_items
-from oodbench.data.sources.index import Item
+from oodbench.data.sources.listing import Item
 from oodbench.data.sources.lists import list_digest, text_lines
 from oodbench.data.sources.roots import find
 from oodbench.data.sources.walk import class_folders

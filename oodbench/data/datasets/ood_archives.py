@@ -31,6 +31,7 @@ class _Tree(NamedTuple):
 _ODIN = (
     "the archives of github.com/facebookresearch/odin, as pytorch-ood 0.4.0 dataset/img/odin.py reads them"
 )
+_MOS = "the folders that the README and eval_ood_detection.py of deeplearning-wisc/MCM name"
 _DROPBOX = "https://www.dropbox.com/s/raw/"
 _OPENOOD = "OpenOOD's download: github.com/Jingkang50/OpenOOD, scripts/download"
 _TREES = {
@@ -89,6 +90,24 @@ _TREES = {
         ("iNaturalist/images", "iNaturalist", "images_largescale/inaturalist"),
         "pytorch-ood 0.4.0 dataset/img/openood.py",
         page="https://github.com/deeplearning-wisc/large_scale_ood, or " + _OPENOOD,
+    ),
+    "mos-sun": _Tree(
+        "10,000 images of scenes of SUN that are not in ImageNet-1K, as MOS chose them",
+        ("SUN/images", "SUN"),
+        _MOS,
+        page="https://github.com/deeplearning-wisc/large_scale_ood (SUN.tar.gz)",
+    ),
+    "mos-places": _Tree(
+        "10,000 images of scenes of Places that are not in ImageNet-1K, as MOS chose them",
+        ("Places/images", "Places"),
+        _MOS,
+        page="https://github.com/deeplearning-wisc/large_scale_ood (Places.tar.gz)",
+    ),
+    "mos-textures": _Tree(
+        "all 5,640 images of the Describable Textures, whatever their split",
+        ("Textures/images_collate", "Textures/dtd/images", "dtd/dtd/images", "dtd/images"),
+        _MOS,
+        page="`oodbench data download dtd`, or https://www.robots.ox.ac.uk/~vgg/data/dtd",
     ),
     "openimage-o": _Tree(
         "17,632 images of OpenImages that are not in ImageNet-1K",

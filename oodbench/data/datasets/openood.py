@@ -19,7 +19,7 @@ from oodbench.data.sources.roots import find
 
 _GET = (
     "python scripts/download/download.py --contents datasets --datasets {} --save_dir DATA_ROOT of"
-    " github.com/Jingkang50/OpenOOD"
+    " github.com/Jingkang50/OpenOOD (zip files on Google Drive, which `oodbench data download` does not get)"
 )
 _BENCHMARKS = {
     "cifar10": "cifar-10",
@@ -62,8 +62,8 @@ def openood(
         def read() -> Samples:
             wanted = Path("benchmark_imglist", benchmark, f"{split}_{name}.txt")
             place = find(
-                f"openood {benchmark}/{split}_{name} ({wanted} and images_{folder}/)",
-                ["openood", "OpenOOD/data", "."], root=root,
+                wanted.stem, ["openood", "OpenOOD/data", "."], root=root,
+                download=f"OpenOOD's download {_BENCHMARKS[benchmark]!r} with {wanted.parent}/",
                 get=_GET.format(_BENCHMARKS[benchmark]),
                 is_it=lambda p: (p / wanted).is_file() and (p / f"images_{folder}").is_dir(),
             )  # fmt: skip

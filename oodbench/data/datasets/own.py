@@ -14,7 +14,8 @@ from oodbench.core.errors import MissingData, UserError, one_line, shown
 from oodbench.core.registry import dataset
 from oodbench.data.samples import carve
 from oodbench.data.sources.arrays import SUFFIXES, Layout, read_arrays
-from oodbench.data.sources.files import Color, FileSamples, OnError, folder, from_items
+from oodbench.data.sources.decoding import Color
+from oodbench.data.sources.files import FileSamples, OnError, folder, from_items
 from oodbench.data.sources.huggingface import hub_split
 from oodbench.data.sources.lists import columns_text, csv_column, csv_header, csv_list, list_digest
 from oodbench.data.sources.paths import found_at, printable

@@ -22,7 +22,7 @@ from oodbench.data.samples import TensorSamples, carve
 from oodbench.data.sources.download import downloads, staged, through_fetch
 from oodbench.data.sources.files import from_items
 from oodbench.data.sources.idx import PARTS, find_idx, read_pair
-from oodbench.data.sources.index import Item
+from oodbench.data.sources.listing import Item
 from oodbench.data.sources.paths import only_files
 from oodbench.data.sources.roots import data_roots, find
 from oodbench.data.sources.shared import held_once
@@ -183,7 +183,9 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
     try:
         place = find(name, [name, "."], get=get, is_it=there, root=root)
     except MissingData as error:
-        raise MissingData(f"{error} (torchvision says: {problem})" if problem else str(error)) from None
+        if not problem:
+            raise
+        raise MissingData(f"{error} (torchvision says: {problem})") from None
     got = opened[-1]
     if about.arrays:
         return _arrays(got)

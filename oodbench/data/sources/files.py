@@ -1,12 +1,9 @@
-"""Sets of image files: decoded by threads when read, a few lines of list or a folder tree at the start."""
+"""Sets of image files: decoded when read, a few lines of list or a folder tree at the start."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,32 +14,15 @@ from torch import Tensor
 from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError, one_line
 from oodbench.core.identity import fingerprint
-from oodbench.data.images import fit
-from oodbench.data.sources.index import Index, Item, index_of, kept
+from oodbench.data.sources.content import hashes_of, marks_of
+from oodbench.data.sources.decoding import Color, channels_first, decode
+from oodbench.data.sources.index import index_of, kept
+from oodbench.data.sources.listing import Index, Item
 from oodbench.data.sources.paths import Printable, printable
 from oodbench.data.sources.walk import SUFFIXES, Walk
+from oodbench.data.sources.workers import decoding_processes, read_into, threads
 
-Color = Literal["rgb", "grey"]
 OnError = Literal["fail", "skip"]
-
-
-def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
-    """An image file as uint8 (H, W, 3) or (H, W), by Pillow; transparency is dropped, palettes and CMYK
-    become RGB, 16 bits of grey become 8. OSError if damaged, ValueError for pixels of 32 bits, whose range
-    nobody knows."""
-    from PIL import Image
-
-    mode = "RGB" if color == "rgb" else "L"
-    with Image.open(file) as image:
-        if image.mode.startswith("I;16"):  # Pillow's own conversion makes everything above 255 white
-            grey = (np.asarray(image).astype(np.uint32) + 128) // 257
-            pixels = grey.astype(np.uint8)
-            return pixels if color == "grey" else np.repeat(pixels[..., None], 3, axis=2)
-        if image.mode in ("I", "F"):
-            raise ValueError("it has pixels of 32 bits; save it with 8 or 16")
-        return np.asarray(
-            image if image.mode == mode else image.convert(mode)
-        )  # convert copies even where nothing changes
 
 
 def objection(file: Path) -> str:
@@ -55,10 +35,11 @@ def objection(file: Path) -> str:
 
 
 class FileSamples:
-    """Image files in a given order, decoded by threads when they are read; only geometry is applied here.
-    uint8 RGB or grey."""
+    """Image files in a given order, decoded by threads or processes when they are read; only geometry is
+    applied here. uint8 RGB or grey."""
 
     kind = "image"
+    are_files = True
 
     def __init__(
         self,
@@ -73,7 +54,7 @@ class FileSamples:
         self.color: Color = color
         self.paths = found.paths
         self.ids: Sequence[str] = Printable(found.paths)
-        self._contents = found.contents
+        self._index, self.brief = found, found.brief
         self.labels = torch.from_numpy(found.labels)
         self.skipped = found.skipped
         self.note = ""  # what a user should know about the set, for `oodbench data verify`
@@ -86,20 +67,16 @@ class FileSamples:
         wanted = torch.as_tensor(indices, dtype=torch.int64).tolist()
         if geometry is not None:
             out = np.empty((len(wanted), *geometry.shape), dtype=np.uint8)
-            # One task per worker and slice: a task per image would cost more than a small image's decoding.
-            step = max(1, -(-len(wanted) // (4 * decoding_threads())))
-            parts = [range(s, min(s + step, len(wanted))) for s in range(0, len(wanted), step)]
-
-            def fill(part: range) -> None:
-                for i in part:
-                    image = self._one(wanted[i])
-                    out[i] = (
-                        image if image.shape == geometry.shape else fit(_tensor(image[None]), geometry)[0]
-                    )
-
-            list(_pool().map(fill, parts))
+            read_into(
+                out,
+                [self.root / self.paths[i] for i in wanted],
+                self.color,
+                geometry,
+                decoding_processes(len(self)),
+                lambda at, error: self._damaged(self.paths[wanted[at]], error),
+            )
             return torch.from_numpy(out)
-        images = list(_pool().map(self._one, wanted))
+        images = list(threads().map(self._one, wanted))
         shapes = {tuple(i.shape) for i in images}
         if len(shapes) > 1:
             raise UserError(
@@ -107,7 +84,9 @@ class FileSamples:
                 f" ({' and '.join('x'.join(map(str, s)) for s in sorted(shapes)[:2])}); give the pair a"
                 " `geometry: {shape: [channels, height, width]}`"
             )
-        return _tensor(np.stack(images)) if images else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+        if not images:
+            return torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+        return torch.from_numpy(np.ascontiguousarray(np.stack(images)))
 
     def shapes(self, places: Sequence[int]) -> list[str]:
         """The shape of each image, as text, or a line that starts with ``!`` where it cannot be decoded."""
@@ -118,14 +97,13 @@ class FileSamples:
             except UserError as error:
                 return f"!{error}"
 
-        return list(_pool().map(shape, places))
+        return list(threads().map(shape, places))
 
     def _one(self, i: int) -> np.ndarray:
         """An image (C, H, W), which may not be written to."""
         name = self.paths[i]
         try:
-            array = decode(self.root / name, self.color)
-            return array.transpose(2, 0, 1) if self.color == "rgb" else array[None]
+            return channels_first(decode(self.root / name, self.color))
         except Exception as error:
             raise self._damaged(name, error) from None
 
@@ -137,9 +115,19 @@ class FileSamples:
             " mend or remove it, or read the set with `on_error: skip`"
         )
 
-    def file_hashes(self) -> np.ndarray:
-        """The first 16 bytes of the sha256 of every file, (N,)."""
-        return np.ascontiguousarray(self._contents).view("S16").ravel()
+    def file_marks(self) -> np.ndarray:
+        """The mark of every file, (N,)."""
+        if self.brief:
+            return _texts(self._index.contents)
+        return kept(f"marks-{self._index.digest}", lambda: marks_of(self.root, list(self.paths)))
+
+    def file_hashes(self, places: np.ndarray | None = None) -> np.ndarray:
+        """The first 16 bytes of the sha256 of every file (or of those at `places`), (N,)."""
+        if self.brief and self._index.hashes is None:
+            wanted = range(len(self)) if places is None else places.tolist()
+            return hashes_of(self.root, [self.paths[i] for i in wanted])
+        known = _texts(self._index.contents if self._index.hashes is None else self._index.hashes)
+        return known if places is None else known[places]
 
     def image_sizes(self) -> np.ndarray:
         """Channels, height and width of every image, int64 (N, 3), by the headers of the files. UserError
@@ -149,7 +137,7 @@ class FileSamples:
         return np.concatenate([np.full((len(found), 1), channels), found], axis=1)
 
     def _heights_and_widths(self) -> np.ndarray:
-        return np.array(list(_pool().map(self._size, self.paths)), np.int64).reshape(-1, 2)
+        return np.array(list(threads().map(self._size, self.paths)), np.int64).reshape(-1, 2)
 
     def _size(self, name: str) -> tuple[int, int]:
         from PIL import Image
@@ -161,18 +149,9 @@ class FileSamples:
             raise self._damaged(name, error) from None
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(array, order="C"))
-
-
-def decoding_threads() -> int:
-    """How many threads decode images: one for each CPU that this process may use, at most 16."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-@lru_cache(1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(decoding_threads(), thread_name_prefix="decode")
+def _texts(rows: np.ndarray) -> np.ndarray:
+    """Rows of 16 bytes (N, 16) as texts (N,)."""
+    return np.ascontiguousarray(rows).view("S16").ravel()
 
 
 def from_items(

@@ -20,6 +20,7 @@ from oodbench.core.errors import MissingData, UserError, one_line, shown
 from oodbench.core.identity import fingerprint
 from oodbench.core.text_files import read_bytes
 from oodbench.data.images import fit
+from oodbench.data.sources.content import mark
 from oodbench.data.sources.index import kept
 from oodbench.data.sources.lists import MOST_LABEL
 from oodbench.data.sources.paths import found_at, only_files, printable
@@ -30,6 +31,7 @@ class HubSamples:
     """One split of a set in Arrow tables; images are decoded when they are read. uint8 RGB."""
 
     kind = "image"
+    are_files = True
 
     def __init__(self, table: Any, image: str, name: str, labels: Tensor) -> None:
         self._table, self._image, self._name = table, image, name
@@ -41,9 +43,14 @@ class HubSamples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def file_hashes(self) -> np.ndarray:
-        """The first 16 bytes of the sha256 of every stored image, (N,)."""
-        return self._contents
+    def file_hashes(self, places: np.ndarray | None = None) -> np.ndarray:
+        """The first 16 bytes of the sha256 of every stored image (or of those at `places`), (N,)."""
+        return self._contents if places is None else self._contents[places]
+
+    def file_marks(self) -> np.ndarray:
+        """The mark of every stored image, (N,)."""
+        every = stored(self._table, self._image, self._name)
+        return kept(f"marks-{self.digest}", lambda: np.array([mark(data) for data in every], "S16"))
 
     def image_sizes(self) -> np.ndarray:
         """Channels, height and width of every image, int64 (N, 3), by their headers."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oodbench.core.errors import UserError, one_line, shown
 from oodbench.core.text_files import read_bytes
-from oodbench.data.sources.index import Item
+from oodbench.data.sources.listing import Item
 
 _SPLITS = ("train", "val", "test")
 MOST_LABEL = 2**31 - 1

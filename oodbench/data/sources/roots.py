@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from oodbench.core.errors import MissingData
+from oodbench.core.errors import Lack, MissingData, UserError, shown
 
 DATA_ROOT = "OODBENCH_DATA"
 OFFLINE = "OODBENCH_OFFLINE"
+WORKERS = "OODBENCH_WORKERS"
+MOST_WORKERS = 512
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,23 @@ class Settings:
     Args:
         data_roots: folders that are searched for data, before the variable and the default.
         offline: the network must not be touched.
-        trust: what is believed of a large folder that was read before. ``cache``: the index that was kept, if
-            sizes and times are as they were. ``nothing``: every byte is read again. ``presence``: nothing is
-            read, and a folder without an index is `NotIndexed`.
+        trust: what is believed of a large folder, or a large stored artefact, that was read before.
+            ``cache``: what was kept of it, if sizes and times are as they were. ``nothing``: every byte is
+            read again. ``presence``: nothing is read, and a folder without an index is `NotIndexed`.
+        whole: digests of large folders are over every byte, as those of small ones are (see `Index`).
         found: a list that is told where data lie, for those who want to say so.
+        watch: is told, a line at a time, how far something is that takes long.
+        workers: processes that decode image files, 0 for threads of this one; ``None``: what OODBENCH_WORKERS
+            says, or what the machine suggests.
     """
 
     data_roots: tuple[Path, ...] = ()
     offline: bool = False
     trust: Literal["cache", "nothing", "presence"] = "cache"
+    whole: bool = False
     found: list[Path] | None = None
+    watch: Callable[[str], None] | None = None
+    workers: int | None = None
 
 
 _settings = Settings()
@@ -52,8 +61,19 @@ def settings(**changes: Any) -> Iterator[None]:
 
 
 def trust() -> str:
-    """What is believed of a large folder that was read before: ``cache``, ``nothing`` or ``presence``."""
+    """What is believed of what was read before: ``cache``, ``nothing`` or ``presence`` (see `Settings`)."""
     return _settings.trust
+
+
+def digests_whole() -> bool:
+    """Whether digests of large folders are over every byte, as those of small ones are."""
+    return _settings.whole
+
+
+def tell(line: str) -> None:
+    """Say how far something is that takes long, to whoever watches."""
+    if _settings.watch is not None:
+        _settings.watch(line)
 
 
 def data_roots() -> list[Path]:
@@ -79,6 +99,19 @@ def offline() -> bool:
     return _settings.offline or os.environ.get(OFFLINE, "") not in ("", "0")
 
 
+def workers() -> int | None:
+    """How many processes decode image files, by ``--workers`` or OODBENCH_WORKERS; None where neither is
+    given."""
+    given = os.environ.get(WORKERS, "").strip()
+    if _settings.workers is not None or not given:
+        return _settings.workers
+    if not (given.isascii() and given.isdigit() and int(given[:9]) <= MOST_WORKERS):
+        raise UserError(
+            f"{WORKERS}: {shown(given)} should be a number of processes from 0 (threads) to {MOST_WORKERS}"
+        )
+    return int(given)
+
+
 def cache_folder() -> Path:
     """Where indices of large folders are kept: OODBENCH_CACHE, else the user's cache folder. Deleting it
     loses only time."""
@@ -91,12 +124,13 @@ def cache_folder() -> Path:
 def find(
     name: str, folders: Sequence[str], *, get: str, is_it: Callable[[Path], bool] = Path.exists,
     root: Path | None = None,
-    also: Sequence[Path] = (),
+    also: Sequence[Path] = (), download: str = "",
 ) -> Path:  # fmt: skip
     """The first of `folders` (relative to a data root) that holds the data set `name`, then `also`. With
     `root`, it and `folders` in it are all that is searched.
 
     Raises MissingData with every place that was looked at and `get`, the command or page that gets it.
+    `download` is what gets several sets at once, of which `name` is then a part.
     """
     if root is not None:
         looked = list(dict.fromkeys([root, *(root / f for f in folders)]))
@@ -106,7 +140,7 @@ def find(
         if is_it(place):
             note(place)
             return place
-    missing(name, looked, get)
+    missing(name, looked, get, download)
 
 
 def note(place: Path) -> None:
@@ -116,7 +150,8 @@ def note(place: Path) -> None:
         found.append(place)
 
 
-def missing(name: str, looked: Sequence[Path], get: str) -> NoReturn:
-    """Raise MissingData: which data set, where it was looked for, how to get it."""
-    where = ", ".join(str(p) for p in looked)
-    raise MissingData(f"data set {name!r} is not here; looked for it in {where}; to get it: {get}")
+def missing(name: str, looked: Sequence[Path], get: str, download: str = "") -> NoReturn:
+    """Raise MissingData: which data set, where it was looked for, how to get it, and the `download` that it
+    is a part of, if any."""
+    whole, part = (download, name) if download else (f"data set {name!r}", "")
+    raise MissingData(lacks=[Lack(whole, part, tuple(map(str, looked)), get)])

@@ -30,6 +30,9 @@ class Checkpoint(Method):
     def __init__(self, *, file: Path, key: str | None = None) -> None:
         self.file, self.key = file, key
 
+    def check(self) -> None:
+        state_dicts(self.file)
+
     def load(self, network: Network) -> None:
         network.load_state_dict(self._fit(network).state)
 

@@ -12,7 +12,8 @@ import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.data.sources import index, roots
-from oodbench.data.sources.index import Item, Lines, NotIndexed, index_of, kept
+from oodbench.data.sources.index import NotIndexed, index_of, kept
+from oodbench.data.sources.listing import Item, Lines
 
 
 def _files(root: Path, n: int = 20) -> list[Item]:
@@ -93,7 +94,7 @@ def test_the_second_start_of_a_long_list_is_quick(tmp_path: Path, monkeypatch: p
     real = os.stat
     monkeypatch.setattr(index, "ALL_CHECKED", 100)
     monkeypatch.setattr(index, "SOME_CHECKED", 10)
-    monkeypatch.setattr(index.os, "stat", lambda p, *a, **k: (looked.append(str(p)), real(p, *a, **k))[1])
+    monkeypatch.setattr(os, "stat", lambda p, *a, **k: (looked.append(str(p)), real(p, *a, **k))[1])
     found = index_of("set", tmp_path / "set", "s", lambda: pytest.fail("listed again"))
     assert len([p for p in looked if p.endswith(".bin")]) == 10
     assert len(found.labels) == 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "torchvision": {"model": "resnet18"},
     "timm": {"model": "resnet18", "options": {"zero_init_last": False}},
     "module": {"target": "tests.training.networks.common:Nested"},
+    "clip": {"model": str(Path(__file__).with_name("clip.json")), "classes": ["ant", "bee", "cat", "dog"]},
 }  # fmt: skip
 """Parameters that keep the contract's networks small, or that have no default."""
 
@@ -27,8 +29,8 @@ def task_of(shape: tuple[int, int, int], classes: int = 4) -> Task:
 
 
 def make(name: str, shape: tuple[int, int, int], classes: int = 4, **params: Any) -> Network:
-    if name == "timm":
-        pytest.importorskip("timm")
+    if name in ("timm", "clip"):
+        pytest.importorskip({"clip": "open_clip"}.get(name, name))
     torch.manual_seed(0)
     return registry.build("network", {name: params or SMALL.get(name, {})}, task_of(shape, classes))
 

@@ -1,0 +1,171 @@
+"""Image files decoded by many at a time: threads of this process, or processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+import oodbench
+from oodbench.core.dataset import Geometry
+from oodbench.core.errors import UserError
+from oodbench.data.sources import roots, worker
+from oodbench.data.sources.decoding import Color, as_seen
+from oodbench.data.sources.paths import printable
+
+Damaged = Callable[[int, Exception], UserError]
+"""From a file's place among those that are read, and what its decoding raised, to what the user is told."""
+
+MANY_FILES, MANY_CPUS = 10_000, 8
+"""From so many files on, and with more CPUs than this, processes decode where the user has not chosen."""
+
+
+def cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoding_threads() -> int:
+    """How many threads decode images: one for each CPU that this process may use, at most 16."""
+    return min(16, cpus())
+
+
+def decoding_processes(files: int) -> int:
+    """How many processes decode the images of a set of so many files, 0 for the threads of this one: what
+    ``--workers`` or OODBENCH_WORKERS says, else one for each CPU, at most 16, where there are many of
+    both."""
+    chosen = roots.workers()
+    if chosen is not None:
+        return chosen
+    return min(16, cpus()) if files >= MANY_FILES and cpus() > MANY_CPUS else 0
+
+
+@lru_cache(1)
+def threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(decoding_threads(), thread_name_prefix="decode")
+
+
+def read_into(
+    out: np.ndarray, files: Sequence[Path], color: Color, geometry: Geometry, processes: int, damaged: Damaged
+) -> None:
+    """Decode `files` into `out`, uint8 (B, C, H, W), as a network of that geometry sees them. The pixels are
+    the same whoever decodes. UserError is what `damaged` says of the first file that cannot be decoded, or
+    that a process ended over a file."""
+    # a task per image would cost more than a small image's decoding
+    step = max(2, -(-len(files) // (8 * (processes or decoding_threads()))))
+    parts = [range(s, min(s + step, len(files))) for s in range(0, len(files), step)]
+
+    def here(part: range) -> None:
+        for i in part:
+            try:
+                out[i] = as_seen(files[i], color, geometry)
+            except Exception as error:  # Pillow raises half a dozen types for damaged files
+                raise damaged(i, error) from None
+
+    def elsewhere(part: range) -> None:
+        crew.mine().read(out, part, files, (color, geometry), damaged)
+
+    if processes:
+        crew = _crew(processes)
+        list(crew.pool.map(elsewhere, parts))
+    else:
+        list(threads().map(here, parts))
+
+
+class _Worker:
+    """One process that decodes, see `worker`; used by one thread."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(
+            [str(Path(oodbench.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", worker.__name__],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,  # Ctrl-C is for us alone
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        weakref.finalize(self, _end, self.process)
+
+    def read(
+        self,
+        out: np.ndarray,
+        part: range,
+        files: Sequence[Path],
+        how: tuple[Color, Geometry],
+        damaged: Damaged,
+    ) -> None:
+        asked, answers = self.process.stdin, self.process.stdout
+        assert asked is not None
+        assert isinstance(answers, io.BufferedReader)
+        failed: UserError | None = None
+        at = part[0]
+        try:
+            asked.write(pickle.dumps(([os.path.abspath(files[i]) for i in part], *how)))
+            asked.flush()
+            for at in part:  # all are taken from the pipe, else the next answer would begin with the rest
+                kind = answers.read(1)
+                if kind == worker.REASON:
+                    failed = failed or damaged(at, OSError(pickle.load(answers)))
+                elif kind != worker.PIXELS or answers.readinto(out[at].data) < out[at].nbytes:
+                    raise EOFError
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise self._ended(files[at]) from None
+        if failed is not None:
+            raise failed
+
+    def _ended(self, file: Path) -> UserError:
+        code = _end(self.process)
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
+        return UserError(
+            f"{printable(str(file))}: the process that decoded it ended ({how}); read with fewer `--workers`,"
+            " or with 0, which is threads"
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Close a worker's input, at which it ends; its exit code."""
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):  # the worker is gone, and something was not written
+            if pipe is not None:
+                pipe.close()
+    try:
+        return process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+class _Crew:
+    """Processes that decode, each asked by a thread of its own; they are started when there is work."""
+
+    def __init__(self, count: int) -> None:
+        self.pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
+        self._own = threading.local()
+
+    def mine(self) -> _Worker:
+        """The worker of the thread that asks, a new one in place of one that ended."""
+        found: _Worker | None = getattr(self._own, "worker", None)
+        if found is None or not found.alive:
+            found = self._own.worker = _Worker()
+        return found
+
+
+@lru_cache(1)
+def _crew(count: int) -> _Crew:
+    return _Crew(count)

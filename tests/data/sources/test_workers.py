@@ -1,0 +1,97 @@
+"""Files decoded by threads or by processes: the same pixels and words, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from oodbench.core.dataset import Geometry
+from oodbench.core.errors import UserError
+from oodbench.data.reading import batches
+from oodbench.data.sources import workers
+from oodbench.data.sources.files import FileSamples, folder
+from oodbench.data.sources.roots import settings
+
+GEOMETRY = Geometry((3, 16, 16), 20)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> FileSamples:
+    rng = np.random.default_rng(0)
+    (tmp_path / "set").mkdir()
+    for i in range(23):
+        picture = Image.fromarray(rng.integers(0, 256, (20 + i, 31, 3), np.uint8))
+        picture.save(tmp_path / "set" / f"{i:02d}.{'jpg' if i % 2 else 'png'}")
+    return folder("set", tmp_path / "set", flat=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended_afterwards() -> Iterator[None]:
+    yield
+    workers._crew.cache_clear()
+
+
+def test_pixels_and_order_are_the_same_whoever_decodes(samples: FileSamples) -> None:
+    order = torch.randperm(23, generator=torch.Generator().manual_seed(0))
+    here = samples.read(order, GEOMETRY)
+    with settings(workers=2):
+        assert torch.equal(samples.read(order, GEOMETRY), here)
+        joined = torch.cat([*batches(samples, GEOMETRY, 5, "cpu")])
+    assert torch.equal(joined, torch.cat([*batches(samples, GEOMETRY, 7, "cpu")]))
+
+
+def test_a_damaged_file_is_named_in_the_same_words(samples: FileSamples) -> None:
+    (samples.root / "07.jpg").write_bytes(b"\xff\xd8\xff nonsense")
+    (samples.root / "15.jpg").unlink()
+    said = []
+    for count in (0, 2):
+        with settings(workers=count), pytest.raises(UserError) as error:
+            samples.read(range(23), GEOMETRY)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert "07.jpg: cannot be decoded as an image" in said[0]
+    with settings(workers=2):  # and the processes go on
+        assert samples.read(range(8, 15), GEOMETRY).shape[0] == 7
+        with pytest.raises(UserError, match=r"15\.jpg: cannot be decoded .*No such file"):
+            samples.read([14, 15, 16], GEOMETRY)
+
+
+def test_a_process_that_is_killed_is_said_with_the_file_and_replaced(
+    samples: FileSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with settings(workers=1):
+        expected = samples.read(range(23), GEOMETRY)
+        crew = workers._crew(1)
+        process = crew.pool.submit(lambda: crew.mine().process).result()
+        os.kill(process.pid, signal.SIGKILL)
+        with monkeypatch.context() as patch:
+            patch.setattr(workers._Worker, "alive", True)  # as if it were killed while it is asked
+            with pytest.raises(
+                UserError, match=r"00\.png: the process .* ended \(signal 9, Killed\); .*--workers"
+            ):
+                samples.read(range(23), GEOMETRY)
+        assert torch.equal(samples.read(range(23), GEOMETRY), expected)
+        another = crew.pool.submit(lambda: crew.mine().process).result()
+    assert another.pid != process.pid
+    assert another.poll() is None
+    assert workers._end(another) == 0  # told that there is no more to do, it ends by itself
+
+
+def test_who_decodes_is_the_users_choice_else_by_files_and_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OODBENCH_WORKERS", raising=False)
+    for cpus, files, expected in ((2, 10**6, 0), (64, 100, 0), (64, 10**6, 16), (12, 10**6, 12)):
+        monkeypatch.setattr(workers, "cpus", lambda n=cpus: n)
+        assert workers.decoding_processes(files) == expected
+    with settings(workers=3):
+        assert workers.decoding_processes(1) == 3
+    monkeypatch.setenv("OODBENCH_WORKERS", "5")
+    assert workers.decoding_processes(1) == 5
+    with settings(workers=0):
+        assert workers.decoding_processes(10**6) == 0

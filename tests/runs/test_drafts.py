@@ -1,0 +1,207 @@
+"""Drafts that nobody writes any more: gone on with by who makes the artefact next, or removed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from oodbench.runs import drafts, shards
+from oodbench.runs.artefact import Draft
+from oodbench.runs.drafts import Drafts, me
+from oodbench.runs.store import Store
+
+KEY = "ab" * 32
+N, SHARD = 20, 4
+X = torch.arange(N * 2.0).view(N, 2)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD", SHARD)
+
+
+def fill(draft: Draft, until: int = N) -> list[int]:
+    """Write what is missing, up to a row."""
+    written = []
+    with draft.rows("outputs", N) as writer:
+        for places in writer.missing:
+            writer.go_to(places.start)
+            for i in range(places.start, min(places.stop, until)):
+                writer.put({"x": X[i : i + 1]})
+                written.append(i)
+        if until < N:
+            raise KeyboardInterrupt
+    draft.json("meta", {})
+    return written
+
+
+def make(store: Store, until: int = N) -> list[int]:
+    with store.lock("outputs", KEY) as held, held.draft() as draft:
+        return fill(draft, until)
+    return []
+
+
+def stopped(root: Path, until: int, owner: str = "") -> Path:
+    """What a process leaves that got so far: a draft of its own, as if `owner` had been killed."""
+    with pytest.raises(KeyboardInterrupt):
+        make(Store(root), until)
+    (draft,) = (root / "tmp").iterdir()
+    named = draft.with_name(f"outputs-{KEY}-{owner}-0123abcd") if owner else draft
+    return draft.rename(named)
+
+
+def content(root: Path) -> bytes:
+    (file,) = (root / "outputs").rglob("outputs.safetensors")
+    return file.read_bytes()
+
+
+def dead() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+HERE = me()["host"]
+
+
+@pytest.mark.parametrize("until", [4, 11, 19])
+@pytest.mark.parametrize(
+    "owner", ["", f"{HERE}-{dead()}", f"{HERE}-{os.getpid()}", f"{HERE}-0", "elsewhere-0", f"{HERE}-{2**70}"]
+)
+def test_a_draft_of_nobody_is_gone_on_with(tmp_path: Path, owner: str, until: int) -> None:
+    make(Store(tmp_path / "whole"))
+    root = tmp_path / "store"
+    stopped(root, until, owner)
+    assert make(Store(root)) == list(range(until // SHARD * SHARD, N))
+    assert content(root) == content(tmp_path / "whole")
+    assert list((root / "tmp").iterdir()) == []
+    assert Store(root).damage("outputs", KEY) == ""
+
+
+@pytest.mark.parametrize("owner", [f"{HERE}-{os.getppid()}", "elsewhere-7"])
+def test_of_what_may_be_somebodys_finished_shards_are_copied(tmp_path: Path, owner: str) -> None:
+    """Their writer may live: the draft stays as it is, and nobody writes to it."""
+    draft = stopped(tmp_path, 11, owner)
+    before = {f.name: (f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_ino) for f in draft.iterdir()}
+    assert make(Store(tmp_path)) == list(range(8, N))
+    assert torch.equal(load_file(next((tmp_path / "outputs").rglob("*.safetensors")))["x"], X)
+    assert {
+        f.name: (f.read_bytes(), f.stat().st_mtime_ns, f.stat().st_ino) for f in draft.iterdir()
+    } == before
+
+
+def test_the_draft_with_the_most_is_taken_and_the_others_removed(tmp_path: Path) -> None:
+    few = stopped(tmp_path, 4, f"{HERE}-{dead()}").rename(tmp_path / "few")
+    stopped(tmp_path, 13, f"{HERE}-{dead()}")
+    few.rename(tmp_path / "tmp" / f"outputs-{KEY}-{HERE}-{dead()}-89abcdef")
+    (tmp_path / "tmp" / f"outputs-{KEY}-{HERE}-{dead()}-00000000").mkdir()
+    assert make(Store(tmp_path)) == list(range(12, N))
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_draft_is_one_writers(tmp_path: Path) -> None:
+    """Of two that come for it at once, one takes it; whole artefacts come of both."""
+    draft = stopped(tmp_path, 11, f"{HERE}-{dead()}")
+    first = Drafts(tmp_path / "tmp").begin("outputs", KEY, tmp_path / "none")
+    assert not draft.exists()
+    second = Drafts(tmp_path / "tmp").begin("outputs", KEY, tmp_path / "none")
+    assert first != second
+
+
+def test_what_else_a_stopped_process_wrote_is_not_kept(tmp_path: Path) -> None:
+    draft = stopped(tmp_path, 11)
+    (draft / "meta.json").write_text("half")
+    (draft / "outputs.safetensors.journal.begun").write_text("half")
+    (draft / "more").mkdir()
+    make(Store(tmp_path))
+    (folder,) = {f.parent for f in (tmp_path / "outputs").rglob("*.safetensors")}
+    assert sorted(f.name for f in folder.iterdir()) == ["manifest.json", "meta.json", "outputs.safetensors"]
+    assert (folder / "meta.json").read_text() == "{}\n"
+
+
+def test_a_process_killed_right_before_the_end_loses_nothing(tmp_path: Path) -> None:
+    """Its manifest is written, its journal is gone."""
+    folder = tmp_path / "tmp" / f"outputs-{KEY}-{HERE}-{dead()}-0123abcd"
+    store = Store(tmp_path)
+    folder.mkdir()
+    draft = Draft(folder)
+    fill(draft)
+    draft.finish("outputs")
+    assert make(store) == []
+    assert store.damage("outputs", KEY) == ""
+
+
+@pytest.mark.parametrize("at", [0, 9, 19])
+def test_a_damaged_shard_of_a_stored_artefact_alone_is_made_again(tmp_path: Path, at: int) -> None:
+    make(Store(tmp_path))
+    before = content(tmp_path)
+    (file,) = (tmp_path / "outputs").rglob("outputs.safetensors")
+    data = bytearray(before)
+    data[len(before) - 8 * (N - at)] ^= 1
+    file.write_bytes(data)
+    said: list[str] = []
+    store = Store(tmp_path, said.append)
+    assert store.get("outputs", KEY) is None
+    first = at // SHARD * SHARD
+    assert said == [
+        f"damaged outputs {KEY[:12]}: outputs.safetensors does not match its checksum in the samples"
+        f" {first} to {first + SHARD - 1}; it will be made again"
+    ]
+    assert make(store) == list(range(first, first + SHARD))
+    assert content(tmp_path) == before
+    assert store.get("outputs", KEY) is not None
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["manifest", "cut", "meta", "gone", "nonsense"])
+def test_of_other_damage_what_is_whole_is_kept(tmp_path: Path, harm: str) -> None:
+    make(Store(tmp_path))
+    before = content(tmp_path)
+    (file,) = (tmp_path / "outputs").rglob("outputs.safetensors")
+    if harm == "manifest":
+        (file.parent / "manifest.json").write_text("{")
+    elif harm == "cut":
+        file.write_bytes(before[:-1])
+    elif harm == "meta":
+        (file.parent / "meta.json").unlink()
+    elif harm == "nonsense":
+        file.write_bytes(os.urandom(len(before)))
+    else:
+        file.unlink()
+    store = Store(tmp_path)
+    assert store.get("outputs", KEY) is None
+    written = {"cut": 4, "meta": 0}.get(harm, N)
+    assert len(make(store)) == written
+    assert content(tmp_path) == before
+    assert Store(tmp_path).damage("outputs", KEY) == ""
+
+
+def test_what_nobody_comes_back_for_is_removed_in_the_end(tmp_path: Path) -> None:
+    """A draft of data that have changed since: its key is never asked for again."""
+    store = Store(tmp_path)
+    old = time.time() - 30 * 86400
+    names = {
+        f"outputs-{KEY}-{HERE}-{dead()}-0123abcd": False, f"outputs-{KEY}-elsewhere-7-0123abcd": False,
+        f"outputs-{KEY}-{HERE}-0-0123abcd": False, "damaged-0123abcd": False,
+        f"outputs-{KEY}-{HERE}-{os.getppid()}-0123abcd": True,
+    }  # fmt: skip
+    for name in names:
+        for folder in (tmp_path / "tmp" / name, tmp_path / "tmp" / f"{name[:-1]}e"):
+            folder.mkdir()
+            (folder / "x").write_text("x")
+            if folder.name == name:
+                for path in (folder / "x", folder):
+                    os.utime(path, (old, old))
+    Store(tmp_path)
+    assert drafts.FORGOTTEN < 30 * 86400
+    for name, stays in names.items():
+        assert (tmp_path / "tmp" / name).exists() == stays, name
+        assert (tmp_path / "tmp" / f"{name[:-1]}e").exists()
+    assert store.get("outputs", KEY) is None
