@@ -32,8 +32,9 @@ from PIL import Image
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry
 from oodbench.data.samples import TensorSamples
-from oodbench.data.sources.files import decoding_threads, folder, from_items
+from oodbench.data.sources.files import folder, from_items
 from oodbench.data.sources.lists import image_list
+from oodbench.data.sources.workers import decoding_threads
 from oodbench.training.reader import Reader
 
 

@@ -210,7 +210,7 @@ def killed_and_gone_on(
         seen.append(watched(file, results, shard, after))
         if len(seen) > 1 and seen[-2].rows:
             gone_on_at = seen[-1].rows[0][0] if seen[-1].rows else seen[-2].rows[-1][1]
-            cost.append(seen[-2].rows[-1][1] - gone_on_at)
+            cost.append(max(0, seen[-2].rows[-1][1] - gone_on_at))  # the last batch may not be noted
     return seen, cost
 
 

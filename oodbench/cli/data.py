@@ -107,7 +107,8 @@ def audit(name: str, out: Path | None, limit: float) -> None:
     for label, pair in _pairs(name):
         if pair.id is None:
             raise UserError(f"{label}: the pair is arrays alone, without images to compare")
-        twins, skipped = duplicates.audit(pair, limit=limit, progress=_progress())
+        with settings(watch=partial(click.echo, err=True)):
+            twins, skipped = duplicates.audit(pair, limit=limit, progress=_progress())
         for line in skipped:
             click.echo(f"skipped {line}", err=True)
         _print_twins(label, twins, 0 if out else 20)

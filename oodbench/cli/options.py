@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from oodbench.data.sources.roots import MOST_WORKERS, settings
+from oodbench.data.sources.roots import MOST_WORKERS, settings, workers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +54,9 @@ def data_options(command: F) -> F:
 
 
 def _workers(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
-    if value is not None:
+    if value is None:
+        workers()  # a variable that cannot be is said before any work
+    else:
         ctx.with_resource(settings(workers=value))
 
 

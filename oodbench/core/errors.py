@@ -148,20 +148,17 @@ def lines_of_missing(found: Iterable[tuple[str, MissingData]]) -> list[str]:
         >>> lines_of_missing([("pair 'a'", one), ("pair 'b'", one)])[0][:33]
         "pair 'a', pair 'b': data set 'x' "
     """
-    told: dict[str, list[str]] = {}
+    told: dict[str, None] = {}
     lacks: list[tuple[str, Lack]] = []
     for whose, error in found:
         of_lacks = set(_lines_of(error.lacks))
-        for line in str(error).splitlines():
-            if line not in of_lacks:
-                told.setdefault(line, []).append(whose)
+        told |= {f"{whose}: {line}": None for line in str(error).splitlines() if line not in of_lacks}
         lacks += [(whose, lack) for lack in error.lacks]
-    own = [f"{whose}: {line}" for line, several in told.items() for whose in dict.fromkeys(several)]
-    wholes = dict.fromkeys(lack._replace(part="") for _, lack in lacks)
-    for whole in wholes:
+    lines = list(told)
+    for whole in dict.fromkeys(lack._replace(part="") for _, lack in lacks):
         same = [(whose, lack) for whose, lack in lacks if lack._replace(part="") == whole]
-        own += [f"{_some(list(dict(same)))}: {line}" for line in _lines_of(lack for _, lack in same)]
-    return own
+        lines += [f"{_some(list(dict(same)))}: {line}" for line in _lines_of(lack for _, lack in same)]
+    return lines
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

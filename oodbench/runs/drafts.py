@@ -66,7 +66,7 @@ class Drafts:
         aside = self._folder / f"damaged-{_some()}"
         with contextlib.suppress(OSError):
             os.rename(folder, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
     def sweep(self) -> None:
         """Remove what was left behind long ago of artefacts that nobody makes any more."""

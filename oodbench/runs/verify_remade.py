@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from oodbench.core.errors import ANYTHING, reason_of
@@ -22,6 +23,8 @@ from oodbench.suite.run import Run, TrainedRun
 TOLERANCE = 1e-4
 """Of a number made again, relative to itself and to the spread of its kind: sums may be taken in another
 order."""
+HALF = 1e-3
+"""The same of what is stored in half precision, whose neighbours are 2^-10 apart."""
 UNSTEADY = 0.01
 """Share of samples that may differ beyond it where the order of sums decides more than the last digits: under
 an attack, which follows signs, and on another kind of device."""
@@ -141,17 +144,21 @@ def _differ(stored: Mapping[str, Tensor], made: Mapping[str, Tensor], slack: flo
             return f"{name} is {tuple(a.shape)} {a.dtype}, made again {tuple(b.shape)} {b.dtype}"
         if not a.numel():
             continue
-        wrong = ~_close(a, b) if a.is_floating_point() else a != b
+        wrong = (
+            ~_close(a, b, HALF if a.dtype == torch.float16 else TOLERANCE)
+            if a.is_floating_point()
+            else a != b
+        )
         rows = wrong.reshape(len(wrong), -1).any(dim=1) if wrong.dim() else wrong.reshape(1)
         if float(rows.double().mean()) > slack:
             return f"{name} differs in {int(rows.sum())} of {len(rows)} samples"
     return ""
 
 
-def _close(a: Tensor, b: Tensor) -> Tensor:
+def _close(a: Tensor, b: Tensor, tolerance: float) -> Tensor:
     a, b = a.double(), b.double()
     spread = (a - a.median()).abs().median()
-    near = (a - b).abs() <= TOLERANCE * (b.abs() + spread)
+    near = (a - b).abs() <= tolerance * (b.abs() + spread)
     return near | (a == b) | (a.isnan() & b.isnan())
 
 

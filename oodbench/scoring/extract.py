@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -55,6 +55,13 @@ class Extract(BaseModel):
         "auto", description="samples in a forward pass; auto: 256, halved where memory is short"
     )
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _size(cls, raw: Any) -> Any:
+        if raw != "auto" and not (type(raw) is int and 1 <= raw <= 65_536):
+            raise ValueError("should be auto, or a number of samples from 1 to 65536")
+        return raw
+
     @property
     def identity(self) -> dict[str, Any]:
         """What the keys of outputs are made of: what changes numbers, where it is not the default."""
@@ -80,7 +87,7 @@ def outputs_of(
     that was given, does not fit the memory."""
     device = torch.device(device)
     network = network.to(device).eval()
-    size, done = BATCH if how.batch_size == "auto" else how.batch_size, places.start if places else 0
+    size = BATCH if how.batch_size == "auto" else how.batch_size
 
     @torch.inference_mode()
     def run(inputs: Tensor) -> dict[str, Tensor]:
@@ -88,11 +95,15 @@ def outputs_of(
         rows = {"logits": network.head(features).float(), "features": features.float()}
         return rows | {f"extras.{name}": head(features).float() for name, head in network.heads.items()}
 
-    with body_as(network, device, how.precision, how.channels_last):
+    def rows() -> Iterator[dict[str, Tensor]]:
+        at = places.start if places else 0
         for inputs in batches(samples, geometry, size, device, places):
-            for part, rows in _in_parts(len(inputs), lambda at: run(inputs[at]), network, "", how):  # noqa: B023
-                yield rows | {"labels": samples.labels[done + part.start : done + part.stop]}
-            done += len(inputs)
+            for part, made in _in_parts(len(inputs), lambda i: run(inputs[i]), network, "", how):  # noqa: B023
+                yield made | {"labels": samples.labels[at + part.start : at + part.stop]}
+            at += len(inputs)
+
+    with body_as(network, device, how.precision, how.channels_last):
+        yield from _landed(rows(), device)
 
 
 def extract_view(
@@ -115,7 +126,7 @@ def extract_view(
     if first % VIEW_BATCH:
         raise ValueError(f"{places} should start at a multiple of {VIEW_BATCH}")
 
-    with body_as(network, device, how.precision, how.channels_last):
+    def rows() -> Iterator[dict[str, Tensor]]:
         read = batches(samples, geometry, VIEW_BATCH, device, places)
         for number, inputs in enumerate(read, start=first // VIEW_BATCH):
 
@@ -128,9 +139,31 @@ def extract_view(
 
             for _, extras in _in_parts(len(inputs), run, network, type(view).__name__, how):
                 yield {
-                    name: rows.detach().float() if rows.is_floating_point() else rows.detach()
-                    for name, rows in extras.items()
+                    name: made.detach().float() if made.is_floating_point() else made.detach()
+                    for name, made in extras.items()
                 }
+
+    with body_as(network, device, how.precision, how.channels_last):
+        yield from _landed(rows(), device)
+
+
+def _landed(rows: Iterator[dict[str, Tensor]], device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """Each batch's rows on the CPU. A GPU has the next batch to work on before anyone waits for this one."""
+    if device.type != "cuda":
+        yield from rows
+        return
+    before: tuple[dict[str, Tensor], torch.cuda.Event] | None = None
+    for made in rows:
+        here = {name: values.to("cpu", non_blocking=True) for name, values in made.items()}
+        there = torch.cuda.Event()
+        there.record(torch.cuda.current_stream(device))
+        if before is not None:
+            before[1].synchronize()
+            yield before[0]
+        before = here, there
+    if before is not None:
+        before[1].synchronize()
+        yield before[0]
 
 
 # ---------------------------------------------------------------- what fits the memory

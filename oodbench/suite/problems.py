@@ -17,6 +17,7 @@ _SAID = {
     "tuple_type": "should be a list",
     "int_type": "should be an integer",
     "string_type": "should be text",
+    "model_type": "should be a mapping",
 }
 """pydantic's kinds of errors in words that speak of a file; its own words stand for the others."""
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+)
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError, UserError
@@ -29,7 +37,7 @@ from oodbench.suite.entries import (
     variants,
 )
 from oodbench.suite.pairs import PairEntry, pair_entries
-from oodbench.suite.problems import Problems
+from oodbench.suite.problems import Problems, validated
 from oodbench.suite.tuned import REGIME_OR_SEVERAL, ScorerEntry, plain_tune, read_tune
 from oodbench.training.recipe import Recipe
 
@@ -98,6 +106,11 @@ def _plain_claims(claims: Sequence[Claim]) -> list[dict[str, Any]]:
 def _reference(raw: Any, info: ValidationInfo) -> tuple[Mapping[str, Any], ...]:
     named = _named(info)
     return () if named is None else parse_reference(raw, {kind: list(names) for kind, names in named.items()})
+
+
+def _keys_of(model: type[BaseModel]) -> BeforeValidator:
+    """Mistakes inside a key that holds keys: told with its own names."""
+    return BeforeValidator(lambda raw: raw if isinstance(raw, model) else validated(model, raw))
 
 
 class Fit(BaseModel):
@@ -178,9 +191,11 @@ class Suite(BaseModel):
         (), description="published figures, to stand beside the suite's own results"
     )
 
-    fit: Fit = Field(Fit(), description="what scorers are fitted on")
-    store: Stored = Field(Stored(), description="how outputs are stored")
-    extract: Extract = Field(Extract(), description="how trained networks are run over a set")
+    fit: Annotated[Fit, _keys_of(Fit)] = Field(Fit(), description="what scorers are fitted on")
+    store: Annotated[Stored, _keys_of(Stored)] = Field(Stored(), description="how outputs are stored")
+    extract: Annotated[Extract, _keys_of(Extract)] = Field(
+        Extract(), description="how trained networks are run over a set"
+    )
 
     _file: Path | None = PrivateAttr(None)
 

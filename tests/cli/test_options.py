@@ -61,3 +61,6 @@ def test_workers_hold_for_the_command_and_stand_before_the_environment(
     assert workers() == 7
     for wrong in ("-1", "many", "513"):
         assert "--workers" in CliRunner().invoke(decoding, ["--workers", wrong]).output
+    monkeypatch.setenv("OODBENCH_WORKERS", "many")  # said before any work
+    assert "OODBENCH_WORKERS: 'many' should be" in str(CliRunner().invoke(decoding, []).exception)
+    assert CliRunner().invoke(decoding, ["--workers", "2"]).output == "2\n"

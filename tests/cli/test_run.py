@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from oodbench.core import registry
+from oodbench.data.sources.roots import trust
+from oodbench.runs import stamps
 from oodbench.suite.load import load_suite
 from tests.cli.calls import SCORER, call
 from tests.conftest import TINY
@@ -127,6 +130,27 @@ def test_two_suites_of_one_name_are_refused(
     assert call("run", tiny, tmp_path / "again.yaml", "--results", tmp_path / "r") == 1
     assert "two suites have the name 'tiny'" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_paranoid_reads_what_is_believed_otherwise(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A byte of a large artefact that has changed while size and time have not."""
+    monkeypatch.setattr(stamps, "ALWAYS_READ", 0)
+    options = ["--results", tmp_path / "r", "--device", "cpu", "--no-plots"]
+    assert call("run", tiny, *options) == 0
+    file = next((tmp_path / "r/.store/outputs").rglob("outputs.safetensors"))
+    seen, data = file.stat(), bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    capsys.readouterr()
+    for more, made in (([], 0), (["--paranoid"], 1), (["--paranoid"], 0)):
+        assert call("run", tiny, *options, *more) == 0
+        said = capsys.readouterr()
+        assert f" {made} outputs," in said.out
+        assert ("damaged outputs" in said.err) == bool(made)
+    assert trust() == "cache", "taken back afterwards"
 
 
 @pytest.mark.parametrize("wrong", ["a", "0,a", "-1", "1,1", ""])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
 from oodbench.core.errors import (
     BadValue,
+    Lack,
     MissingData,
     NotApplicable,
     NotFinite,
     NotFitted,
     SpecError,
     UserError,
+    lines_of_missing,
     meant,
     one_line,
     reason_of,
@@ -89,3 +92,37 @@ def test_a_bad_value_is_to_python_what_it_would_be_without_us() -> None:
     assert set(NotFitted.__bases__) == {UserError, AttributeError}
     assert issubclass(NotFinite, BadValue)
     assert reason_of(BadValue("logits: some are not finite")) == "logits: some are not finite"
+
+
+def _lack(whole: str, part: str = "", get: str = "a page") -> MissingData:
+    return MissingData(lacks=[Lack(whole, part, ("here", "there"), get)])
+
+
+def test_what_comes_in_one_download_is_one_line() -> None:
+    error = MissingData.joined(
+        [_lack("zip", "a"), _lack("data set 'x'"), _lack("zip", "b"), _lack("zip", "a")]
+    )
+    assert str(error).splitlines() == [
+        "zip (a, b) is not here; looked for it in here, there; to get it: a page",
+        "data set 'x' is not here; looked for it in here, there; to get it: a page",
+    ]
+    assert len(MissingData.joined([error, _lack("zip", "c")]).lacks) == 5
+    assert len(str(MissingData.joined([_lack("zip", "a"), _lack("zip", "a", "another")])).splitlines()) == 2
+
+
+def test_other_words_stand_as_they_are() -> None:
+    error = MissingData.joined([MissingData("gone\nget it"), _lack("zip"), MissingData("gone\nget it")])
+    assert str(error).splitlines()[:2] == ["gone", "get it"]
+    assert len(str(error).splitlines()) == 3
+
+
+def test_who_misses_a_download_stands_before_it() -> None:
+    found = [(f"pair {n!r}", MissingData.joined([_lack("zip", n), MissingData("gone")])) for n in "abcde"]
+    *own, last = lines_of_missing(found)
+    assert own == [f"pair {n!r}: gone" for n in "abcde"]
+    assert last.startswith("pair 'a', pair 'b', pair 'c' and 2 more: zip (a, b, c, d, e) is not here; ")
+
+
+def test_missing_data_goes_through_a_pickle_whole() -> None:
+    error = pickle.loads(pickle.dumps(_lack("zip", "a")))
+    assert (str(error), error.lacks) == (str(_lack("zip", "a")), _lack("zip", "a").lacks)

@@ -11,6 +11,7 @@ from oodbench.core import registry
 from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.data import needs, status
+from oodbench.data.needs import Need
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources import roots
 from oodbench.data.sources.download import downloads
@@ -105,3 +106,22 @@ def test_whatever_a_download_raises_is_one_line(error: Exception, monkeypatch: p
     assert left.startswith("cifar10: ")
     assert left.endswith("; run again to go on")
     assert left.isprintable()
+
+
+def test_what_comes_in_one_download_is_told_once_below_its_last_set() -> None:
+    wanted = [
+        Need(f"far: {n}", registry.resolve("dataset", spec), "test")
+        for n, spec in (
+            ("tin", {"openood": {"benchmark": "cifar10", "name": "tin"}}),
+            ("cifar10", "cifar10"),
+            ("svhn", {"openood": {"benchmark": "cifar10", "name": "svhn"}}),
+        )
+    ]
+    tin, cifar10, of_cifar10, svhn, of_openood = status.status_lines(status.status_of(wanted))
+    assert [line.split()[0] for line in (tin, cifar10, svhn)] == ["missing"] * 3
+    assert "(test_tin, test_svhn) is not here; looked for it in " in of_openood
+    assert "--datasets cifar-10" in of_openood
+    assert of_cifar10.strip().startswith("data set 'cifar10' is not here")
+    left = status.download(wanted[::2], lambda line: None)
+    assert left == [of_openood.strip()]
+    assert "Google Drive" in left[0]

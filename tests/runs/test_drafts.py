@@ -199,7 +199,11 @@ def test_what_nobody_comes_back_for_is_removed_in_the_end(tmp_path: Path) -> Non
             if folder.name == name:
                 for path in (folder / "x", folder):
                     os.utime(path, (old, old))
+    (tmp_path / "tmp" / "probe-0123abcd").touch()
+    os.utime(tmp_path / "tmp" / "probe-0123abcd", (old, old))
     Store(tmp_path)
+    assert not list((tmp_path / "tmp").glob("probe-*"))
+    assert len(list((tmp_path / "tmp").iterdir())) == len(names) + 1
     assert drafts.FORGOTTEN < 30 * 86400
     for name, stays in names.items():
         assert (tmp_path / "tmp" / name).exists() == stays, name

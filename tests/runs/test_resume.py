@@ -19,6 +19,7 @@ from oodbench.core.network import Network
 from oodbench.core.progress import Reporter
 from oodbench.runs import outputs, shards
 from oodbench.runs.engine import Engine
+from oodbench.runs.findings import HOLDS
 from oodbench.runs.runner import run
 from oodbench.runs.store import Store
 from oodbench.runs.tensor_file import RowWriter
@@ -26,6 +27,7 @@ from oodbench.scoring import extract
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from tests.conftest import ROOT
+from tests.runs.checked import findings
 from tests.runs.suites import PAIR, SMALL
 
 SCRIPT = ROOT / "benchmarks" / "imagenet_scale.py"
@@ -191,6 +193,7 @@ def test_features_in_half_precision_are_another_key_and_half_the_bytes(tmp_path:
         a, b = two[torch.float32], two[torch.float16]
         assert torch.equal(a["features"].half(), b["features"])
         assert torch.equal(a["logits"], b["logits"])
+    assert findings(half.folder, remake=["outputs", "scores"])["outputs"].state == HOLDS
     a, b = (r.rows.set_index(["scorer", "ood"])["auroc"] for r in (full, half))
     assert ((a - b).abs().fillna(0) < 0.02).all()
     assert (a["msp"].dropna() == b["msp"].dropna()).all(), "logits are stored as ever"

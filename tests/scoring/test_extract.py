@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pytest
@@ -19,6 +19,7 @@ from oodbench.core.network import Network, Task
 from oodbench.core.scorer import View
 from oodbench.data.contract import toy_images
 from oodbench.data.samples import TensorSamples
+from oodbench.scoring import extract
 from oodbench.scoring.extract import Extract, extract_view, outputs_of
 from oodbench.training.contract import toy_network
 
@@ -175,6 +176,49 @@ def test_what_changes_numbers_enters_keys_and_nothing_else_does() -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Extract(**wrong)
+
+
+# ---------------------------------------------------------------- on a GPU
+
+
+def test_a_gpu_has_the_next_batch_before_the_rows_of_this_one_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Event:
+        def record(self, stream: object) -> None:
+            done.append("recorded")
+
+        def synchronize(self) -> None:
+            done.append("waited")
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+
+    def made() -> Iterator[dict[str, Tensor]]:
+        for i in range(3):
+            done.append(f"made {i}")
+            yield {"logits": torch.tensor([float(i)])}
+
+    rows = [float(r["logits"]) for r in extract._landed(made(), torch.device("cuda"))]
+    assert rows == [0.0, 1.0, 2.0]
+    assert done == [
+        "made 0", "recorded", "made 1", "recorded", "waited", "made 2", "recorded", "waited", "waited",
+    ]  # fmt: skip
+    assert [*extract._landed(iter(()), torch.device("cuda"))] == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("how", [{}, {"precision": "bf16"}, {"precision": "fp16", "channels_last": True}])
+def test_rows_of_a_gpu_are_those_of_the_cpu(how: dict[str, Any]) -> None:
+    network, few = _convolutional(), Extract(batch_size=20, **how)
+    here = _cat(outputs_of(network, IMAGES, GEOMETRY))
+    there = _cat(outputs_of(network, IMAGES, GEOMETRY, how=few, device="cuda"))
+    assert {rows.device.type for rows in there.values()} == {"cpu"}
+    tolerance = 0.05 if how else 1e-3
+    for name, rows in here.items():
+        torch.testing.assert_close(there[name], rows, rtol=tolerance, atol=tolerance)
 
 
 # ---------------------------------------------------------------- memory

@@ -203,6 +203,23 @@ def test_missing_data_of_every_pair_is_told_at_once_or_left_out() -> None:
     assert plan.skipped == [line.removeprefix("family: ") for line in str(caught.value).splitlines()]
 
 
+def test_pairs_that_lack_one_download_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OODBENCH_DATA", str(tmp_path))
+    lacking = [{"name": n, "id": "mnist", "near": ["fashion-mnist"]} for n in ("p", "q")]
+    raw = FAMILY | {"pairs": [*lacking, "openood-cifar10"]}
+    with pytest.raises(UserError) as caught:
+        make_plan(parse_suite(raw))
+    lines = str(caught.value).splitlines()
+    assert [line.split(" is not here")[0] for line in lines if "fashion" not in line] == [
+        "family: pair 'p', pair 'q': data set 'mnist'",
+        "family: pair 'openood-cifar10': OpenOOD's download 'cifar-10' with benchmark_imglist/cifar10/"
+        " (train_cifar10, val_cifar10, test_cifar10, test_cifar100, test_tin, test_mnist, test_svhn,"
+        " test_texture, test_places365)",
+    ]
+
+
 def test_a_file_that_a_network_loads_is_part_of_every_key(tmp_path: Path) -> None:
     """Whether its weights are used as they are, trained from, or started from by another method."""
     (tmp_path / "net.py").write_text(

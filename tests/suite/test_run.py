@@ -122,7 +122,8 @@ def test_arrays_too_are_fitted_on_a_part(tmp_path: Path) -> None:
         logits = rng.normal(size=(n, 3))
         np.savez(tmp_path / f"{name}.npz", logits=logits, features=features, labels=labels)
     suite = {
-        "name": "a", "pairs": [{"arrays": {"near": ["near"]}}], "scorers": [{"knn": {"k": 5}, "as": "knn"}, "msp"],
+        "name": "a", "pairs": [{"arrays": {"near": ["near"]}}],
+        "scorers": [{"knn": {"k": 5}, "as": "knn"}, "msp"],
         "methods": [{"outputs": {"folder": str(tmp_path)}}],
     }  # fmt: skip
     found = {}

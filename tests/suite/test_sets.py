@@ -73,6 +73,12 @@ def test_the_task_has_the_statistics_of_the_training_images(own: Path) -> None:
     assert _data(own).blank_task()._replace(mean=task.mean, std=task.std) == task
 
 
+def test_the_task_names_the_classes(own: Path) -> None:
+    data = _data(own)
+    data.names = ("cat", "dog")
+    assert data.task(Input()).names == data.blank_task().names == ("cat", "dog")
+
+
 def test_a_network_that_brings_its_own_statistics_reads_no_image(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

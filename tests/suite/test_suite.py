@@ -142,11 +142,15 @@ def test_how_networks_are_run_is_written_out_where_it_is_not_the_default() -> No
 @pytest.mark.parametrize(
     ("extract", "said"),
     [
-        ({"precision": "fp8"}, "extract.precision: .*'fp32', 'bf16' or 'fp16'"),
-        ({"batch_size": 0}, "extract.batch_size"),
-        ({"batch_size": "many"}, "extract.batch_size"),
-        ({"precison": "bf16"}, "extract.precison"),
-        ("bf16", "extract: "),
+        ({"precision": "fp8"}, "extract.precision: should be fp32, bf16 or fp16, got 'fp8'"),
+        ({"batch_size": 0}, "extract.batch_size: should be auto, or a number of samples from 1"),
+        ({"batch_size": True}, "extract.batch_size: should be auto, or"),
+        ({"batch_size": "many"}, "extract.batch_size: .* got 'many'"),
+        (
+            {"precison": "bf16"},
+            "extract.precison: unknown key; did you mean 'precision'[?] allowed: batch",
+        ),
+        ("bf16", "extract: should be a mapping, got 'bf16'"),
     ],
 )
 def test_a_way_of_running_networks_that_cannot_be(extract: object, said: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from oodbench.core import registry
+from oodbench.core.network import Network, Task
 from oodbench.training.initialise import fresh_weights, given_weights
 from tests.training.common import TASK, Plain, same
 
@@ -54,6 +56,25 @@ def test_weights_that_a_network_brings_are_told_by_what_they_hold(tmp_path: Path
         digests.append(given(file=str(file)))
     assert digests[0] != digests[1]
     assert digests[0] == digests[2] != ""
+
+
+def test_computed_weights_are_told_by_what_they_come_from() -> None:
+    with registry.isolated():
+
+        @registry.network("computed", source="this test")
+        def computed(task: Task, *, of: str, value: float) -> Network:
+            """A head that is computed."""
+            built = Network(task, nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), nn.Linear(4, 3))
+            nn.init.constant_(built.head.weight, value)
+            built.derived["head.weight"] = of
+            return built
+
+        digests = [given_weights({"computed": {"of": of, "value": v}}, TASK) for of, v in _COMPUTED]
+    assert digests[0] == digests[1] != "", "rounding does not matter"
+    assert digests[0] != digests[2], "the source does, whatever the values"
+
+
+_COMPUTED = (("texts", 1.0), ("texts", 1.0 + 1e-6), ("other texts", 1.0))
 
 
 def test_networks_of_our_own_bring_nothing() -> None:

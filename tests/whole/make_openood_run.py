@@ -36,7 +36,7 @@ FIXED: Mapping[str, Mapping[str, Any]] = {
     "knn": {"K": 20},
     "vim": {"dim": 32},
     "react": {"percentile": 90},
-    "ash": {"percentile": 90},
+    "ash": {"percentile": 80},
     "scale": {"percentile": 85},
     "she": {"metric": "inner_product"},
     "dice": {"p": 90},
@@ -45,7 +45,6 @@ FIXED: Mapping[str, Mapping[str, Any]] = {
     "relation": {"pow": 1},
     "nnguide": {"K": 20, "alpha": 0.01},
     "odin": {"temperature": 1, "noise": 0.0028},
-    "rankfeat": {"accelerate": False, "temperature": 1},
 }  # fmt: skip
 """Postprocessors that are asked with these parameters, and search nothing."""
 SEARCHED = ("gen", "react", "ash", "scale", "fdbd", "nci", "relation", "vra")
@@ -168,8 +167,8 @@ class Run:
 
 
 def _gap(made: Any) -> float:
-    """The smallest difference of an ID and an OOD confidence, over the range of all: what a rounded score must
-    stay below to keep its rank."""
+    """The smallest difference of an ID and an OOD confidence, over the range of all: what rounding must stay
+    below so that ranks are kept."""
     inside = made.scores["id"]["test"][1].astype(np.float64)
     ood = [s[1] for shift in ("near", "far") for s in made.scores["ood"][shift].values()]
     outside = np.concatenate(ood).astype(np.float64)

@@ -35,18 +35,18 @@ BASE: dict[str, Any] = {
 CLASSED: dict[type, dict[str, bool]] = {
     ArrayRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
-        "scorers": True, "held": False,
+        "scorers": True, "held": False, "stored": False,
     },
     TrainedRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
         "scorers": True,
-        "network": True, "data": True, "parent": True, "members": True, "given": True,
+        "network": True, "data": True, "parent": True, "members": True, "given": True, "stored": True,
     },
     Suite: {
         "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,
         "recipe": True,
         "plugins": True, "inapplicable": False, "tune": True, "claims": False, "attacks": True,
-        "reference": False,
+        "reference": False, "store": True,
     },
     PairEntry: {"label": False, "pair": True, "params": True, "split": True, "recipe": True, "plain": False},
     MethodEntry: {"alias": False, "spec": True, "recipe": True, "start": True},

@@ -177,7 +177,10 @@ POOD: dict[str, Row] = {
         {"rankfeat": {"blocks": 1}}, 1e-4, reason="blocks 2 is the mean of the logits of two such edits"
     ),
     "MCM": Row(
-        {"mcm": {"temperature": 0.5}}, 1e-5, MSP, "1 - p is taken from the cosines here and does not saturate",
+        {"mcm": {"temperature": 0.5}},
+        1e-5,
+        MSP,
+        "1 - p is taken from the cosines here and does not saturate",
         torch.expm1,
     ),
     "Gram": Row(

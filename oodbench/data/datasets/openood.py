@@ -62,7 +62,7 @@ def openood(
         def read() -> Samples:
             wanted = Path("benchmark_imglist", benchmark, f"{split}_{name}.txt")
             place = find(
-                wanted.stem, ["openood", "OpenOOD/data", "."], root=root,
+                wanted.stem, ["openood", "OpenOOD/data", "data", "."], root=root,
                 download=f"OpenOOD's download {_BENCHMARKS[benchmark]!r} with {wanted.parent}/",
                 get=_GET.format(_BENCHMARKS[benchmark]),
                 is_it=lambda p: (p / wanted).is_file() and (p / f"images_{folder}").is_dir(),

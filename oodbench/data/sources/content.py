@@ -6,19 +6,25 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from oodbench.core.errors import one_line
+from oodbench.core.errors import UserError, one_line
 from oodbench.data.sources.paths import kind_of, printable
 
 WHOLE = 2 * 2**30
 """Files that are together no larger than so many bytes are read whole to list them."""
 PIECE = 4096
 """Of larger ones the first, the middle and the last so many bytes are."""
+
+THREADS = 16
+"""More than a machine's CPUs: a file on a disk or a server is mostly waited for."""
+_TOGETHER = 64
+"""Files that a thread does at a time, since to hand out each costs more than a small one."""
 
 
 class Read(NamedTuple):
@@ -95,18 +101,28 @@ def _sha256(fd: int) -> str:
     return sha.hexdigest()
 
 
-def hashes_of(root: Path, paths: list[str]) -> np.ndarray:
+def hashes_of(root: Path, paths: Sequence[str]) -> np.ndarray:
     """The first 16 bytes of the sha256 of each file, every byte of which is read, (N,)."""
-    return _each(root, paths, lambda read: bytes.fromhex(read.sha256[:32]), Budget(float("inf")))
+    return _each(root, paths, lambda read: bytes.fromhex(read.sha256[:32]), float("inf"))
 
 
-def marks_of(root: Path, paths: list[str]) -> np.ndarray:
+def marks_of(root: Path, paths: Sequence[str]) -> np.ndarray:
     """The mark of each file, (N,)."""
-    return _each(root, paths, lambda read: read.mark, Budget(-1))
+    return _each(root, paths, lambda read: read.mark, -1)
 
 
-def _each(root: Path, paths: list[str], take: Callable[[Read], bytes], budget: Budget) -> np.ndarray:
-    base, found = str(root), b""
-    for path in paths:
-        found += (take(read_content(f"{base}/{path}", budget)) or bytes(16)).ljust(16, b"\0")
-    return np.frombuffer(found, "S16")
+def _each(root: Path, paths: Sequence[str], take: Callable[[Read], bytes], limit: float) -> np.ndarray:
+    """16 bytes of each file, by many threads. UserError for one that cannot be read."""
+    budget = Budget(limit)
+
+    def some(start: int) -> bytes:
+        found = []
+        for path in paths[start : start + _TOGETHER]:
+            read = read_content(f"{root}/{path}", budget)
+            if read.reason:
+                raise UserError(read.reason)
+            found.append(take(read))
+        return b"".join(found)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.frombuffer(b"".join(pool.map(some, range(0, len(paths), _TOGETHER))), "S16")

@@ -119,7 +119,7 @@ class FileSamples:
         """The mark of every file, (N,)."""
         if self.brief:
             return _texts(self._index.contents)
-        return kept(f"marks-{self._index.digest}", lambda: marks_of(self.root, list(self.paths)))
+        return kept(f"marks-{self._index.digest}", lambda: marks_of(self.root, self.paths))
 
     def file_hashes(self, places: np.ndarray | None = None) -> np.ndarray:
         """The first 16 bytes of the sha256 of every file (or of those at `places`), (N,)."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
@@ -15,14 +16,12 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from oodbench.core.errors import UserError
-from oodbench.data.sources.content import WHOLE, Budget, Read, read_content
+from oodbench.data.sources.content import THREADS, WHOLE, Budget, Read, read_content
 from oodbench.data.sources.paths import coded, decoded, printable
 from oodbench.data.sources.roots import tell, trust
 
 TOLD_EVERY = 5.0
 """Seconds between two lines that say how far a long list is."""
-_THREADS = 16
-"""More than a machine's CPUs: a file on a disk or a server is mostly waited for."""
 
 
 class Item(NamedTuple):
@@ -103,37 +102,35 @@ def looks(file: str) -> tuple[int, int]:
 
 
 class _List:
-    """An index in the making."""
+    """An index in the making; a million files take a few hundred bytes each."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
-        self.labels: list[int] = []
-        self.reads: list[Read] = []
+        self.labels, self.sizes, self.times = array("q"), array("q"), array("q")
         self.skipped: list[str] = []
         self.unread: list[tuple[str, int, int]] = []
+        self._marks, self._hashes = bytearray(), bytearray()
         self._every, self._brief = hashlib.sha256(), hashlib.sha256(b"brief\n")
 
     def add(self, item: Item, read: Read) -> None:
         self.paths.append(item.path)
         self.labels.append(item.label)
+        self.sizes.append(read.size)
+        self.times.append(read.time)
+        self._marks += read.mark
+        self._hashes += bytes.fromhex(read.sha256[:32])
         self._every.update(coded(f"{item.path}\0{item.label}\0{read.sha256}\n"))
         self._brief.update(coded(f"{item.path}\0{item.label}\0{read.size}\0{read.mark.hex()}\n"))
-        self.reads.append(read._replace(sha256=read.sha256[:32]))
 
     def done(self, brief: bool) -> tuple[Index, Seen]:
-        marks = np.frombuffer(b"".join(r.mark for r in self.reads), np.uint8).reshape(-1, 16)
-        hashes = None
-        if all(r.sha256 for r in self.reads):
-            of_all = b"".join(bytes.fromhex(r.sha256) for r in self.reads)
-            hashes = np.frombuffer(of_all, np.uint8).reshape(-1, 16)
-        every = "" if hashes is None else self._every.hexdigest()
-        contents = marks if brief or hashes is None else hashes
+        marks, hashes = (np.frombuffer(b, np.uint8).reshape(-1, 16) for b in (self._marks, self._hashes))
+        all_read = len(hashes) == len(marks)
         found = Index(
-            Lines.of(self.paths), np.asarray(self.labels, np.int64), contents,
-            self._brief.hexdigest() if brief else every, tuple(self.skipped),
-            brief, hashes if brief else None, every if brief else "",
+            Lines.of(self.paths), np.array(self.labels, np.int64), marks if brief else hashes,
+            (self._brief if brief else self._every).hexdigest(), tuple(self.skipped), brief,
+            hashes if brief and all_read else None, self._every.hexdigest() if brief and all_read else "",
         )  # fmt: skip
-        return found, Seen([r.size for r in self.reads], [r.time for r in self.reads], self.unread)
+        return found, Seen(self.sizes, self.times, self.unread)
 
 
 def list_files(
@@ -151,7 +148,7 @@ def list_files(
     def look(part: Sequence[Item]) -> list[Read]:
         return [_look(root, item, budget, check if skip else None) for item in part]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         # In blocks, so that a million lines never wait in the pool's queue, and many files in one task.
         while block := list(islice(listed, 4096)):
             reads = pool.map(look, [block[i : i + 64] for i in range(0, len(block), 64)])

@@ -15,13 +15,17 @@ from oodbench.scoring import functional
 from oodbench.scoring.given import needed
 
 
-@scorer("klm", source="Hendrycks et al., ICML 2022 (KL matching); OpenOOD v1.5 kl_matching_postprocessor")
+@scorer(
+    "klm",
+    source="Hendrycks et al., ICML 2022 (KL matching); OpenOOD v1.5 kl_matching_postprocessor",
+    version=2,
+)
 class KLM(Scorer):
     """KL matching: min_c KL(p || m_c), (N,), in [0, inf). m_c is the mean softmax of the samples predicted as
     class c.
 
-    A class that nobody is predicted as has the one-hot distribution. `fit_on`: the split the means come from
-    (OpenOOD: val)."""
+    A class that nobody is predicted as has the one-hot distribution, from which every sample is infinitely
+    far away. `fit_on`: the split the means come from (OpenOOD: val)."""
 
     def __init__(self, *, fit_on: Literal["train", "val"] = "val") -> None:
         self.fit_on = fit_on
@@ -37,10 +41,8 @@ class KLM(Scorer):
             predicted = z.argmax(dim=1)
             sums.index_add_(0, predicted, p)
             counts += torch.bincount(predicted, minlength=classes)
-        means = sums / counts.clamp(min=1).unsqueeze(1)
-        means = torch.where(
-            counts.unsqueeze(1) > 0, means, torch.eye(classes, dtype=torch.float64, device=sums.device)
-        )
+        seen = counts > 0
+        means = sums[seen] / counts[seen].unsqueeze(1)
         self.log_means = means.clamp(min=torch.finfo(torch.float32).tiny).log()
 
     def score(self, outputs: Outputs) -> Tensor:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from oodbench.core.errors import UserError
+from oodbench.core.errors import UserError, one_line
 from oodbench.core.method import Method
 from oodbench.core.network import Network
 from oodbench.core.registry import method
-from oodbench.training.foreign_state import Fit, fitted, state_dicts
+from oodbench.training.foreign_state import State, state_dicts
+from oodbench.training.state_fit import Fit, beginnings, fitted
 
 
 @method("checkpoint", source="oodbench's own")
@@ -22,29 +23,29 @@ class Checkpoint(Method):
     OpenOOD's `conv1`, `layer1`, `fc`): a body's tensors need no `body.`, a prefix that all share (`module.`,
     `encoder.`) is taken off, and the one layer left over with a head's shapes is the head. The state dict may
     lie inside others (`state_dict`, `model`, `ema`) beside numbers and texts; where several fit, `key` says
-    which: the keys that lead to it, with dots between. The file's content is the identity, not its path.
-    Files are read without executing anything in them."""
+    which: the keys that lead to it, with dots between. `prefix` is taken off in place of the one that is found.
+    With ``strict: false``, tensors that the network does not have are left out; one that it has must be in the
+    file. The file's content is the identity, not its path. Files are read without executing anything in
+    them."""
 
     provides = "weights"
 
-    def __init__(self, *, file: Path, key: str | None = None) -> None:
-        self.file, self.key = file, key
+    def __init__(
+        self, *, file: Path, key: str | None = None, prefix: str | None = None, strict: bool = True
+    ) -> None:
+        self.file, self.key, self.prefix, self.strict = file, key, prefix, strict
 
     def check(self) -> None:
-        state_dicts(self.file)
+        self._there()
 
     def load(self, network: Network) -> None:
         network.load_state_dict(self._fit(network).state)
 
     def _fit(self, network: Network) -> Fit:
         """The one state dict of the file that fits. UserError where none does, or several do."""
-        there, wanted = state_dicts(self.file), network.state_dict()
-        if self.key is not None:
-            if self.key not in there:
-                names = ", ".join(map(repr, there))
-                raise UserError(f"checkpoint {self.file}: no state dict at key {self.key!r}; there: {names}")
-            there = {self.key: there[self.key]}
-        fits = {place: fitted(state, wanted) for place, state in there.items()}
+        there, wanted = self._there(), network.state_dict()
+        prefix = self.prefix and self.prefix.removesuffix(".") + "."
+        fits = {place: fitted(state, wanted, prefix, self.strict) for place, state in there.items()}
         good = {place: fit for place, fit in fits.items() if not fit.wrong}
         if not good:
             place, nearest = max(fits.items(), key=lambda found: found[1].hits)
@@ -57,6 +58,28 @@ class Checkpoint(Method):
                 " with `key`"
             )
         return first
+
+    def _there(self) -> dict[str, State]:
+        """The state dicts of the file that `key` and `prefix` leave. UserError where they leave none."""
+        there = state_dicts(self.file)
+        if self.key is not None:
+            if self.key not in there:
+                names = one_line(", ".join(map(repr, there)), 300)
+                raise UserError(f"checkpoint {self.file}: no state dict at key {self.key!r}; there: {names}")
+            there = {self.key: there[self.key]}
+        if not self.prefix:
+            return there
+        start = self.prefix.removesuffix(".") + "."
+        left = {place: s for place, s in there.items() if any(k.startswith(start) for k in s)}
+        if not left:
+            names = one_line(
+                ", ".join(map(repr, dict.fromkeys(b for s in there.values() for b in beginnings(s)))), 300
+            )
+            raise UserError(
+                f"checkpoint {self.file}: no tensor's name begins with the prefix {start!r}; they begin with"
+                f" {names or 'none'}"
+            )
+        return left
 
 
 @method("pretrained", source="oodbench's own")

@@ -18,5 +18,10 @@ def test_flat_and_labelled_ood_trees(tmp_path: Path) -> None:
     write_images(data / "ninco" / "NINCO" / "NINCO_OOD_classes", ["frog/1.jpg", "auk/1.jpg", "auk/2.jpg"])
     ninco = build("ninco")["test"]
     assert (list(ninco.ids), ninco.labels.tolist()) == (["auk/1.jpg", "auk/2.jpg", "frog/1.jpg"], [0, 0, 1])
+    for name, place in (("mos-sun", "SUN/images"), ("mos-places", "Places/images")):
+        write_images(data / place, ["a.jpg"])
+        assert list(build(name)["test"].ids) == ["a.jpg"]
+    write_images(data / "dtd" / "dtd" / "images", ["dotted/1.jpg", "banded/2.jpg"])
+    assert list(build("mos-textures")["test"].ids) == ["banded/2.jpg", "dotted/1.jpg"]
     with pytest.raises(MissingData, match="OpenOOD's download"):
         build("ssb-hard")["test"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oodbench.core.errors import UserError
 from oodbench.data.sources.content import PIECE, Budget, hashes_of, mark, marks_of, read_content
 
 
@@ -81,3 +82,10 @@ def test_many_are_read_in_their_order(tmp_path: Path) -> None:
     expected = [hashlib.sha256(n.encode() * 10_000).digest()[:16].rstrip(b"\0") for n in names]
     assert found.tolist() == expected
     assert hashes_of(tmp_path, []).shape == (0,)
+
+
+def test_a_file_that_is_gone_is_told_and_equals_no_other(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    for read in (hashes_of, marks_of):
+        with pytest.raises(UserError, match=r"no such file: .*gone$"):
+            read(tmp_path, ["x", "gone"])

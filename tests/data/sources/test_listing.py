@@ -106,7 +106,7 @@ def test_the_limit_is_of_all_files_whatever_order_they_come_in(
 @pytest.mark.usefixtures("large")
 def test_the_rest_of_a_large_list_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items, read = write(tmp_path / "a", 60), []
-    monkeypatch.setattr(listing, "_THREADS", 1)
+    monkeypatch.setattr(listing, "THREADS", 1)
     real, real_at = os.read, os.pread
     monkeypatch.setattr(os, "read", lambda fd, n: (d := real(fd, n), read.append(len(d)))[0])
     monkeypatch.setattr(os, "pread", lambda fd, n, at: (d := real_at(fd, n, at), read.append(len(d)))[0])

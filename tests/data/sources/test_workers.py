@@ -84,6 +84,17 @@ def test_a_process_that_is_killed_is_said_with_the_file_and_replaced(
     assert workers._end(another) == 0  # told that there is no more to do, it ends by itself
 
 
+def test_names_of_any_bytes_reach_the_processes(tmp_path: Path) -> None:
+    name = os.fsdecode(tmp_path) + "/" + os.fsdecode(b"\xff\xfe \n.png")
+    try:
+        Image.new("RGB", (5, 4), (1, 2, 3)).save(name)
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    samples = folder("set", tmp_path, flat=True)
+    with settings(workers=1):
+        assert samples.read([0], Geometry((3, 4, 5)))[0, :, 0, 0].tolist() == [1, 2, 3]
+
+
 def test_who_decodes_is_the_users_choice_else_by_files_and_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OODBENCH_WORKERS", raising=False)
     for cpus, files, expected in ((2, 10**6, 0), (64, 100, 0), (64, 10**6, 16), (12, 10**6, 12)):

@@ -35,3 +35,20 @@ def test_klm_reference() -> None:
     p = torch.softmax(z.double(), dim=1).numpy()
     expected = [min(scipy.stats.entropy(row, m) for m in means) for row in p]
     np.testing.assert_allclose(fitted("klm", val=val).score(Outputs(z)), expected, rtol=1e-6)
+
+
+def test_a_class_that_nobody_is_predicted_as_is_infinitely_far_away() -> None:
+    """However sure of it a sample is: the distribution of that class has zeros, as SciPy takes it."""
+    z_val = logits(60, seed=7)
+    z_val[:, 2] = -9.0
+    p_val = torch.softmax(z_val.double(), dim=1).numpy()
+    means = [
+        p_val[p_val.argmax(axis=1) == c].mean(axis=0) if c != 2 else np.eye(6)[c] for c in range(6)
+    ]
+    z = logits(8, seed=8)
+    z[:, 2] = 12.0
+    p = torch.softmax(z.double(), dim=1).numpy()
+    expected = [min(scipy.stats.entropy(row, m) for m in means) for row in p]
+    assert np.isfinite(expected).all()
+    found = fitted("klm", val=Outputs(z_val, labels=torch.zeros(60, dtype=torch.int64))).score(Outputs(z))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

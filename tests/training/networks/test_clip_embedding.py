@@ -1,4 +1,4 @@
-"""Embeddings of texts: averaged, computed once, kept by what they depend on; and how near words are to classes."""
+"""Embeddings of texts: averaged, computed once, kept by what they depend on; nearness of words to classes."""
 
 from __future__ import annotations
 

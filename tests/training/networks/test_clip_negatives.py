@@ -72,5 +72,5 @@ def test_groups_of_ones_own_choice(open_clip_model: Path, words: Path) -> None:
     asked = Negatives(words=words, recipe="csp", share=1, without=["adj.all"])
     found = far_labels(model, known, asked, ["{}"], "unit", "x")
     assert sorted(t[0] for t in found.texts) == sorted(WORDS["noun.plant"] + WORDS["noun.person"])
-    with pytest.raises(UserError, match="share: 0.01 of 14 words is not one"):
+    with pytest.raises(UserError, match=r"share: 0.01 of 14 words is not one"):
         far_labels(model, known, Negatives(words=words, share=0.01), ["{}"], "unit", "x")

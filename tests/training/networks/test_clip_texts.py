@@ -90,7 +90,7 @@ def test_prompts(tmp_path: Path) -> None:
     assert prompts_of("neglabel", "x") == ("the nice {}",)
     assert len(prompts_of("csp", "x")) == 8
     for wrong in ("a {0}", "a { }", "{} and {}", "a"):
-        with pytest.raises(UserError, match="each should hold {} once"):
+        with pytest.raises(UserError, match=r"each should hold \{\} once"):
             prompts_of([wrong], "x")
     file.write_text("\n")
     with pytest.raises(UserError, match="prompts: there is none"):

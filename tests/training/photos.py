@@ -1,0 +1,44 @@
+"""Fifty real photographs of many sizes, for tests of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def photos(count: int = 50) -> list[Image.Image]:
+    """Whole pictures of scikit-learn and scikit-image, and pieces of them: landscape, portrait, odd, small."""
+    from sklearn.datasets import load_sample_images
+
+    data = pytest.importorskip("skimage.data")
+    whole = [*load_sample_images().images]
+    whole += [
+        getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field")
+    ]
+    draws = np.random.default_rng(7)
+    cut = list(whole)
+    while len(cut) < count:
+        of = whole[len(cut) % len(whole)]
+        high, wide = of.shape[:2]
+        h, w = int(draws.integers(33, high + 1)), int(draws.integers(33, wide + 1))
+        top, left = int(draws.integers(0, high - h + 1)), int(draws.integers(0, wide - w + 1))
+        cut.append(of[top : top + h, left : left + w])
+    return [Image.fromarray(np.ascontiguousarray(p)) for p in cut]
+
+
+def rows_first() -> Iterator[None]:
+    """Pillow as it was before version 13, which resizes the columns of some tall images first: the rows of
+    every image first, as torch does it."""
+    resize = Image.Image.resize
+
+    def in_two(self: Image.Image, size: tuple[int, int], *args: object, **options: object) -> Image.Image:
+        width, height = size
+        return resize(resize(self, (width, self.height), *args, **options), (width, height), *args, **options)  # type: ignore[arg-type]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Image.Image, "resize", in_two)
+    yield
+    patch.undo()
