@@ -41,11 +41,11 @@ SUITES: dict[str, dict[str, Any]] = {
 
 
 def suite(name: str, **more: Any) -> dict[str, Any]:
-    scorers = list(registry.scorers)
+    every = list(registry.scorers)
+    if name == "mnist-5k":  # views take long, and what they add is stored as ever
+        every = [n for n in every if getattr(registry.build("scorer", n), "view", lambda: None)() is None]
     return (
-        SUITES[name]
-        | {"name": f"half-{name}", "scorers": scorers, "seeds": [0], "inapplicable": "skip"}
-        | more
+        SUITES[name] | {"name": f"half-{name}", "scorers": every, "seeds": [0], "inapplicable": "skip"} | more
     )
 
 

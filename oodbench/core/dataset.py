@@ -13,7 +13,7 @@ from torch import Tensor
 
 from oodbench.core.description import SpecLike
 
-Interpolation = Literal["bilinear", "bicubic"]
+Interpolation = Literal["bilinear", "bicubic", "bicubic-torch"]
 Margin = Literal["rounded", "floored"]
 _Size = Annotated[int, Field(ge=1, le=65_536, strict=True)]
 
@@ -25,7 +25,8 @@ class Geometry(NamedTuple):
         shape: channels, height, width.
         resize: length of the shorter edge before the centre crop, where the protocol crops, or height and
             width, which every image is squeezed to; ``None``: no crop, straight to the shape.
-        interpolation: ``bilinear`` or ``bicubic``, as Pillow computes them.
+        interpolation: ``bilinear`` or ``bicubic``, as Pillow computes them to one grey level;
+            ``bicubic-torch`` as torch does on uint8 (Hugging Face's processors), now and then two levels off.
         antialias: whether a smaller image averages over all pixels that it came from, as Pillow does it.
         margin: where the centre crop begins, if an odd number of pixels is cut off: half of it ``rounded`` to
             even, as torchvision does it, or ``floored``, as Hugging Face does.

@@ -46,6 +46,7 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
 def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
+    mode = how.interpolation.removesuffix("-torch")
     if how.interpolation == "bicubic" and how.antialias and images.dtype == torch.uint8:
         images = _to_width(images.contiguous(), width)
     elif images.dtype != torch.uint8 or not images.is_contiguous(memory_format=torch.channels_last):
@@ -53,10 +54,10 @@ def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's
     # to one grey level.
     resized = torch.nn.functional.interpolate(
-        images, (height, width), mode=how.interpolation, antialias=how.antialias, align_corners=False
+        images, (height, width), mode=mode, antialias=how.antialias, align_corners=False
     )
     # bicubic weights overshoot; of uint8 torch has cut that off already
-    return resized.clamp_(0, 1) if how.interpolation == "bicubic" and resized.is_floating_point() else resized
+    return resized.clamp_(0, 1) if mode == "bicubic" and resized.is_floating_point() else resized
 
 
 def _to_width(images: Tensor, width: int) -> Tensor:

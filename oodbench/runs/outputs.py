@@ -16,7 +16,7 @@ from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench, Weights
-from oodbench.scoring.extract import BATCH, VIEW_BATCH, extract_view, outputs_of
+from oodbench.scoring.extract import VIEW_BATCH, extract_view, outputs_of
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.scorer_plan import prepares
 
@@ -112,9 +112,7 @@ class Extraction:
 
 def _together(run: TrainedRun, view: Spec | None) -> int:
     """Samples that are extracted together, which a shard must not part."""
-    if view is not None:
-        return VIEW_BATCH
-    return BATCH if run.extract.batch_size == "auto" else run.extract.batch_size
+    return run.extract.size if view is None else VIEW_BATCH
 
 
 def _kept(batch: dict[str, Tensor], run: TrainedRun) -> dict[str, Tensor]:

@@ -63,6 +63,11 @@ class Extract(BaseModel):
         return raw
 
     @property
+    def size(self) -> int:
+        """Samples that are read, and where the memory allows passed through the network, at a time."""
+        return BATCH if self.batch_size == "auto" else self.batch_size
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What the keys of outputs are made of: what changes numbers, where it is not the default."""
         changed = self.model_dump(exclude_defaults=True, exclude={"batch_size"})
@@ -87,7 +92,6 @@ def outputs_of(
     that was given, does not fit the memory."""
     device = torch.device(device)
     network = network.to(device).eval()
-    size = BATCH if how.batch_size == "auto" else how.batch_size
 
     @torch.inference_mode()
     def run(inputs: Tensor) -> dict[str, Tensor]:
@@ -97,7 +101,7 @@ def outputs_of(
 
     def rows() -> Iterator[dict[str, Tensor]]:
         at = places.start if places else 0
-        for inputs in batches(samples, geometry, size, device, places):
+        for inputs in batches(samples, geometry, how.size, device, places):
             for part, made in _in_parts(len(inputs), lambda i: run(inputs[i]), network, "", how):  # noqa: B023
                 yield made | {"labels": samples.labels[at + part.start : at + part.stop]}
             at += len(inputs)

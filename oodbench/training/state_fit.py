@@ -103,7 +103,7 @@ def _with_head(named: State, wanted: Mapping[str, Tensor]) -> State:
     parts, in their order: the weights side by side, divided by their number, and the mean bias."""
     head = {k.removeprefix("head."): v for k, v in wanted.items() if k.startswith("head.")}
     weight = head.get("weight")
-    if weight is None or weight.ndim != 2 or _hits(named, {f"head.{k}": v for k, v in head.items()}):
+    if weight is None or weight.ndim != 2 or _hits(named, {"head.weight": weight}):
         return named
     layers = list(dict.fromkeys(k.rpartition(".")[0] for k in named if k not in wanted or k == "head.weight"))
     for count in range(1, _MOST_HEADS + 1):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.data import checks, needs
+from oodbench.data.sources import content, index, listing
 from tests.data.written import write_images
 
 
@@ -59,3 +61,35 @@ def test_a_damaged_lock_file_is_said(wanted: list[needs.Need], tmp_path: Path, c
     (tmp_path / "data" / checks.LOCK).write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match="is not a lock file; delete it"):
         checks.verify(wanted)
+
+
+def test_of_a_large_set_every_byte_is_compared_with_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run tells such a set by a few pieces of each file. What they do not show is a fault here, whether the
+    lock file was written before sets were told so or after."""
+    root = tmp_path / "data" / "large"
+    for part in ("train", "test"):
+        names = [f"{c}/{i}.bmp" for c in ("auk", "owl") for i in range(3)]
+        write_images(root / part, names, size=(90, 90))
+    wanted = [n for n in needs.needs_of_set({"folder": {"root": str(root)}}) if n.split == "test"]
+    (small,) = checks.verify(wanted)
+    for module in (content, index, listing):
+        monkeypatch.setattr(module, "WHOLE", 1000)
+    (large,) = checks.verify(wanted)
+    assert (large.faults, large.recorded, large.digest) == ((), True, small.digest)
+
+    def by_a_run() -> str:
+        return needs.opened(wanted[0].spec, {})["test"].digest
+
+    digest, file = by_a_run(), root / "test" / "auk" / "1.bmp"
+    assert digest != small.digest
+    seen, data = file.stat(), bytearray(file.read_bytes())
+    assert len(data) > 3 * content.PIECE
+    data[content.PIECE + 500] ^= 255
+    file.write_bytes(data)
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert by_a_run() == digest
+    (changed,) = checks.verify(wanted)
+    assert "the content has changed" in changed.faults[0]
+    assert checks.verify(wanted, accept=True)[0].faults == ()

@@ -34,7 +34,7 @@ def test_a_deleted_or_damaged_artefact_alone_is_made_again(tiny_file: Path, copi
 
 def network_of(run: Any, store: Store) -> Network:
     """The run's network with its stored weights."""
-    network = fresh_weights(run.network, run.built_method, run.data.task, seed=run.seed)
+    network = fresh_weights(run.network.spec, run.built_method, run.task, seed=run.seed)
     network.load_state_dict(artefact(store, "weights", run.key).tensors("weights"))
     return network.eval()
 

@@ -107,8 +107,8 @@ class _Stop(BaseException):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards and batches of 16 images."""
     monkeypatch.setattr(shards, "SHARD", 16)
+    monkeypatch.setattr(extract, "BATCH", 16)
     for module in (extract, outputs):
-        monkeypatch.setattr(module, "BATCH", 16)
         monkeypatch.setattr(module, "VIEW_BATCH", 16)
 
 

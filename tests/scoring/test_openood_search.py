@@ -11,6 +11,7 @@ from oodbench.core import registry
 from oodbench.core.spec import Spec
 from oodbench.scoring.openood_search import POINTS
 from oodbench.scoring.tuning import candidates, choose
+from tests.conftest import ROOT
 from tests.scoring.outputs import blobs
 
 THEIRS = """\
@@ -84,3 +85,15 @@ def test_the_first_of_equal_ones_is_taken() -> None:
     assert len(points) == 6
     assert len(set(choice.auroc)) == 1
     assert points[choice.place].params["top"] == 10
+
+
+@pytest.mark.parametrize("name", yaml.safe_load(THEIRS))
+def test_the_documentation_has_their_points(name: str) -> None:
+    table = (ROOT / "docs" / "scorers.md").read_text().split("### As OpenOOD has them")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.count("|") == 5]
+    (found,) = [row for row in rows if row[1].rstrip(" *") == name]
+    spec = registry.resolve("scorer", yaml.safe_load(found[2].strip("`")))
+    assert spec.name == name
+    due = "; ".join(f"{k}: {', '.join(map(str, v))}" for k, v in yaml.safe_load(THEIRS)[name].items())
+    assert found[3] == ("" if name == "vim" else due)
+    assert candidates(spec, registry.build("scorer", spec), space="openood") or name == "vim"

@@ -10,14 +10,13 @@ from PIL import Image
 
 
 def photos(count: int = 50) -> list[Image.Image]:
-    """Whole pictures of scikit-learn and scikit-image, and pieces of them: landscape, portrait, odd, small."""
+    """Pictures of scikit-learn and scikit-image, whole and pieces: landscape, portrait, odd, small."""
     from sklearn.datasets import load_sample_images
 
     data = pytest.importorskip("skimage.data")
     whole = [*load_sample_images().images]
-    whole += [
-        getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field")
-    ]
+    names = ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field", "retina")
+    whole += [getattr(data, name)() for name in names]
     draws = np.random.default_rng(7)
     cut = list(whole)
     while len(cut) < count:

@@ -1,4 +1,4 @@
-"""What weights were trained on: the same pixels as each library's own transform makes, on real photographs."""
+"""What weights were trained on: the pixels that each library's own transform makes, on real photographs."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_torchvision(model: str, weights: str, sizes: Any, pictures: list[Image.
         ("beit_base_patch16_224", {}),
         ("vit_base_patch16_224.augreg_in21k_ft_in1k", {}),
         ("convnext_atto", {}),
-        ("tv_resnet18", {}),
+        ("resnet18.tv_in1k", {}),  # bilinear
         ("eva02_tiny_patch14_336", {}),  # squeezed whole
         ("dm_nfnet_f0", {}),  # squeezed, then cropped
         ("resnet18", {"pretrained_cfg_overlay": {"crop_pct": 0.9, "crop_mode": "squash"}}),
-        ("resnet18", {"pretrained_cfg_overlay": {"input_size": [3, 160, 160], "interpolation": "bilinear"}}),
+        ("resnet18", {"pretrained_cfg_overlay": {"input_size": [3, 160, 160], "crop_pct": 0.8}}),
         ("vit_tiny_patch16_224", {"img_size": 96}),
     ],
 )

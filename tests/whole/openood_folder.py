@@ -1,6 +1,6 @@
-"""A folder as OpenOOD's download leaves it for CIFAR-10, with few pictures, and a ResNet-18 of random weights.
-They are made from pictures that scikit-image and scikit-learn carry, the same on every machine. What OpenOOD
-says of them is stored in openood_run.npz by make_openood_run.py."""
+"""A folder as OpenOOD's download leaves it for CIFAR-10, with few pictures, and a ResNet-18 of random
+weights. They are made from pictures that scikit-image and scikit-learn carry, the same on every machine. What
+OpenOOD says of them is stored in openood_run.npz by make_openood_run.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-CLASSES, TRAIN, VAL, TEST, OOD = 10, 60, 16, 12, 7
-"""Classes, and how many pictures each list has."""
+CLASSES, TRAIN, VAL, TEST, OOD = 10, 60, 16, 12, 8
+"""Classes, and how many pictures each list has. VAL and OOD are powers of two: areas of OpenOOD's search are
+then exact, so that equal ones are equal there too."""
 KNOWN = ("astronaut", "chelsea", "coffee", "motorcycle_left", "ihc")
 """Photographs of which the left halves are classes 0 to 4 and the right halves classes 5 to 9."""
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from oodbench.core.errors import UserError
@@ -16,7 +18,13 @@ PROTOCOLS = sorted(str(f.relative_to(SUITES)) for f in SUITES.rglob("*.yaml"))
 
 LARGE = [
     *(f"als/{n}.yaml" for n in ("mnist", "svhn", "cifar10", "cifar+10", "cifar+50", "tinyimagenet")),
-    *(f"openood/{n}.yaml" for n in ("cifar10", "cifar100", "imagenet200", "imagenet1k")),
+    *(
+        f"openood/{n}{kind}.yaml"
+        for n in ("cifar10", "cifar100", "imagenet200", "imagenet1k")
+        for kind in ("", "-checkpoints")
+    ),
+    "openood/cifar10-training.yaml",
+    "openood/cifar100-training.yaml",
     *(f"ssb/{n}.yaml" for n in ("cub", "aircraft", "scars")),
 ]
 
@@ -45,5 +53,54 @@ def test_a_dry_run_says_what_data_it_lacks(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OODBENCH_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"is not here; looked for it in .*; to get it: "):
+    with pytest.raises(UserError) as caught:
         make_plan(load_suite(SUITES / file))
+    lines = str(caught.value).splitlines()
+    assert all(re.search(r"is not here; looked for it in .*; to get it: ", line) for line in lines)
+    commands = [line.rpartition("; to get it: ")[2] for line in lines]
+    assert len(set(commands)) == len(commands), "a download is told once"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "imagenet200", "imagenet1k"])
+def test_openoods_board_is_one_command(name: str) -> None:
+    """Each scorer is beside its published figures, and is tuned as OpenOOD tunes it."""
+    suite = load_suite(f"openood/{name}-checkpoints")
+    published = [f["scorer"] for f in suite.reference if "scorer" in f]
+    assert published == [s.label for s in suite.scorers]
+    assert suite.tune == ("ood-val:openood",)
+    assert {f["method"] for f in suite.reference} == {m.label for m in suite.methods}
+    assert {"react(fit_on=val)", "ash(variant=b)", "vim(dim=256)", "openmax(alpha=3)"} <= set(published)
+    accuracy = {"cifar10": 95.06, "cifar100": 77.25, "imagenet200": 86.37, "imagenet1k": 76.18}
+    assert suite.reference[0]["id_accuracy"] == accuracy[name]
+
+
+BENCHMARKS = {
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+    "imagenet200": "imagenet200_ood",
+    "imagenet1k": "imagenet1k_ood",
+}
+THEIRS = {
+    "react(fit_on=val)": "ReAct", "ash(variant=b)": "ASH", "vim(dim=256)": "VIM",
+    "openmax(alpha=3)": "OpenMax", "energy": "EBO", "temperature-scaling": "TempScale", "adascale": "AdaSCALE-A",
+    "adascale(variant=l)": "AdaSCALE-L", "weiper": "WeiPer+KLD",
+}  # fmt: skip
+"""What the leaderboard calls a scorer, where that is another name."""
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_figures_are_those_of_the_leaderboard(name: str, shared: Path) -> None:
+    table = pd.read_csv(shared / "published" / "openood-v1.5.csv")
+    arch = "ResNet50" if name == "imagenet1k" else "ResNet18"
+    own = table[
+        (table.benchmark == BENCHMARKS[name]) & (table.training == "CrossEntropy") & (table.arch == arch)
+    ]
+    by_name = own.assign(key=own.postprocessor.str.lower()).set_index("key")
+    for figure in load_suite(f"openood/{name}-checkpoints").reference:
+        if "scorer" in figure:
+            row = by_name.loc[THEIRS.get(figure["scorer"], figure["scorer"]).lower()]
+            for value in ("near_auroc", "far_auroc"):
+                assert figure[value] == row[value], figure
+                assert figure.get(f"{value}_std", 0) == (
+                    row[f"{value}_std"] if f"{value}_std" in figure else 0
+                )

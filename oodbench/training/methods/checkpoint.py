@@ -23,10 +23,10 @@ class Checkpoint(Method):
     OpenOOD's `conv1`, `layer1`, `fc`): a body's tensors need no `body.`, a prefix that all share (`module.`,
     `encoder.`) is taken off, and the one layer left over with a head's shapes is the head. The state dict may
     lie inside others (`state_dict`, `model`, `ema`) beside numbers and texts; where several fit, `key` says
-    which: the keys that lead to it, with dots between. `prefix` is taken off in place of the one that is found.
-    With ``strict: false``, tensors that the network does not have are left out; one that it has must be in the
-    file. The file's content is the identity, not its path. Files are read without executing anything in
-    them."""
+    which: the keys that lead to it, with dots between. `prefix` is taken off in place of the one that is
+    found. With ``strict: false``, tensors that the network does not have are left out; one that it has must
+    be in the file. The file's content is the identity, not its path. Files are read without executing
+    anything in them."""
 
     provides = "weights"
 

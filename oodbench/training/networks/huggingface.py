@@ -98,6 +98,8 @@ def fed_by(processor: Any, who: str) -> Input:
             known,
         )
     resize, crop = sizes
+    if kind == "bicubic" and "Pil" not in type(processor).__name__:
+        kind = "bicubic-torch"
     made = known._replace(resize=resize, crop=crop, interpolation=kind, antialias=True, margin="floored")
     return held(made if says.get("do_resize", True) else known, transform, who)
 

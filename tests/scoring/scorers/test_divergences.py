@@ -42,9 +42,7 @@ def test_a_class_that_nobody_is_predicted_as_is_infinitely_far_away() -> None:
     z_val = logits(60, seed=7)
     z_val[:, 2] = -9.0
     p_val = torch.softmax(z_val.double(), dim=1).numpy()
-    means = [
-        p_val[p_val.argmax(axis=1) == c].mean(axis=0) if c != 2 else np.eye(6)[c] for c in range(6)
-    ]
+    means = [p_val[p_val.argmax(axis=1) == c].mean(axis=0) if c != 2 else np.eye(6)[c] for c in range(6)]
     z = logits(8, seed=8)
     z[:, 2] = 12.0
     p = torch.softmax(z.double(), dim=1).numpy()
