@@ -54,6 +54,11 @@ def fitted(state: State, wanted: Mapping[str, Tensor], prefix: str | None = None
         strict: whether a tensor inside the prefix that the network does not have is wrong. Those outside are
             left out. One that the network has and the state dict lacks is always wrong.
     """
+    if prefix:  # what lies outside is asked only where something is missing: a linear probe's head
+        inside = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        fit = fitted(inside, wanted, "", strict)
+        if not fit.wrong:
+            return fit
     prefixes = _prefixes(state) if prefix is None else [prefix]
     own = functools.cache(lambda name: _own_name(name, wanted))
     prefix = max(prefixes, key=lambda p: (_hits(_named(state, p, own), wanted), -len(p)))

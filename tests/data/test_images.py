@@ -52,6 +52,50 @@ def test_the_shorter_edge_is_resized_then_the_centre_cut(photo: np.ndarray) -> N
     assert np.abs(wide.permute(1, 2, 0).numpy() - other).max() <= 1
 
 
+@pytest.mark.parametrize("size", [(32, 32), (100, 60), (500, 700), (290, 640)])
+def test_bicubic_is_pillows_rows_first(photo: np.ndarray, size: tuple[int, int]) -> None:
+    """In two steps, since Pillow 13 begins with the columns of some images."""
+    stored = torch.from_numpy(np.stack([photo, photo[::-1]])).permute(0, 3, 1, 2)
+    got = fit(stored, Geometry((3, *size), interpolation="bicubic")).permute(0, 2, 3, 1).numpy().astype(int)
+    for ours, picture in zip(got, (photo, photo[::-1]), strict=True):
+        rows = Image.fromarray(picture).resize((size[1], len(picture)), Image.Resampling.BICUBIC)
+        expected = np.asarray(rows.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+        assert np.abs(ours - expected).max() <= 1
+    assert fit(stored[:0], Geometry((3, *size), interpolation="bicubic")).shape == (0, 3, *size)
+
+
+def test_bicubic_of_floats_stays_in_range(photo: np.ndarray) -> None:
+    x = (torch.from_numpy(photo).permute(2, 0, 1)[None] > 128).float()
+    made = fit(x, Geometry((3, 600, 800), interpolation="bicubic"))
+    assert (float(made.min()), float(made.max())) == (0.0, 1.0)
+
+
+def test_torchs_own_bicubic(photo: np.ndarray) -> None:
+    from torchvision.transforms.v2 import functional
+
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    made = fit(x, Geometry((3, 90, 130), interpolation="bicubic-torch"))
+    due = functional.resize(x, [90, 130], interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
+    assert torch.equal(made, due)
+
+
+def test_every_edge_squeezed_then_the_centre_cut(photo: np.ndarray) -> None:
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    made = fit(x, Geometry((3, 60, 64), (70, 91)))[0].permute(1, 2, 0).numpy().astype(int)
+    due = np.asarray(Compose([Resize((70, 91)), CenterCrop((60, 64))])(Image.fromarray(photo))).astype(int)
+    assert np.abs(made - due).max() <= 1
+
+
+def test_an_odd_margin_is_halved_to_even_or_downwards() -> None:
+    x = torch.arange(7.0).view(1, 1, 1, 7).expand(1, 1, 7, 7) / 7
+    for size, rounded, floored in ((4, 2, 1), (6, 0, 0), (2, 2, 2)):
+        for margin, first in (("rounded", rounded), ("floored", floored)):
+            made = fit(x, Geometry((1, size, size), 7, margin=margin))  # type: ignore[arg-type]
+            assert round(float(made[0, 0, 0, 0]) * 7) == first
+
+
 def test_colours_both_ways(photo: np.ndarray) -> None:
     x = torch.from_numpy(photo[:50, :60].copy()).permute(2, 0, 1)[None]
     grey = fit(x, Geometry((1, 50, 60)))

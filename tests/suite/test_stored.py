@@ -50,7 +50,8 @@ def test_it_is_written_where_it_is_used_and_read_again() -> None:
 @pytest.mark.parametrize(
     ("store", "said"),
     [
-        ({"dtype": "fp8"}, "store.dtype: "), ({"dtype": 16}, "store.dtype: "), ({"type": "fp16"}, "store.type: "),
+        ({"dtype": "fp8"}, "store.dtype: "), ({"dtype": 16}, "store.dtype: "),
+        ({"type": "fp16"}, "store.type: "),
         ("fp16", "store: "), (None, "store: "), ([], "store: "),
     ],
 )  # fmt: skip

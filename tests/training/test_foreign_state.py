@@ -1,4 +1,4 @@
-"""State dicts that others saved: whatever wraps them, under whatever prefix, in whatever file."""
+"""State dicts that others saved: whatever wraps them, in whatever file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from oodbench.core.errors import UserError
-from oodbench.training.foreign_state import fitted, state_dicts
+from oodbench.training.foreign_state import state_dicts
 
 BODY = {"body.1.weight": (4, 6), "body.1.bias": (4,), "head.weight": (3, 4), "head.bias": (3,)}
 WANTED = {k: torch.zeros(shape) for k, shape in BODY.items()}
@@ -115,29 +115,3 @@ def test_what_is_no_state_dict_is_told_in_our_words(tmp_path: Path, kind: str, w
     assert said.startswith(f"checkpoint {file}: {words}")
     assert said.isprintable()
     assert "weights_only" not in said
-
-
-@pytest.mark.parametrize("prefix", ["", "module.", "encoder.", "a.b.c.", "body.", "model._orig_mod."])
-@pytest.mark.parametrize("head", ["head", "fc", "last.linear"])
-@pytest.mark.parametrize("outside", [False, True])
-def test_any_prefix_and_any_name_of_the_head(prefix: str, head: str, outside: bool) -> None:
-    """The head may lie outside the prefix, as a linear probe's does."""
-    state = drawn()
-    theirs = {
-        (k.replace("head.", f"{head}.") if outside else prefix + k.replace("head.", f"{head}."))
-        if k.startswith("head.")
-        else prefix + k.removeprefix("body."): v
-        for k, v in state.items()
-    }
-    fit = fitted(theirs, WANTED)
-    assert fit.wrong == ""
-    assert all(torch.equal(fit.state[k], v) for k, v in state.items())
-
-
-def test_what_stands_outside_the_prefix_is_left_out_and_what_stands_inside_is_not() -> None:
-    inside = {f"model.{k}": v for k, v in drawn().items()}
-    assert fitted(inside | {"criterion.centers": torch.zeros(3, 4)}, WANTED).wrong == ""
-    assert fitted(inside | {"model.extra.weight": torch.zeros(2)}, WANTED).wrong == (
-        "'extra.weight' is not in the network; it should hold the 4 tensors of this network"
-    )
-    assert "'centers' is not in the network" in fitted(drawn() | {"centers": torch.zeros(3)}, WANTED).wrong

@@ -40,8 +40,8 @@ def test_what_stands_outside_the_prefix_is_left_out_and_what_stands_inside_is_no
     assert fitted(inside | {"criterion.centers": torch.zeros(3, 4)}, WANTED).wrong == ""
     more = inside | {"model.extra.weight": torch.zeros(2)}
     assert fitted(more, WANTED).wrong == (
-        "'extra.weight' is not in the network (`strict: false` leaves it out); it should hold the 4 tensors of"
-        " this network"
+        "'extra.weight' is not in the network (`strict: false` leaves it out); it should hold the 4 tensors"
+        " of this network"
     )
     assert "'centers' is not in the network" in fitted(drawn() | {"centers": torch.zeros(3)}, WANTED).wrong
     loose = fitted(more, WANTED, strict=False)

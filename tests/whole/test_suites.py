@@ -82,8 +82,8 @@ BENCHMARKS = {
 }
 THEIRS = {
     "react(fit_on=val)": "ReAct", "ash(variant=b)": "ASH", "vim(dim=256)": "VIM",
-    "openmax(alpha=3)": "OpenMax", "energy": "EBO", "temperature-scaling": "TempScale", "adascale": "AdaSCALE-A",
-    "adascale(variant=l)": "AdaSCALE-L", "weiper": "WeiPer+KLD",
+    "openmax(alpha=3)": "OpenMax", "energy": "EBO", "temperature-scaling": "TempScale",
+    "adascale": "AdaSCALE-A", "adascale(variant=l)": "AdaSCALE-L", "weiper": "WeiPer+KLD",
 }  # fmt: skip
 """What the leaderboard calls a scorer, where that is another name."""
 

@@ -159,7 +159,10 @@ def change(state: dict[str, Tensor], what: str) -> Any:
     ("what", "message"),
     [
         ("missing", r"'body.layer4.1.bn1.bias', .* and 6 more are missing; it should hold the 122 tensors"),
-        ("unknown", r"'layer5.bias', 'layer5.weight' are not in the network"),
+        (
+            "unknown",
+            r"'layer5.bias', 'layer5.weight' are not in the network \(`strict: false` leaves them out\)",
+        ),
         ("both", r"'body.conv1.weight' is missing; 'stem.weight' is not in the network"),
         ("shape", r"'body.conv1.weight' has the shape \(64, 1, 3, 3\), the network's has \(64, 3, 3, 3\)"),
         ("classes", r"its head 'fc' gives 10 classes, the network's 5; it should hold the 122 tensors"),
@@ -227,6 +230,70 @@ def test_a_file_that_changed_is_another_key_and_a_wrong_one_is_refused_before_an
     (tmp_path / "w.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"checkpoint .*w.pt: is empty"):
         make_plan(parse_suite(raw))
+
+
+def test_a_prefix_that_is_given_and_one_that_nothing_has(tmp_path: Path) -> None:
+    first, second = trained(Cifar()), trained(Cifar())
+    assert isinstance(second.fc, nn.Linear)
+    with torch.no_grad():
+        second.fc.weight.mul_(2)
+    both = {f"teacher.{k}": v for k, v in first.state_dict().items()}
+    both |= {f"student.{k}": v for k, v in second.state_dict().items()}
+    file = tmp_path / "both.pt"
+    torch.save({"net": both}, file)
+    for prefix in ("student", "student."):
+        network = make("resnet18-32")
+        registry.build("method", {"checkpoint": {"file": str(file), "prefix": prefix}}).load(network)
+        same_function(network.eval(), second)
+    wrong = registry.build("method", {"checkpoint": {"file": str(file), "prefix": "stud"}})
+    message = r"no tensor's name begins with the prefix 'stud\.'; they begin with 'student\.', 'teacher\.'$"
+    for ask in (wrong.check, lambda: wrong.load(make("resnet18-32"))):
+        with pytest.raises(UserError, match=message):
+            ask()
+
+
+def test_not_strict_leaves_out_what_the_network_lacks_and_no_more(tmp_path: Path) -> None:
+    theirs = trained(Cifar())
+    file = tmp_path / "more.pt"
+    torch.save({**theirs.state_dict(), "projection.weight": torch.zeros(3, 3)}, file)
+    with pytest.raises(UserError, match="`strict: false` leaves it out"):
+        load(file, make("resnet18-32"))
+    loose = registry.build("method", {"checkpoint": {"file": str(file), "strict": False}})
+    network = make("resnet18-32")
+    loose.load(network)
+    same_function(network.eval(), theirs)
+    torch.save({k: v for k, v in theirs.state_dict().items() if k != "conv1.weight"}, file)
+    with pytest.raises(UserError, match=r"'body\.conv1\.weight' is missing"):
+        loose.load(make("resnet18-32"))
+
+
+def test_a_projection_is_called_shortcut_or_downsample(tmp_path: Path) -> None:
+    import torchvision
+
+    theirs = trained(torchvision.models.resnet18(num_classes=5))
+    state = {k.replace(".downsample.", ".shortcut."): v for k, v in theirs.state_dict().items()}
+    torch.save(state, tmp_path / "theirs.pth")
+    same_function(load(tmp_path / "theirs.pth", make("resnet18-224")), theirs)
+
+
+def test_another_architecture_is_one_line_with_the_nearest_layers(tmp_path: Path) -> None:
+    import torchvision
+
+    for name, message in (
+        ("vit_b_16", r"nearest to its '[a-z0-9_.]+' \(.*\) here is 'body\.[a-z0-9_.]+' \("),
+        (
+            "resnet50",
+            r"'body\.layer1\.0\.conv1\.weight' has the shape \(64, 64, 1, 1\), the network's has \(64, 64, 3",
+        ),
+    ):
+        with torch.device("meta"):
+            model = torchvision.models.get_model(name, num_classes=5)
+        state = {k: torch.zeros(v.shape) for k, v in model.state_dict().items()}
+        torch.save(state, tmp_path / "theirs.pth")
+        with pytest.raises(UserError, match=message) as caught:
+            load(tmp_path / "theirs.pth", make("resnet18-224"))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1200
 
 
 def test_pretrained_keeps_what_the_network_came_with() -> None:

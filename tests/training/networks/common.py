@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from oodbench.core import registry
 from oodbench.core.network import Network, Task
+from tests.training.networks.huggingface_models import small_vit
 
 SMALL: dict[str, dict[str, Any]] = {
     "resnet18-32": {"width": 8}, "resnet34-32": {"width": 8}, "resnet50-32": {"width": 8},
@@ -31,6 +32,8 @@ def task_of(shape: tuple[int, int, int], classes: int = 4) -> Task:
 def make(name: str, shape: tuple[int, int, int], classes: int = 4, **params: Any) -> Network:
     if name in ("timm", "clip"):
         pytest.importorskip({"clip": "open_clip"}.get(name, name))
+    if name == "huggingface" and not params:
+        params = {"model": str(small_vit())}
     torch.manual_seed(0)
     return registry.build("network", {name: params or SMALL.get(name, {})}, task_of(shape, classes))
 

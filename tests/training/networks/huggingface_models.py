@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,9 @@ def saved(folder: Path, classes: int = 4, size: int = 32, processor: bool = True
     if processor:
         transformers.ViTImageProcessor(size={"height": size, "width": size}).save_pretrained(folder)
     return folder
+
+
+@functools.cache
+def small_vit() -> Path:
+    """One folder for all tests of a process that only read it."""
+    return saved(Path(tempfile.mkdtemp(prefix="oodbench-vit-")) / "vit")

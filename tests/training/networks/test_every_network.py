@@ -17,6 +17,7 @@ TOO_SMALL = {
     "lenet": {"8x8x1"}, "resnet18-224": {"8x8x1", "28x28x1"}, "resnet34-224": {"8x8x1", "28x28x1"},
     "resnet50-224": {"8x8x1", "28x28x1"},
     "torchvision": {"8x8x1", "28x28x1"}, "module": {"8x8x1", "28x28x1"}, "vit-small-32": {"48x40x3"},
+    "huggingface": {"8x8x1", "28x28x1", "48x40x3"},
     "clip": {"8x8x1", "28x28x1", "48x40x3"},
 }  # fmt: skip
 

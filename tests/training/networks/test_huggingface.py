@@ -71,7 +71,7 @@ def test_bad_folders_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     bare = saved(tmp_path / "bare", processor=False)
     spec = {"huggingface": {"model": str(bare)}}
     with pytest.raises(
-        CannotBeFed, match="has no preprocessor_config.json, so what it was trained on is not known"
+        CannotBeFed, match=r"has no preprocessor_config\.json, so what it was trained on is not known"
     ):
         input_of(spec)
     registry.build("network", spec, task_of((3, 32, 32)))

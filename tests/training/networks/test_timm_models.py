@@ -58,20 +58,20 @@ def test_timms_families_split(model: str) -> None:
         assert torch.equal(network.eval()(x), network.head(network.features(x)))
 
 
-def test_what_cannot_be_had_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("timm")
-    cases: list[tuple[dict[str, Any], str]] = [
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
         ({"model": "resnet19"}, "unknown model 'resnet19'; did you mean"),
         ({"model": "resnet18", "options": {"in_chans": 1}}, "options.in_chans is not for options"),
         ({"model": "resnet18", "options": {"colour": 1}}, "cannot be made"),
-        ({"model": f"local-dir:{tmp_path / 'none'}", "pretrained": True}, "none"),
-    ]
-    for spec, message in cases:
-        for ask in (lambda s=spec: make("timm", (3, 64, 64), **s), lambda s=spec: input_of({"timm": s})):
-            try:
-                ask()
-            except UserError as error:
-                assert message in str(error), error
-                assert str(error).isprintable()
-            else:
-                assert spec["options"] == {"colour": 1}, "that is not asked for what it is fed"
+        ({"model": "local-dir:none", "pretrained": True}, "'timm' .local-dir:none.: .*none"),
+    ],
+)
+def test_what_cannot_be_had_says_why_in_one_line(spec: dict[str, Any], message: str) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(UserError, match=message) as caught:
+        make("timm", (3, 64, 64), **spec)
+    assert str(caught.value).isprintable()
+    if "colour" not in str(spec):  # which does not change what it is fed
+        with pytest.raises(UserError, match=message):
+            input_of({"timm": {"pretrained": True, **spec}})
