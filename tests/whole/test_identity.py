@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from oodbench.core import registry
-from oodbench.core.dataset import Pair
+from oodbench.core.dataset import Geometry, Pair
 from oodbench.core.identity import fingerprint
-from oodbench.core.network import Task
+from oodbench.core.network import Input, Task
 from oodbench.core.outputs import Outputs
 from oodbench.core.spec import Spec, identity_value
 from oodbench.runs.runner import run
-from oodbench.suite.entries import MethodEntry
+from oodbench.suite.entries import MethodEntry, NetworkEntry
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import artefacts, make_plan
@@ -35,20 +35,27 @@ BASE: dict[str, Any] = {
 CLASSED: dict[type, dict[str, bool]] = {
     ArrayRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
-        "scorers": True, "held": False, "stored": False,
+        "scorers": True, "held": False, "stored": False, "fit": True,
     },
     TrainedRun: {
         "suite": False, "pair": True, "method": True, "recipe": True, "seed": True, "sets": True,
         "scorers": True,
         "network": True, "data": True, "parent": True, "members": True, "given": True, "stored": True,
+        "fit": True, "fed": True, "extract": True,
     },
     Suite: {
         "name": False, "pairs": True, "networks": True, "methods": True, "scorers": True, "seeds": True,
         "recipe": True,
         "plugins": True, "inapplicable": False, "tune": True, "claims": False, "attacks": True,
-        "reference": False, "store": True,
+        "reference": False, "store": True, "fit": True, "extract": True,
     },
     PairEntry: {"label": False, "pair": True, "params": True, "split": True, "recipe": True, "plain": False},
+    NetworkEntry: {"alias": False, "spec": True, "input": True},
+    Geometry: {"shape": True, "resize": True, "interpolation": True, "antialias": True, "margin": True},
+    Input: {
+        "mean": True, "std": True, "resize": True, "crop": True, "interpolation": True, "antialias": True,
+        "margin": True,
+    },
     MethodEntry: {"alias": False, "spec": True, "recipe": True, "start": True},
     Pair: {
         "id": True, "near": True, "far": True, "shifted": True, "ood_val": True, "outliers": True,
@@ -60,7 +67,8 @@ CLASSED: dict[type, dict[str, bool]] = {
 
 @pytest.mark.parametrize("kind", CLASSED, ids=lambda k: k.__name__)
 def test_every_field_is_classed_as_identity_or_runtime(kind: type) -> None:
-    fields = set(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    listed = (getattr(kind, name, None) for name in ("model_fields", "__dataclass_fields__", "_fields"))
+    fields = set(next(f for f in listed if f))
     assert fields == set(CLASSED[kind]), "class the new field, and test what it does to keys"
 
 
@@ -131,4 +139,4 @@ def test_injected_parameters_are_no_configuration() -> None:
 
 
 def test_task_is_what_the_runner_injects() -> None:
-    assert Task._fields == ("kind", "shape", "classes", "mean", "std")
+    assert Task._fields == ("kind", "shape", "classes", "mean", "std", "names")
