@@ -16,9 +16,9 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
     luma, RGB from grey by repetition; a bilinear or bicubic resize (of the shorter edge, then a centre crop,
     where `geometry.resize` is given). The same for ID and OOD.
 
-    Rows are resized before columns, as torch, and Pillow before version 13, do it for every image. Pillow 13
-    takes the columns of tall images first, which bicubic rounding shows: other values by up to some levels at
-    sharp edges."""
+    Bytes are resized bicubically by Pillow itself, so that they are what a library's transform makes on the
+    same machine. Pillow 13 takes the columns of some tall images first, where earlier versions begin with the
+    rows: other values by up to some levels at sharp edges."""
     channels, height, width = geometry.shape
     if images.shape[1] != channels:
         if channels == 1 and images.shape[1] == 3:
@@ -46,10 +46,10 @@ def fit(images: Tensor, geometry: Geometry) -> Tensor:
 def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     if images.shape[-2:] == (height, width):
         return images
-    mode = how.interpolation.removesuffix("-torch")
     if how.interpolation == "bicubic" and how.antialias and images.dtype == torch.uint8:
-        images = _to_width(images.contiguous(), width)
-    elif images.dtype != torch.uint8 or not images.is_contiguous(memory_format=torch.channels_last):
+        return _by_pillow(images, height, width)
+    mode = how.interpolation.removesuffix("-torch")
+    if images.dtype != torch.uint8 or not images.is_contiguous(memory_format=torch.channels_last):
         images = images.contiguous()  # bytes as decoders give them, channels last, are as good, and faster
     # uint8 has a path of its own in torch, several times faster than by way of float32 and equal to Pillow's
     # to one grey level.
@@ -60,19 +60,18 @@ def _resize(images: Tensor, height: int, width: int, how: Geometry) -> Tensor:
     return resized.clamp_(0, 1) if mode == "bicubic" and resized.is_floating_point() else resized
 
 
-def _to_width(images: Tensor, width: int) -> Tensor:
-    """uint8 images resized along their rows by Pillow's bicubic filter: all rows of all channels as one grey
-    picture.
+def _by_pillow(images: Tensor, height: int, width: int) -> Tensor:
+    """uint8 images resized by Pillow's bicubic filter, each channel as a picture.
 
     Torch's weights have 16 bits. That is one grey level in either direction, and two levels where bicubic
     weights, of which some are negative, add them up."""
-    if images.shape[-1] == width or not images.numel():
-        return images
     from PIL import Image
 
-    rows = Image.fromarray(images.view(-1, images.shape[-1]).numpy())
-    resized = rows.resize((width, rows.height), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(resized)).view(*images.shape[:-1], width)
+    made = [
+        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC))
+        for channel in images.flatten(0, 1).contiguous().numpy()
+    ]
+    return torch.from_numpy(np.array(made, np.uint8)).reshape(*images.shape[:2], height, width)
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -73,7 +73,9 @@ HERE = me()["host"]
 
 @pytest.mark.parametrize("until", [4, 11, 19])
 @pytest.mark.parametrize(
-    "owner", ["", f"{HERE}-{dead()}", f"{HERE}-{os.getpid()}", f"{HERE}-0", "elsewhere-0", f"{HERE}-{2**70}"]
+    "owner",
+    ["", f"{HERE}-{dead()}", f"{HERE}-{os.getpid()}", f"{HERE}-0", "elsewhere-0", f"{HERE}-{2**70}"],
+    ids=["given up", "dead", "an earlier one of our number", "no number", "another machine", "too large"],
 )
 def test_a_draft_of_nobody_is_gone_on_with(tmp_path: Path, owner: str, until: int) -> None:
     make(Store(tmp_path / "whole"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,18 +24,3 @@ def photos(count: int = 50) -> list[Image.Image]:
         top, left = int(draws.integers(0, high - h + 1)), int(draws.integers(0, wide - w + 1))
         cut.append(of[top : top + h, left : left + w])
     return [Image.fromarray(np.ascontiguousarray(p)) for p in cut]
-
-
-def rows_first() -> Iterator[None]:
-    """Pillow as it was before version 13, which resizes the columns of some tall images first: the rows of
-    every image first, as torch does it."""
-    resize = Image.Image.resize
-
-    def in_two(self: Image.Image, size: tuple[int, int], *args: object, **options: object) -> Image.Image:
-        width, height = size
-        return resize(resize(self, (width, self.height), *args, **options), (width, height), *args, **options)  # type: ignore[arg-type]
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(Image.Image, "resize", in_two)
-    yield
-    patch.undo()

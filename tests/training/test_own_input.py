@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from oodbench.core.errors import UserError
 from oodbench.core.network import Input
 from oodbench.data.images import fit, to_float
 from oodbench.training.own_input import CannotBeFed, held, input_of, read_input
-from tests.training.photos import photos, rows_first
+from tests.training.photos import photos
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -25,11 +25,6 @@ Transform = Callable[[Image.Image], Tensor]
 @pytest.fixture(scope="module")
 def pictures() -> list[Image.Image]:
     return photos()
-
-
-@pytest.fixture
-def _rows_first() -> Iterator[None]:
-    yield from rows_first()
 
 
 def worst(made: Input, transform: Transform, pictures: list[Image.Image]) -> float:
@@ -47,7 +42,6 @@ def worst(made: Input, transform: Transform, pictures: list[Image.Image]) -> flo
     return found
 
 
-@pytest.mark.usefixtures("_rows_first")
 @pytest.mark.parametrize(
     ("model", "weights", "sizes"),
     [
@@ -70,7 +64,6 @@ def test_torchvision(model: str, weights: str, sizes: Any, pictures: list[Image.
     assert worst(made, transform, pictures) <= 1.01
 
 
-@pytest.mark.usefixtures("_rows_first")
 @pytest.mark.parametrize(
     ("model", "options"),
     [
@@ -106,7 +99,6 @@ PROCESSORS = {
 CLASSES = {"vit": "ViT", "convnext": "ConvNext", "deit": "DeiT", "beit": "Beit", "clip": "CLIP"}
 
 
-@pytest.mark.usefixtures("_rows_first")
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("backend", ["", "Pil"])
 def test_huggingface(name: str, backend: str, pictures: list[Image.Image]) -> None:
@@ -124,7 +116,6 @@ def test_huggingface(name: str, backend: str, pictures: list[Image.Image]) -> No
     assert worst(fed_by(processor, "network 'x'"), transform, pictures[:25]) <= 1.01
 
 
-@pytest.mark.usefixtures("_rows_first")
 @pytest.mark.parametrize("mode", ["shortest", "squash"])
 def test_open_clip(mode: str, pictures: list[Image.Image]) -> None:
     """ViT-B-32's preprocessing: what its configuration says, as an Input."""
