@@ -124,9 +124,9 @@ def resolved(given: Given, network: Spec) -> Input:
     try:
         own = input_of(network)
     except CannotBeFed as error:
-        if given == AUTO:
-            raise
         own = error.known
+        if given == AUTO or (own.mean is None and not (isinstance(given, Input) and given.mean)):
+            raise
     if given == AUTO:
         if own is None:
             raise UserError(

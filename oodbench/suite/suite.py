@@ -83,10 +83,11 @@ def _recipe(raw: Any, info: ValidationInfo) -> Recipe:
 def _named(info: ValidationInfo) -> dict[str, Mapping[str, str]] | None:
     """Labels and names of what the suite holds, by kind; None where one of the lists is not right, since
     each name from it would then be told as a mistake."""
-    if not {"pairs", "methods", "scorers"} <= info.data.keys():
+    if not {"pairs", "networks", "methods", "scorers"} <= info.data.keys():
         return None
     return {
         "pair": {p.label: p.label for p in info.data["pairs"]},
+        "network": {n.label: n.spec.name for n in info.data["networks"]},
         "method": {m.label: m.spec.name for m in info.data["methods"]},
         "scorer": {s.label: s.name for s in info.data["scorers"]},
     }

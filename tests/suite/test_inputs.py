@@ -22,6 +22,7 @@ from oodbench.suite import inputs
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from oodbench.suite.run import TrainedRun
+from oodbench.training.own_input import CannotBeFed
 from tests.suite.written import FAMILY, mistakes, runs_of, written
 
 GREY = {"mean": [0.5], "std": [0.25]}
@@ -136,6 +137,31 @@ def test_weights_that_say_their_input_are_normalised_so_and_sized_so_by_auto() -
         "None": ((0.4,), pair), "auto": ((0.4,), Geometry((1, 12, 12), 14, "bicubic")),
         str(GREY): ((0.5,), pair), "{'crop': 10}": ((0.4,), Geometry((1, 10, 10))),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("known", [Input(), Input((0.4,), (0.3,))])
+def test_weights_whose_input_cannot_be_made_here(known: Input) -> None:
+    """By `auto` never; else where their mean and deviation are known, or given."""
+    with registry.isolated():
+
+        def asks(params: Any) -> Input:
+            raise CannotBeFed("network 'odd': wants another filter", known)
+
+        @registry.network("odd", source="a test", own_input=asks)
+        def made(task: Task) -> Network:
+            """A network whose weights want what is not here."""
+            return Network(task, torch.nn.Flatten(), torch.nn.Linear(64, task.classes))
+
+        for given in ("auto", *([] if known.mean else [None, {"crop": 8}])):
+            with pytest.raises(UserError, match="wants another filter"):
+                runs_of(**fed(given, "odd"))
+        (one,) = runs_of(**fed(GREY, "odd"))
+        assert isinstance(one, TrainedRun)
+        assert one.task.mean == (0.5,)
+        if known.mean:
+            (one,) = runs_of(**fed(None, "odd"))
+            assert isinstance(one, TrainedRun)
+            assert one.task.mean == known.mean
 
 
 def test_images_of_many_sizes_need_no_geometry_of_the_pair(tmp_path: Path) -> None:
