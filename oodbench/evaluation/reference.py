@@ -5,8 +5,8 @@
       - {pair: openood-cifar10, method: cross-entropy, scorer: msp, near_auroc: 88.03, far_auroc: 90.73,
         source: OpenOOD v1.5}
 
-Names are the suite's; what is left out (pair, network, method, scorer) holds for all. Values are a leaderboard's,
-fractions in percent, as papers print them."""
+Names are the suite's; what is left out (pair, network, method, scorer) holds for all. Values are a
+leaderboard's, fractions in percent, as papers print them."""
 
 from __future__ import annotations
 

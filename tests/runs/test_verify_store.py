@@ -59,7 +59,7 @@ def test_damaged_scores_of_a_tuned_scorer_are_seen(rich: Path) -> None:
 def test_scores_forged_together_with_their_checksum_contradict_the_metrics(bare: Path) -> None:
     forge(stored(bare, "scores", "blobs")[0], lambda t: {k: v * 0 for k, v in t.items()})
     found = findings(bare)
-    assert {w for w, f in found.items() if f.state == CONTRADICTED} == {"metrics", "report.html"}
+    assert {w for w, f in found.items() if f.state == CONTRADICTED} == {"metrics", "report.html"}, found
     assert "auroc of digits / " in found["metrics"].why
 
 

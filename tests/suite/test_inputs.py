@@ -52,7 +52,7 @@ def fed(given: Any, name: str = "mlp", **params: Any) -> dict[str, Any]:
         ({"crop": [8]}, "crop[1]: is missing"),
         ({"crop": 0}, "crop[0]: should be greater than or equal to 1, got 0"),
         ({"crop": True}, "crop[0]: "),
-        ({"interpolation": "lanczos"}, "interpolation: should be bilinear or bicubic, got 'lanczos'"),
+        ({"interpolation": "lanczos"}, "interpolation: should be bilinear, bicubic or bicubic-torch"),
         ({"antialias": "yes"}, "antialias: "),
         ("automatic", "should be auto or {mean, std, resize, crop, interpolation, antialias, margin}"),
         ([1], "should be auto or"),

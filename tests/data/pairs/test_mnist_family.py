@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from oodbench.core import registry
+from oodbench.core.network import Input
 from oodbench.suite.load import load_suite
 from oodbench.suite.sets import PairSets
 from tests.data.pairs.built import SUITES, pair_of
@@ -50,8 +51,8 @@ def test_fashion_mnist_pair_on_the_real_images() -> None:
     assert data.geometry.shape == (1, 28, 28)
     for s in data.sets.values():
         assert s.samples.read([0, 1], data.geometry).shape == (2, 1, 28, 28)
-    assert data.task.mean == pytest.approx((0.286,), abs=0.002)  # the usual statistics of Fashion-MNIST
-    assert data.task.std == pytest.approx((0.353,), abs=0.002)
+    assert data.task(Input()).mean == pytest.approx((0.286,), abs=0.002)  # the usual statistics of Fashion-MNIST
+    assert data.task(Input()).std == pytest.approx((0.353,), abs=0.002)
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
