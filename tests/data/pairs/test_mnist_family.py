@@ -51,7 +51,9 @@ def test_fashion_mnist_pair_on_the_real_images() -> None:
     assert data.geometry.shape == (1, 28, 28)
     for s in data.sets.values():
         assert s.samples.read([0, 1], data.geometry).shape == (2, 1, 28, 28)
-    assert data.task(Input()).mean == pytest.approx((0.286,), abs=0.002)  # the usual statistics of Fashion-MNIST
+    assert data.task(Input()).mean == pytest.approx(
+        (0.286,), abs=0.002
+    )  # the usual statistics of Fashion-MNIST
     assert data.task(Input()).std == pytest.approx((0.353,), abs=0.002)
 
 
