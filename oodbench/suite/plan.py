@@ -21,7 +21,7 @@ from oodbench.core.errors import (
 )  # fmt: skip
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
-from oodbench.core.network import Input, Network
+from oodbench.core.network import Input, Network, Task
 from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.array_sets import sets_of_arrays
 from oodbench.suite.entries import MethodEntry, NetworkEntry
@@ -29,27 +29,25 @@ from oodbench.suite.inputs import resolved
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.per_seed import SEED, at_seed, is_per_seed, require_files
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
-from oodbench.suite.sets import PairSets
+from oodbench.suite.sets import PairSets, blank_task, class_names
 from oodbench.suite.suite import Suite
 from oodbench.suite.trainable import check_data, check_term, check_trials, parts_of, start_of
 from oodbench.training.initialise import fresh_weights, given_weights
 
 
 class _Fed(NamedTuple):
-    """A network of the suite on the data of a pair, and what it is fed of them."""
+    """A network of the suite on a pair, what it is fed, and its task without the statistics."""
 
     network: NetworkEntry
     input: Input
-    data: PairSets
-
-    @property
-    def geometry(self) -> Geometry:
-        return self.input.geometry(self.data.geometry)
+    pair: PairEntry
+    geometry: Geometry
+    task: Task
 
     @property
     def place(self) -> str:
         """The same for the same network on images of the same kind."""
-        of = [self.data.classes, list(self.data.names), self.geometry.identity]
+        of = [self.task.classes, list(self.task.names), self.geometry.identity]
         return fingerprint([self.network.spec.identity, *of])
 
 
@@ -75,6 +73,9 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
     planning = _Planning(suite, skip_missing)
     fed = planning.fed() if images else {}
     methods = [(m, built) for m, built in methods if planning.check(m, built)]
+    for entry in suite.pairs if not planning.problems else ():
+        for method, built in methods:
+            planning.fit(entry, method, built, fed)
     if planning.problems:  # told before all data are read
         planning.done()
     for entry in suite.pairs:
@@ -133,6 +134,20 @@ class _Planning:
                     registry.build("method", at_seed(method.spec, seed)).check()
         return len(self._absent) == before
 
+    def fit(self, entry: PairEntry, method: MethodEntry, built: Method, fed: Mapping[str, Input]) -> None:
+        """A user's weights fit, where the pair says of its images what there is to know without reading
+        one; else that is asked when they are."""
+        size, names = entry.pair.geometry, class_names(entry.pair, self._sources)
+        if built.provides != "weights" or size is None or not names:
+            return
+        for network in [n for n in self.suite.networks if n.label in fed]:
+            given = fed[network.label]
+            geometry = given.geometry(size)
+            task = blank_task("image", geometry, len(names), names)
+            for seed in self.suite.seeds if is_per_seed(method.spec) else self.suite.seeds[:1]:
+                with self.noting(f"method {method.label!r} on pair {entry.label!r}"):
+                    self._probe(_Fed(network, given, entry, geometry, task), method, seed)
+
     def data(self, entry: PairEntry, fed: Mapping[str, Input]) -> PairSets | None:
         """The sets of a pair; None where they are not there. Images of many sizes need no geometry of the
         pair's where each network has its own."""
@@ -160,16 +175,15 @@ class _Planning:
             parts = parts_of(self.suite, method, built)
             for part, inner in [(method, built), *parts]:
                 check_term(self.suite.recipe_of(entry, part), part, inner, data)
-            for network in self.suite.networks:
-                if network.label not in fed:
-                    continue
-                with_what = _Fed(network, fed[network.label], data)
+            for network in [n for n in self.suite.networks if n.label in fed]:
+                geometry = fed[network.label].geometry(data.geometry)
+                with_what = _Fed(network, fed[network.label], entry, geometry, data.blank_task(geometry))
                 given = self._given_weights(with_what)
                 if is_per_seed(method.spec):
                     check_trials(method, {s: at_seed(method.spec, s).identity_key for s in seeds})
                 for seed in seeds:
                     probes = [self._probe(with_what, m, seed) for m, _ in [(method, built), *parts]]
-                    self._add(_run(self.suite, with_what, method, seed, given), probes[0])
+                    self._add(_run(self.suite, with_what, data, method, seed, given), probes[0])
 
     def _add(self, run: Run, network: Network | None) -> None:
         plan_scorers(run, self.suite, network, self.problems)
@@ -196,7 +210,7 @@ class _Planning:
         if place not in self._probes:
             try:
                 built: Method = registry.build("method", spec)
-                made = fresh_weights(fed.network.spec, built, fed.data.blank_task(fed.geometry), seed=0)
+                made = fresh_weights(fed.network.spec, built, fed.task, seed=0)
                 if built.provides == "weights":
                     built.load(made)
                 self._probes[place] = (made, None)
@@ -207,7 +221,7 @@ class _Planning:
                 self._probes[place] = (None, UserError(f"{who}: {reason_of(error)}"))
         net, wrong = self._probes[place]
         if isinstance(wrong, NotApplicable):
-            raise NotApplicable(f"pair {fed.data.entry.label!r}: {wrong}")
+            raise NotApplicable(f"pair {fed.pair.label!r}: {wrong}")
         if wrong is not None:
             raise wrong
         assert net is not None
@@ -215,7 +229,7 @@ class _Planning:
 
     def _given_weights(self, fed: _Fed) -> str:
         if fed.place not in self._given:
-            self._given[fed.place] = given_weights(fed.network.spec, fed.data.blank_task(fed.geometry))
+            self._given[fed.place] = given_weights(fed.network.spec, fed.task)
         return self._given[fed.place]
 
     def done(self) -> Plan:
@@ -230,21 +244,22 @@ class _Planning:
         return Plan(self.suite, self.runs, list(dict.fromkeys(self.skipped)))
 
 
-def _run(suite: Suite, fed: _Fed, method: MethodEntry, seed: int, given: str) -> TrainedRun:
+def _run(
+    suite: Suite, fed: _Fed, data: PairSets, method: MethodEntry, seed: int, given: str
+) -> TrainedRun:  # fmt: skip
     """A run with what it starts from or is made of."""
-    entry = fed.data.entry
     if seed >= 2**63:
         raise UserError(f"method {method.label!r}: a member would have the seed {seed}, of more than 63 bits")
     run = TrainedRun(
-        suite=suite.name, pair=entry, network=fed.network, fed=fed.input, method=method, given=given,
-        recipe=suite.recipe_of(entry, method), seed=seed, data=fed.data, sets=fed.data.sets,
+        suite=suite.name, pair=fed.pair, network=fed.network, fed=fed.input, method=method, given=given,
+        recipe=suite.recipe_of(fed.pair, method), seed=seed, data=data, sets=data.sets,
         fit=suite.fit.train, stored=suite.store.dtype, extract=suite.extract,
     )  # fmt: skip
     if run.built_method.provides == "members":
         of, count = method.of(method.spec.params["of"]), method.spec.params["members"]
-        run.members = tuple(_run(suite, fed, of, seed * count + i, given) for i in range(count))
+        run.members = tuple(_run(suite, fed, data, of, seed * count + i, given) for i in range(count))
     elif method.start is not None:
-        run.parent = _run(suite, fed, start_of(suite, method.start), seed, given)
+        run.parent = _run(suite, fed, data, start_of(suite, method.start), seed, given)
     return run
 
 

@@ -3,6 +3,7 @@ must fit."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from oodbench.core import registry
-from oodbench.core.dataset import Dataset, Geometry, Samples
+from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
 from oodbench.core.network import Input, Task
 from oodbench.data.altered import noise_from
@@ -213,9 +214,7 @@ class PairSets:
 
     def blank_task(self, geometry: Geometry | None = None) -> Task:
         """The task in a geometry (the pair's) without its statistics, for checks that look only at shapes."""
-        shape = (geometry or self.geometry).shape
-        mean, std = (0.0,) * shape[0], (1.0,) * shape[0]
-        return Task(self._known.kind, shape, self.classes, mean, std, tuple(self.names))
+        return blank_task(self._known.kind, geometry or self.geometry, self.classes, self.names)
 
     def task(self, fed: Input) -> Task:
         """The task of a network that is fed `fed`: with its mean and standard deviation, or where it names
@@ -234,6 +233,20 @@ class PairSets:
             self._statistics[geometry] = statistics(read_ahead(train.samples, geometry, parts))
         mean, std = self._statistics[geometry]
         return blank._replace(mean=mean, std=std)
+
+
+def class_names(pair: Pair, cache: dict[str, Dataset]) -> Sequence[str]:
+    """The names of a pair's classes, as far as its data set has them before an image is read."""
+    if pair.id is not None:
+        with contextlib.suppress(Exception):  # told when its images are looked for, with all that lack
+            return _dataset(pair.id, cache).classes
+    return ()
+
+
+def blank_task(kind: str, geometry: Geometry, classes: int, names: Sequence[str]) -> Task:
+    """A task without its statistics."""
+    channels = geometry.shape[0]
+    return Task(kind, geometry.shape, classes, (0.0,) * channels, (1.0,) * channels, tuple(names))
 
 
 def _dataset(raw: Any, cache: dict[str, Dataset]) -> Dataset:

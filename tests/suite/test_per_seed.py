@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from oodbench.core import registry
+from oodbench.core.dataset import Dataset
 from oodbench.core.errors import UserError
 from oodbench.core.method import Method
 from oodbench.core.network import Task
@@ -93,6 +94,29 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_its_name(tmp_path: Path)
     with pytest.raises(UserError, match=re.escape(f"{tmp_path}/s1/best.ckpt: ")) as caught:
         runs_of(**(saved(tmp_path, (0,)) | {"seeds": [0, 1]}))
     assert "(9, 64)" in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_refused_before_an_image_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the pair says what its images are like."""
+
+    def unread(split: str) -> Any:
+        return lambda: pytest.fail(f"{split} was read")
+
+    with registry.isolated():
+
+        @registry.dataset("unread", source="a test")
+        def made() -> Dataset:
+            """Two classes that nobody may read."""
+            return Dataset({s: unread(s) for s in ("train", "val", "test")}, ["a", "b"])
+
+        pair = {"name": "p", "id": "unread", "near": ["noise"], "geometry": {"shape": [1, 8, 8]}}
+        keys = saved(tmp_path, (0, 1)) | {"pairs": [pair]}
+        with pytest.raises(UserError, match=r"gives 4 classes|has the shape") as caught:
+            runs_of(**keys)
+    assert f"{tmp_path}/s0/best.ckpt" in str(caught.value)
+    assert f"{tmp_path}/s1/best.ckpt" in str(caught.value)
 
 
 def test_one_file_is_not_counted_as_several_trials(tmp_path: Path) -> None:
