@@ -101,8 +101,12 @@ def code_of(target: Any) -> str:
         return f"{target.__module__}.{target.__qualname__}"
 
 
+DATA = "{data}"
+"""What a path begins with that lies below a data root, wherever that is."""
+
+
 def from_folder(path: Path, info: pydantic.ValidationInfo) -> Path:
-    """A path as a suite file means it: from the folder of that file."""
+    """A path as a suite file means it: from the folder of that file, or below a data root."""
     folder = (info.context or {}).get("folder")
     path = path.expanduser()
-    return path if folder is None or path.is_absolute() else folder / path
+    return path if folder is None or path.is_absolute() or path.parts[:1] == (DATA,) else folder / path

@@ -76,3 +76,11 @@ def test_a_file_that_raises_leaves_no_module(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_file(tmp_path / "bad.py", "t_bad_file")
     assert "t_bad_file" not in sys.modules
+
+
+def test_a_path_below_a_data_root_is_not_one_from_the_suites_folder(tmp_path: Path) -> None:
+    def file(text: str) -> Path:
+        return registry.resolve("method", {"checkpoint": {"file": text}}, folder=tmp_path).params["file"]
+
+    assert file("{data}/a/s{seed}.pt") == Path("{data}/a/s{seed}.pt")
+    assert file("a/{data}.pt") == tmp_path / "a" / "{data}.pt"

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oodbench.core.usercode import DATA
 from oodbench.data.sources.roots import data_roots, missing
 
-DATA = "{data}"
 _FOLDERS = (".", "openood", "OpenOOD")
 _INSIDE = ("", "results", "results/checkpoints", "checkpoints")
 """Where OpenOOD's scripts and people put its weights, in a data root or in its own folder there."""
