@@ -37,7 +37,11 @@ class HalfRows(Tensor):
 
     Rows that are taken from it (by place, slice or mask, or in parts) are plain float32 tensors; whatever
     needs all of it at once gets a float32 copy for that one operation. So who goes through a training set in
-    blocks, as scorers do, never holds it twice.
+    blocks, as scorers do, never holds it twice. Since a change would be made to a copy and lost, it is
+    refused.
+
+    Raises:
+        BadValue: it should be changed in place.
 
     Example:
         >>> stored = HalfRows.of(torch.rand(1000, 8).half())
@@ -56,6 +60,10 @@ class HalfRows(Tensor):
         cls, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if _changes(func, args, kwargs):
+            raise BadValue(
+                "features in half precision cannot be changed in place; change a `clone()` of them"
+            )
         with torch._C.DisableTorchFunctionSubclass():
             if func == _DTYPE:  # equal, never the same object
                 return torch.float32
@@ -81,6 +89,15 @@ _ROWS = {
     torch.index_select, torch.narrow, torch.select, torch.split, torch.chunk,
 }  # fmt: skip
 """What takes some values of it."""
+
+
+def _changes(func: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> bool:
+    """Whether a function would change values of its first argument, or of `out`."""
+    name = func.__name__
+    in_place = name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
+    where = kwargs.get("out")
+    outs = where if isinstance(where, (list, tuple)) else (where,)
+    return any(isinstance(t, HalfRows) for t in (*(args[:1] if in_place else ()), *outs))
 
 
 def _plain(rows: HalfRows) -> Tensor:

@@ -99,6 +99,8 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
             ):
                 place += f".{part}"
         cause = e.get("ctx", {}).get("error")
+        if e["type"] == "path_type" and any(place == there for there, _ in found):
+            continue  # of a union of text and path, told as text
         if isinstance(cause, SpecError):
             found += [(f"{place}.{p}" if p else place, m) for p, m in cause.problems]
         elif e["type"] == "extra_forbidden":
@@ -108,6 +110,7 @@ def problems_of(error: pydantic.ValidationError, path: str, names: list[str]) ->
             found.append((path, f"parameter {e['loc'][-1]!r} is required"))
         else:
             message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            message = "should be a path" if e["type"] == "path_type" else message
             value = e["input"]
             got = str(value).lower() if isinstance(value, bool) else shown(value)
             found.append((place, one_line(message) if "got " in message else f"{message}, got {got}"))

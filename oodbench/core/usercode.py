@@ -106,7 +106,12 @@ DATA = "{data}"
 
 
 def from_folder(path: Path, info: pydantic.ValidationInfo) -> Path:
-    """A path as a suite file means it: from the folder of that file, or below a data root."""
+    """A path as a suite file means it: from the folder of that file, or below a data root. ValueError where
+    nothing follows ``{data}``."""
     folder = (info.context or {}).get("folder")
     path = path.expanduser()
+    if path.parts[-1:] == (DATA,):
+        raise ValueError(
+            f"should say what lies below the data roots, such as {DATA}/a/file, got {shown(str(path))}"
+        )
     return path if folder is None or path.is_absolute() or path.parts[:1] == (DATA,) else folder / path

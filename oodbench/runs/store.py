@@ -174,8 +174,9 @@ class Store:
             except OSError:
                 # A whole one made without our lock (another machine) is a harmless duplicate; remains that
                 # are not whole make way.
-                if damage(final, kind):
-                    self._drafts.remove(final)
+                whole = not damage(final, kind)
+                self._drafts.remove(folder if whole else final)
+                if not whole:
                     os.rename(folder, final)
             fsync(final.parent)
             self._verified.add(final)

@@ -99,6 +99,7 @@ class RowWriter:
             self._layout, whole = shards.sound(self._path, found)
             self._shards = {i: one for i, one in found.shards.items() if i in whole}
             self._fd = os.open(self._path, os.O_RDWR)
+            os.ftruncate(self._fd, self._layout.bytes)  # what hangs on after the rows would stay there
             shards.begin(self._path, self._finished())
 
     def _finished(self) -> Finished:
@@ -114,14 +115,14 @@ class RowWriter:
         wrong = {name: batch.get(name) for name in sorted(places.keys() | batch.keys())}
         for name, place in places.items():
             rows = wrong[name]
-            if rows is not None and rows.shape == (count, *place.shape):
+            if rows is not None and (rows.shape, rows.dtype) == ((count, *place.shape), place.dtype):
                 del wrong[name]
         if wrong:
             self._forget()
             name, rows = next(iter(wrong.items()))
-            what = "no rows" if rows is None else f"rows of {tuple(rows.shape[1:])}"
+            what = "no rows" if rows is None else f"rows of {tuple(rows.shape[1:])}, {rows.dtype}"
             raise ValueError(f"{name}: {what} do not fit the first batch's")
-        flat = (batch[n].detach().to("cpu", p.dtype).contiguous().reshape(-1) for n, p in places.items())
+        flat = (batch[n].detach().cpu().contiguous().reshape(-1) for n in places)
         return [rows.view(torch.uint8).numpy().data for rows in flat]
 
     def _open(self, layout: Layout) -> None:

@@ -207,7 +207,7 @@ def _tried(run: Callable[[slice], T], part: slice) -> T | None:
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on whatever device."""
     said = str(error).lower()
-    short = ("out of memory", "can't allocate memory", "cublas_status_alloc_failed")
+    short = ("out of memory", "can't allocate memory", "_status_alloc_failed")
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or any(s in said for s in short)
 
 

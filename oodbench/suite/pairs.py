@@ -19,6 +19,7 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.names import objection
 from oodbench.core.signature import COMPONENT
 from oodbench.core.spec import Spec, plain_value
+from oodbench.core.usercode import Code
 from oodbench.suite.entries import Dataset, Name, NamedPair, Override, Reads, folder_of, variants
 from oodbench.suite.problems import Problems, validated
 
@@ -113,9 +114,32 @@ def _inline(raw: Mapping[str, Any], folder: Path | None) -> PairEntry:
     made: InlinePair = validated(InlinePair, raw, {"folder": folder})
     pair = Pair(**{k: v for k, v in made if k not in ("name", "recipe")})
     _check(pair, folder)
-    plain = plain_value({k: v for k, v in raw.items() if k != "recipe"})
+    plain = {k: _written(v, getattr(made, k)) for k, v in raw.items() if k != "recipe"}
     own = {"recipe": dict(made.recipe)} if made.recipe else {}
     return PairEntry(made.name, pair, {}, None, made.recipe, plain | own)
+
+
+def _written(raw: Any, made: Any) -> Any:
+    """A key of a pair as the suite wrote it; a data set that names files as it is resolved, since their paths
+    start from the suite's folder, and the resolved suite lies in another."""
+    if isinstance(made, Spec):
+        return made.plain if _names_files(made) else plain_value(raw)
+    if isinstance(raw, list) and isinstance(made, Mapping):
+        return [_written(one, spec) for one, spec in zip(raw, made.values(), strict=True)]
+    if isinstance(raw, Mapping) and isinstance(made, Mapping):
+        return {str(k): _written(v, made[str(k)]) for k, v in raw.items()}
+    return plain_value(raw)
+
+
+def _names_files(value: Any) -> bool:
+    """Whether a path or code stands anywhere in a parameter."""
+    if isinstance(value, Spec):
+        value = value.params
+    if isinstance(value, Mapping):
+        return any(map(_names_files, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_names_files, value))
+    return isinstance(value, (Path, Code))
 
 
 def _check(pair: Pair, folder: Path | None) -> None:

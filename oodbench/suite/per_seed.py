@@ -31,9 +31,14 @@ def require_files(spec: Spec, seed: int) -> None:
 
 def is_per_seed(spec: Spec) -> bool:
     """Whether one of its paths names the seed."""
+    return any(SEED in str(path) for path in paths_of(spec))
+
+
+def paths_of(spec: Spec) -> list[Path]:
+    """The paths of a component, those of nested ones included."""
     found: list[Path] = []
     _with(spec, lambda path: found.append(path) or path)  # type: ignore[func-returns-value]
-    return any(SEED in str(path) for path in found)
+    return found
 
 
 def _with(value: Any, change: Callable[[Path], Path]) -> Any:

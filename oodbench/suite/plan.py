@@ -22,16 +22,16 @@ from oodbench.core.errors import (
 from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.network import Input, Network, Task
+from oodbench.suite import trainable
 from oodbench.suite.applicable import plan_scorers
 from oodbench.suite.array_sets import sets_of_arrays
 from oodbench.suite.entries import MethodEntry, NetworkEntry
-from oodbench.suite.inputs import resolved
+from oodbench.suite.inputs import geometry_of, resolved, without_pair
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.per_seed import SEED, at_seed, is_per_seed, require_files
 from oodbench.suite.run import ArrayRun, Run, TrainedRun
 from oodbench.suite.sets import PairSets, blank_task, class_names
 from oodbench.suite.suite import Suite
-from oodbench.suite.trainable import check_data, check_term, check_trials, parts_of, start_of
 from oodbench.training.initialise import fresh_weights, given_weights
 
 
@@ -72,10 +72,10 @@ def make_plan(suite: Suite, *, skip_missing: bool = False) -> Plan:
         )
     planning = _Planning(suite, skip_missing)
     fed = planning.fed() if images else {}
-    methods = [(m, built) for m, built in methods if planning.check(m, built)]
+    methods = [(m, built) for m, built in methods if planning.check(m)]
     for entry in suite.pairs if not planning.problems else ():
-        for method, built in methods:
-            planning.fit(entry, method, built, fed)
+        for method, _ in methods:
+            planning.fit(entry, method, fed)
     if planning.problems:  # told before all data are read
         planning.done()
     for entry in suite.pairs:
@@ -124,37 +124,35 @@ class _Planning:
                 found[network.label] = resolved(network.input, network.spec)
         return found
 
-    def check(self, method: MethodEntry, built: Method) -> bool:
+    def check(self, method: MethodEntry) -> bool:
         """The files of a method's own can be read. False where they are not there."""
         before = len(self._absent)
-        for seed in self.suite.seeds if is_per_seed(method.spec) else self.suite.seeds[:1]:
+        for one, seed in trainable.trials_with_files(self.suite, method):
             with self.noting(f"method {method.label!r}"):
-                require_files(method.spec, seed)
+                require_files(one.spec, seed)
                 with self.noting(f"method {method.label!r}, seed {seed}"):
-                    registry.build("method", at_seed(method.spec, seed)).check()
+                    registry.build("method", at_seed(one.spec, seed)).check()
         return len(self._absent) == before
 
-    def fit(self, entry: PairEntry, method: MethodEntry, built: Method, fed: Mapping[str, Input]) -> None:
+    def fit(self, entry: PairEntry, method: MethodEntry, fed: Mapping[str, Input]) -> None:
         """A user's weights fit, where the pair says of its images what there is to know without reading
         one; else that is asked when they are."""
         size, names = entry.pair.geometry, class_names(entry.pair, self._sources)
-        if built.provides != "weights" or size is None or not names:
+        if size is None or not names:
             return
-        for network in [n for n in self.suite.networks if n.label in fed]:
-            given = fed[network.label]
-            geometry = given.geometry(size)
-            task = blank_task("image", geometry, len(names), names)
-            for seed in self.suite.seeds if is_per_seed(method.spec) else self.suite.seeds[:1]:
+        for one, seed in trainable.trials_with_files(self.suite, method):
+            if registry.build("method", one.spec).provides != "weights":
+                continue
+            for network in [n for n in self.suite.networks if n.label in fed]:
                 with self.noting(f"method {method.label!r} on pair {entry.label!r}"):
-                    self._probe(_Fed(network, given, entry, geometry, task), method, seed)
+                    geometry = geometry_of(fed[network.label], size, network.label)
+                    task = blank_task("image", geometry, len(names), names)
+                    self._probe(_Fed(network, fed[network.label], entry, geometry, task), one, seed)
 
     def data(self, entry: PairEntry, fed: Mapping[str, Input]) -> PairSets | None:
-        """The sets of a pair; None where they are not there. Images of many sizes need no geometry of the
-        pair's where each network has its own."""
-        sized = bool(fed) and all(f.crop is not None for f in fed.values())
-        own = next(iter(fed.values())).geometry(Geometry((3, 1, 1))) if sized else None
+        """The sets of a pair; None where they are not there."""
         with self.noting(f"pair {entry.label!r}"):
-            return PairSets(entry, self._sources, self.skip_missing, own)
+            return PairSets(entry, self._sources, self.skip_missing, without_pair(list(fed.values())))
         return None
 
     def add(
@@ -166,21 +164,21 @@ class _Planning:
             seeds = self._seeds(method, built)
             if built.provides == "outputs":
                 arrays = [_array_run(self.suite, entry, method, seed) for seed in seeds]
-                check_trials(method, {r.seed: r.sets["test"].digest for r in arrays})
+                trainable.check_trials(method, {r.seed: r.sets["test"].digest for r in arrays})
                 for run in arrays:
                     self._add(run, None)
                 return
             assert data is not None
-            check_data(method, built, data)
-            parts = parts_of(self.suite, method, built)
+            trainable.check_data(method, built, data)
+            parts = trainable.parts_of(self.suite, method, built)
             for part, inner in [(method, built), *parts]:
-                check_term(self.suite.recipe_of(entry, part), part, inner, data)
+                trainable.check_term(self.suite.recipe_of(entry, part), part, inner, data)
             for network in [n for n in self.suite.networks if n.label in fed]:
-                geometry = fed[network.label].geometry(data.geometry)
+                geometry = geometry_of(fed[network.label], data.geometry, network.label)
                 with_what = _Fed(network, fed[network.label], entry, geometry, data.blank_task(geometry))
                 given = self._given_weights(with_what)
                 if is_per_seed(method.spec):
-                    check_trials(method, {s: at_seed(method.spec, s).identity_key for s in seeds})
+                    trainable.check_trials(method, {s: at_seed(method.spec, s).identity_key for s in seeds})
                 for seed in seeds:
                     probes = [self._probe(with_what, m, seed) for m, _ in [(method, built), *parts]]
                     self._add(_run(self.suite, with_what, data, method, seed, given), probes[0])
@@ -191,16 +189,18 @@ class _Planning:
 
     def _seeds(self, method: MethodEntry, built: Method) -> tuple[int, ...]:
         """The seeds that a method has a trial for: all of the suite's where it trains or has files of each,
-        else the first; what is left out is said."""
+        else 0, whatever the suite's are, since parts of it that are run apart would count it several times;
+        what is left out is said."""
         seeds = self.suite.seeds
-        if built.provides not in ("weights", "outputs") or is_per_seed(method.spec) or len(seeds) == 1:
+        if built.provides not in ("weights", "outputs") or is_per_seed(method.spec):
             return seeds
-        left = ", ".join(map(str, seeds[1:]))
-        self.skipped.append(
-            f"method {method.label!r}: it is the same for every seed, so that it is one trial; seeds left"
-            f" out: {left} (files of one trial each are written with {SEED} in their path)"
-        )
-        return seeds[:1]
+        if left := ", ".join(str(s) for s in seeds if s):
+            self.skipped.append(
+                f"method {method.label!r}: it is the same for every seed, so that it is one trial, that of"
+                f" seed 0; seeds left out: {left} (files of one trial each are written with {SEED} in their"
+                " path)"
+            )
+        return (0,)
 
     def _probe(self, fed: _Fed, method: MethodEntry, seed: int) -> Network:
         """The network as the method sets it up, with a user's weights: built once per combination, to see
@@ -259,7 +259,7 @@ def _run(
         of, count = method.of(method.spec.params["of"]), method.spec.params["members"]
         run.members = tuple(_run(suite, fed, data, of, seed * count + i, given) for i in range(count))
     elif method.start is not None:
-        run.parent = _run(suite, fed, data, start_of(suite, method.start), seed, given)
+        run.parent = _run(suite, fed, data, trainable.start_of(suite, method.start), seed, given)
     return run
 
 

@@ -117,6 +117,8 @@ class Run:
             return self.sets
         train = self.sets["train"]
         samples = train.samples and part_per_class(train.samples, self.fit)
+        if samples and train.samples and len(samples) == len(train.samples):  # all of them are no part
+            return self.sets
         digest = samples.digest if samples else fingerprint(["part", train.digest, self.fit])
         return {**self.sets, "train": train._replace(samples=samples, digest=digest)}
 

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationInfo,
+    field_validator,
 )
 
 from oodbench.core import registry
@@ -122,6 +123,14 @@ class Fit(BaseModel):
     train: (
         Annotated[float, Field(gt=0, le=1, strict=True)] | Annotated[int, Field(ge=1, strict=True)] | None
     ) = Field(None, description="of each class of train a share (0.1), or so many images (50)")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _amount(cls, raw: Any) -> Any:
+        share, count = type(raw) is float and 0 < raw <= 1, type(raw) is int and raw >= 1
+        if raw is not None and not share and not count:
+            raise ValueError("should be a share of each class (0.1), or a number of images (50)")
+        return raw
 
 
 class Stored(BaseModel):

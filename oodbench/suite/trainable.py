@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable, UserError
 from oodbench.core.method import Method
 from oodbench.core.spec import Spec
 from oodbench.suite.entries import MethodEntry, variants
+from oodbench.suite.per_seed import is_per_seed, paths_of
 from oodbench.suite.sets import PairSets
 from oodbench.suite.suite import Suite
 from oodbench.training.recipe import Recipe
@@ -57,6 +58,14 @@ def start_of(suite: Suite, spec: Spec) -> MethodEntry:
     """The method that training starts from; its recipe is the suite's own where the suite trains it too."""
     same = (m for m in suite.methods if m.start is None and m.spec.identity == spec.identity)
     return next(same, variants(MethodEntry, "method", spec)[0])
+
+
+def trials_with_files(suite: Suite, method: MethodEntry) -> Iterator[tuple[MethodEntry, int]]:
+    """A method and the one that its training starts from, as far as they name files, with each seed that
+    these are read for: the first where none of them names the seed."""
+    both = (method, *([start_of(suite, method.start)] if method.start is not None else []))
+    for one in [m for m in both if paths_of(m.spec)]:
+        yield from ((one, s) for s in (suite.seeds if is_per_seed(one.spec) else suite.seeds[:1]))
 
 
 def parts_of(suite: Suite, method: MethodEntry, built: Method) -> list[tuple[MethodEntry, Method]]:

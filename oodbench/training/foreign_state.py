@@ -54,7 +54,7 @@ def _loaded(file: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_scalars()), open(file, "rb") as opened:
             return torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"checkpoint {file}: {_why(file, error)}") from None
+        raise UserError(f"checkpoint {file}: {why_unread(file, error)}") from None
 
 
 def _no_checkpoint(start: bytes) -> str:
@@ -80,7 +80,7 @@ def _numpy_scalars() -> list[Any]:
     return [scalar, rebuild, np.ndarray, np.dtype, *kinds, *old]
 
 
-def _why(file: Path, error: Exception) -> str:
+def why_unread(file: Path, error: Exception) -> str:
     """Why a file could not be read, in our words: theirs tell a developer to read it unsafely."""
     if "TorchScript" in str(error):
         return "is a TorchScript archive; save the `state_dict()` of the module instead"

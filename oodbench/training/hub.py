@@ -7,6 +7,7 @@ import functools
 import importlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,19 @@ def quiet() -> Iterator[None]:
     """Without what libraries say of their own accord: retries, untrained heads, bars."""
     loggers = [logging.getLogger(name) for name in _CHATTY]
     levels = [logger.level for logger in loggers]
+    theirs: Any = sys.modules.get("transformers.utils.logging")
+    bars = theirs is not None and theirs.is_progress_bar_enabled()
     try:
+        if bars:
+            theirs.disable_progress_bar()
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        if bars:
+            theirs.enable_progress_bar()
 
 
 def not_had(name: str, error: Exception) -> str:

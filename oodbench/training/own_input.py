@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from torch import Tensor
 
 from oodbench.core import registry
-from oodbench.core.dataset import Geometry
+from oodbench.core.dataset import Geometry, Interpolation, Margin
 from oodbench.core.description import SpecLike
-from oodbench.core.errors import UserError, meant, one_line, shown
+from oodbench.core.errors import BadValue, UserError, meant, shown
 from oodbench.core.network import Input
+from oodbench.core.signature import problems_of
 from oodbench.core.spec import Spec
 from oodbench.data.images import fit, to_float
 
@@ -56,32 +58,93 @@ def input_of(network: SpecLike | Spec) -> Input | None:
     return None if ask is None else ask(spec.params)
 
 
+_Fraction = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
+_Deviation = Annotated[float, Field(gt=0, le=1, strict=True, allow_inf_nan=False)]
+_Edge = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+_Edges = _Edge | tuple[_Edge, _Edge] | None
+
+
+def _edges(raw: Any) -> Any:
+    """One edge or two; an union of types would tell each mistake twice."""
+    if raw is None or isinstance(raw, int):
+        return TypeAdapter(_Edge | None).validate_python(raw)
+    if not isinstance(raw, (list, tuple)) or len(raw) > 2:
+        raise ValueError("should be one number of pixels, or [height, width]")
+    return TypeAdapter(tuple[_Edge, _Edge]).validate_python(raw)
+
+
+def _both(raw: Any) -> Any:
+    """Two edges, of which one number is both."""
+    edges = _edges(raw)
+    return (edges, edges) if isinstance(edges, int) else edges
+
+
+class InputKeys(BaseModel):
+    """What a network is fed, as a suite or a user's own module writes it; what is left out is the pair's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: tuple[_Fraction, ...] | None = Field(
+        None, min_length=1, description="subtracted from images in [0, 1], one number per channel"
+    )
+    std: tuple[_Deviation, ...] | None = Field(
+        None, min_length=1, description="what images are then divided by, one number per channel"
+    )
+    resize: Annotated[int | tuple[int, int] | None, BeforeValidator(_edges, _Edges)] = Field(
+        None, description="length of the shorter edge before the centre crop, or [height, width]"
+    )
+    crop: Annotated[tuple[int, int] | None, BeforeValidator(_both, _Edges)] = Field(
+        None, description="the size that the network sees: one edge, or [height, width]"
+    )
+    interpolation: Interpolation | None = Field(None, description="how images are resized")
+    antialias: bool | None = Field(None, strict=True, description="as Pillow resizes; true where not given")
+    margin: Margin | None = Field(None, description="how an odd margin of the crop is halved")
+
+    def made(self) -> Input:
+        """The input. BadValue, one line, where keys are each right and not together."""
+        if (self.mean is None) != (self.std is None):
+            raise BadValue(
+                f"{'std' if self.std is None else 'mean'} is missing; mean and std belong together"
+            )
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise BadValue(f"mean has {len(self.mean)} numbers, std {len(self.std)}; one per channel is due")
+        if self.crop is not None and self.resize is not None:
+            short = min(self.crop)
+            one = isinstance(self.resize, int)
+            edges = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+            least = (short, short) if one else self.crop
+            if edges[0] < least[0] or edges[1] < least[1]:
+                raise BadValue(
+                    f"resize ({size_text(edges)}) should be at least as large as the crop"
+                    f" ({size_text(self.crop)})"
+                )
+        return Input(**dict(self))
+
+
+def size_text(edges: Sequence[int]) -> str:
+    """One number where both edges are the same."""
+    return "x".join(map(str, dict.fromkeys(edges)))
+
+
 def read_input(given: Any, who: str) -> Input | None:
     """What a user's own module says of itself: an `Input`, or a mapping of its fields. UserError in one line
-    for anything else."""
-    if given is None or isinstance(given, Input):
-        return given
-    if not isinstance(given, Mapping):
+    for anything that a suite's `input:` would not take either."""
+    if given is None:
+        return None
+    if not isinstance(given, (Input, Mapping)):
         raise UserError(f"{who}: its `input` should be an oodbench.Input or a mapping, got {shown(given)}")
-    unknown = [str(k) for k in given if k not in Input._fields]
+    fields = given._asdict() if isinstance(given, Input) else dict(given)
+    unknown = [k for k in fields if k not in Input._fields]
     if unknown:
-        raise UserError(
-            f"{who}: its `input` has an unknown key {unknown[0]!r}{meant(unknown[0], Input._fields)}"
-        )
-    crop = given.get("crop")
+        key = str(unknown[0])
+        raise UserError(f"{who}: its `input` has an unknown key {shown(key)}{meant(key, Input._fields)}")
     try:
-        made = pydantic.TypeAdapter(Input).validate_python(
-            {**given, "crop": (crop, crop) if isinstance(crop, int) else crop}
-        )
+        return InputKeys.model_validate(fields).made()
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"{who}: its `input` {'.'.join(map(str, first['loc']))}: {one_line(first['msg'], 100)}, got"
-            f" {shown(first['input'])}"
-        ) from None
-    if (made.mean is None) != (made.std is None) or len(made.mean or ()) != len(made.std or ()):
-        raise UserError(f"{who}: its `input` should have mean and std of one length")
-    return made
+        place, said = problems_of(error, "", list(Input._fields))[0]
+        raise UserError(f"{who}: its `input` {place.lstrip('.')}: {said}") from None
+    except BadValue as error:
+        raise UserError(f"{who}: its `input` {error}") from None
 
 
 def held(made: Input, transform: Callable[[Any], Tensor], who: str) -> Input:

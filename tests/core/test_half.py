@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_nothing_is_copied_until_rows_are_taken(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(torch.cat([part.features for part in outputs.chunks(8)]), HALF.float())
     assert wide == [8] * 6 + [2]
     assert type(outputs[:4].features) is Tensor
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.sub_(1), lambda x: operator.setitem(x, 0, 5.0), lambda x: torch.add(x, 1, out=x),
+        lambda x: torch.relu_(x), lambda x: torch.nn.init.zeros_(x), lambda x: operator.isub(x, 1),
+        lambda x: setattr(x, "data", torch.zeros(50, 6)), lambda x: torch.sort(x, out=(x, PLACES)),
+    ],
+)  # fmt: skip
+def test_what_would_be_lost_is_refused(change: Callable[[Tensor], Any]) -> None:
+    """A change would be made to the float32 copy."""
+    with pytest.raises(ValueError, match=r"cannot be changed in place; change a `clone\(\)`"):
+        change(HalfRows.of(HALF))
+    assert torch.equal(torch.zeros(50, 6).copy_(HalfRows.of(HALF)), HALF.float())
+    assert HalfRows.of(HALF).clone().sub_(1).equal(HALF.float() - 1)
 
 
 @pytest.mark.parametrize(

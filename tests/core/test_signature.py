@@ -65,3 +65,23 @@ def test_an_untyped_parameter_is_refused() -> None:
         class Untyped(Scorer):
             def __init__(self, *, k=1) -> None:  # type: ignore[no-untyped-def]
                 pass
+
+
+@pytest.mark.parametrize("raw", [{"checkpoint": {"file": None}}, {"checkpoint": {"file": ["a"]}}])
+def test_what_is_no_path_is_said_in_plain_words(raw: Any) -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.resolve("method", raw)
+    assert [p for p, _ in caught.value.problems] == ["checkpoint.file"]
+    assert caught.value.problems[0][1].startswith("should be a path, got ")
+
+
+def test_text_or_path_is_one_mistake() -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.resolve("network", {"huggingface": {"model": 3}})
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("path", ["{data}", "a/{data}"])
+def test_a_path_below_the_data_roots_names_something_there(path: str) -> None:
+    with pytest.raises(SpecError, match="should say what lies below the data roots"):
+        registry.resolve("method", {"checkpoint": {"file": path}})

@@ -162,7 +162,7 @@ def test_a_damaged_shard_of_a_stored_artefact_alone_is_made_again(tmp_path: Path
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("harm", ["manifest", "cut", "meta", "gone", "nonsense"])
+@pytest.mark.parametrize("harm", ["manifest", "cut", "longer", "meta", "gone", "nonsense"])
 def test_of_other_damage_what_is_whole_is_kept(tmp_path: Path, harm: str) -> None:
     make(Store(tmp_path))
     before = content(tmp_path)
@@ -171,6 +171,8 @@ def test_of_other_damage_what_is_whole_is_kept(tmp_path: Path, harm: str) -> Non
         (file.parent / "manifest.json").write_text("{")
     elif harm == "cut":
         file.write_bytes(before[:-1])
+    elif harm == "longer":
+        file.write_bytes(before + bytes(9))
     elif harm == "meta":
         (file.parent / "meta.json").unlink()
     elif harm == "nonsense":
@@ -179,7 +181,7 @@ def test_of_other_damage_what_is_whole_is_kept(tmp_path: Path, harm: str) -> Non
         file.unlink()
     store = Store(tmp_path)
     assert store.get("outputs", KEY) is None
-    written = {"cut": 4, "meta": 0}.get(harm, N)
+    written = {"cut": 4, "longer": 0, "meta": 0}.get(harm, N)
     assert len(make(store)) == written
     assert content(tmp_path) == before
     assert Store(tmp_path).damage("outputs", KEY) == ""

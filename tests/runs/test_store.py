@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 
 import oodbench.runs.artefact
+import oodbench.runs.shards
 import oodbench.runs.store
 from oodbench.core.errors import UserError
 from oodbench.runs.artefact import HOLDS, Draft, damage
@@ -279,6 +281,21 @@ def test_a_duplicate_made_without_the_lock_is_harmless(tmp_path: Path) -> None:
     _write(store, 1.0)
     _write(store, 1.0)
     assert Store(tmp_path).get("scores", KEY) is not None
+
+
+def test_a_large_duplicate_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would ever go on with its shards: the artefact is there."""
+    monkeypatch.setattr(oodbench.runs.shards, "SHARD", 2)
+    store = Store(tmp_path / "a")
+    for one in (Store(tmp_path / "b"), store):
+        with one.lock("outputs", KEY) as held, held.draft() as draft:
+            draft.json("meta", {})
+            with draft.rows("outputs", 5) as writer:
+                writer.put({"x": torch.arange(5)})
+            if one is store:  # another machine, which our lock does not reach, is done first
+                shutil.copytree(tmp_path / "b/outputs", tmp_path / "a/outputs")
+    assert store.damage("outputs", KEY) == ""
+    assert list((tmp_path / "a/tmp").iterdir()) == []
 
 
 def test_an_unwritable_store_is_one_line(tmp_path: Path) -> None:

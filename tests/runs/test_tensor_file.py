@@ -72,9 +72,11 @@ def test_a_wrong_number_of_rows_is_refused(tmp_path: Path, rows: int) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with writing(tmp_path / "x", 4) as writer:
         writer.put({"x": torch.zeros(2, 3)})
-        with pytest.raises(ValueError, match=r"x: rows of \(4,\) do not fit"):
+        with pytest.raises(ValueError, match=r"x: rows of \(4,\), torch.float32 do not fit"):
             writer.put({"x": torch.zeros(2, 4)})
-        writer.put({"x": torch.ones(2, 3, dtype=torch.float64)})  # the first batch decides the type
+        with pytest.raises(ValueError, match=r"x: rows of \(3,\), torch.float64 do not fit"):
+            writer.put({"x": torch.ones(2, 3, dtype=torch.float64)})  # else 0, 0.7 would become 0, 0
+        writer.put({"x": torch.ones(2, 3)})
     assert load_file(tmp_path / "x")["x"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
     writer = RowWriter(tmp_path / "y", 1)
     with pytest.raises(ValueError, match=r"x: dtype torch\.complex64 cannot be stored"):

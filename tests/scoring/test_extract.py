@@ -255,6 +255,7 @@ SHORT = [
     (torch.OutOfMemoryError, ""), (RuntimeError, "CUDA out of memory. Tried to allocate 2 GiB"),
     (RuntimeError, "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
     (RuntimeError, "MPS backend out of memory"), (MemoryError, ""),
+    (RuntimeError, "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
 ]  # fmt: skip
 
 

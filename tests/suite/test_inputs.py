@@ -50,8 +50,12 @@ def fed(given: Any, name: str = "mlp", **params: Any) -> dict[str, Any]:
         ({"resize": 0}, "resize: "), ({"resize": "x"}, "resize: "),
         ({"margin": "up"}, "margin: should be rounded or floored, got 'up'"),
         ({"crop": [8]}, "crop[1]: is missing"),
-        ({"crop": 0}, "crop[0]: should be greater than or equal to 1, got 0"),
-        ({"crop": True}, "crop[0]: "),
+        ({"crop": 0}, "crop: should be greater than or equal to 1, got 0"),
+        ({"crop": True}, "crop: should be an integer"),
+        ({"crop": [8, 8, 8]}, "crop: should be one number of pixels, or [height, width], got [8, 8, 8]"),
+        ({"crop": "8"}, "crop: should be one number of pixels, or [height, width], got '8'"),
+        ({"mean": [True], "std": [0.5]}, "mean[0]: should be a valid number, got True"),
+        ({"mean": [0.5], "std": ["0.5"]}, "std[0]: should be a valid number, got '0.5'"),
         ({"interpolation": "lanczos"}, "interpolation: should be bilinear, bicubic or bicubic-torch"),
         ({"antialias": "yes"}, "antialias: "),
         ("automatic", "should be auto or {mean, std, resize, crop, interpolation, antialias, margin}"),
@@ -61,6 +65,9 @@ def fed(given: Any, name: str = "mlp", **params: Any) -> dict[str, Any]:
 def test_what_cannot_be_fed_is_one_line(given: Any, says: str) -> None:
     found = mistakes(written(**fed(given)))
     assert any(says in line and "networks[0].input" in line for line in found), found
+    assert (
+        len(found) == len(given) if isinstance(given, dict) and given.get("mean") == [] else len(found) == 1
+    )
 
 
 def test_auto_needs_weights_that_say_what_they_were_trained_on() -> None:
@@ -164,6 +171,13 @@ def test_weights_whose_input_cannot_be_made_here(known: Input) -> None:
             assert one.task.mean == known.mean
 
 
+@pytest.mark.parametrize("numbers", [2, 4])
+def test_grey_images_have_no_other_number_of_channels(numbers: int) -> None:
+    given = {"mean": [0.5] * numbers, "std": [0.5] * numbers}
+    with pytest.raises(UserError, match=f"mean and std have {numbers} numbers, and images with 1 channels"):
+        runs_of(**fed(given))
+
+
 def test_images_of_many_sizes_need_no_geometry_of_the_pair(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
@@ -182,6 +196,14 @@ def test_images_of_many_sizes_need_no_geometry_of_the_pair(tmp_path: Path) -> No
     (one,) = make_plan(parse_suite(suite | fed({"resize": 18, "crop": 16}, hidden=[4]))).runs
     assert isinstance(one, TrainedRun)
     assert one.geometry == Geometry((3, 16, 16), 18)
+    odd = GREY | {"crop": 12, "interpolation": "bicubic", "antialias": False, "margin": "floored"}
+    both = [{"mlp": {"hidden": [n]}, "input": i} for n, i in ((3, odd), (4, {"resize": 18, "crop": 16}))]
+    for networks in (both, both[::-1]):  # what one network says is not the other's
+        planned = make_plan(parse_suite(suite | {"networks": networks})).runs
+        fed_to = {r.network_label[:13]: r for r in planned if isinstance(r, TrainedRun)}
+        assert fed_to["mlp(hidden=[4"].geometry == Geometry((3, 16, 16), 18)
+        assert fed_to["mlp(hidden=[4"].key == one.key
+        assert fed_to["mlp(hidden=[3"].geometry == Geometry((1, 12, 12), None, "bicubic", False, "floored")
 
 
 def test_the_rows_say_what_each_network_was_fed_and_verify_knows(tmp_path: Path) -> None:

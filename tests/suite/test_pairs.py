@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from oodbench.core import registry
 from oodbench.core.dataset import Geometry, Pair
 from oodbench.suite.parse import parse_suite
-from tests.suite.written import mistakes, written
+from tests.suite.written import FAMILY, mistakes, written
 
 FOUR = {"digits": {"classes": [0, 1, 2, 3]}}
 OTHERS = {"digits": {"classes": [6, 7]}}
@@ -213,3 +214,20 @@ def test_a_data_set_is_ood_once(sets: dict[str, Any], said: str) -> None:
 def test_a_set_may_be_called_as_its_data_set_of_the_hub() -> None:
     (entry,) = parse_suite(_inline(far=[{"huggingface": {"name": "some/set"}}])).pairs
     assert list(entry.pair.far) == ["huggingface(name=some/set)"]
+
+
+def test_a_written_out_pair_of_relative_folders_loads_again_from_another_folder(tmp_path: Path) -> None:
+    """Whose resolved suite lies with the results."""
+    strange = {"folder": {"root": "strange", "split": "none"}}
+    pair = {
+        "name": "own", "id": {"subset": {"of": {"folder": {"root": "known"}}, "classes": [0, 1]}},
+        "near": [strange], "far": {"n": "noise"}, "ood_val": {"folder": {"root": "../val"}},
+    }  # fmt: skip
+    suite = parse_suite(FAMILY | {"pairs": [pair]}, file=tmp_path / "suite.yaml")
+    again = yaml.safe_load(suite.dump())
+    (made,) = again["pairs"]
+    assert made["far"] == {"n": "noise"}
+    assert made["near"][0]["folder"]["root"] == str(tmp_path / "strange")
+    loaded = parse_suite(again, file=tmp_path / "results" / "family" / "suite.yaml")
+    assert loaded.pairs[0].pair == suite.pairs[0].pair
+    assert loaded.dump() == suite.dump()

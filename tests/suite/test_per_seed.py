@@ -130,9 +130,32 @@ def test_a_seed_that_is_left_out_is_said(tmp_path: Path) -> None:
     saved(tmp_path, (0,))
     method = {"checkpoint": {"file": str(tmp_path / "s0" / "best.ckpt")}}
     plan = make_plan(parse_suite(FAMILY | {"methods": [method], "seeds": [4, 5, 6]}))
-    assert [r.seed for r in plan.runs] == [4]
+    assert [r.seed for r in plan.runs] == [0]
     (line,) = plan.skipped
-    assert "seeds left out: 5, 6" in line
+    assert "that of seed 0; seeds left out: 4, 5, 6" in line
+
+
+def test_one_trial_stays_one_where_seeds_are_run_apart(tmp_path: Path) -> None:
+    saved(tmp_path, (0,))
+    method = {"checkpoint": {"file": str(tmp_path / "s0" / "best.ckpt")}}
+    suite = parse_suite(FAMILY | {"methods": [method, "pretrained"], "seeds": [0, 1]})
+    whole = [r.key for r in make_plan(suite).runs]
+    parts = [[r.key for r in make_plan(suite.restricted(seeds=[s])).runs] for s in (0, 1)]
+    assert len(whole) == 2
+    assert parts == [whole, whole]
+
+
+def test_files_that_training_starts_from_are_asked_for_before_data(tmp_path: Path) -> None:
+    """Every seed's, those below the data roots too."""
+    raw = FAMILY | {"pairs": [{"name": "p", "id": {"folder": {"root": "nowhere"}}, "near": ["noise"]}]}
+    for file, says in (
+        (f"{tmp_path}/s{{seed}}.pt", "s1.pt: no such file"),
+        ("{data}/s{seed}.pt", "(seed 0, seed 1)"),
+    ):
+        start = {"cross-entropy": {}, "start": {"checkpoint": {"file": file}}}
+        with pytest.raises(UserError) as caught:
+            make_plan(parse_suite(raw | {"methods": [start], "seeds": [0, 1]}))
+        assert says in str(caught.value)
 
 
 def test_training_starts_from_the_checkpoint_of_its_seed(tmp_path: Path) -> None:

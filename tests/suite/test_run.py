@@ -104,6 +104,7 @@ def test_fitting_on_a_part_touches_the_outputs_of_train_and_what_is_fitted_on_th
         }  # fmt: skip
 
     whole, part, count = keys(), keys(fit={"train": 0.1}), keys(fit={"train": 9})
+    assert keys(fit={"train": 1.0}) == keys(fit={"train": 10_000}) == whole, "all of them"
     touched = {k for k in whole if whole[k] != part[k]}
     assert touched == {"train", "knn"} == {k for k in whole if part[k] != count[k]}
 

@@ -157,3 +157,9 @@ def test_a_way_of_running_networks_that_cannot_be(extract: object, said: str) ->
     lines = mistakes(written(extract=extract))
     assert len(lines) == 1
     assert re.search(said, lines[0]), lines
+
+
+@pytest.mark.parametrize("train", [0, -1, 1.5, 0.0, True, "0.1", float("nan"), [1]])
+def test_a_part_to_fit_on_that_cannot_be_is_one_line(train: object) -> None:
+    (line,) = mistakes(written(fit={"train": train}))
+    assert "fit.train: should be a share of each class (0.1), or a number of images (50), got" in line

@@ -9,7 +9,7 @@ from oodbench.core.errors import NotApplicable, UserError
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from oodbench.suite.run import TrainedRun
-from oodbench.suite.trainable import check_data, check_trials, parts_of, start_of
+from oodbench.suite.trainable import check_data, check_trials, parts_of, start_of, trials_with_files
 from tests.suite.written import FAMILY
 
 
@@ -41,6 +41,14 @@ def test_a_start_has_the_recipe_of_the_suites_own_method() -> None:
     other = parse_suite(FAMILY | {"methods": [{"als": {}, "start": "cross-entropy"}]})
     assert other.methods[0].start is not None
     assert start_of(other, other.methods[0].start).recipe == {}
+
+
+def test_files_of_a_method_and_of_its_start_are_read_for_each_seed_that_they_name() -> None:
+    start = {"cross-entropy": {}, "start": {"checkpoint": {"file": "a/s{seed}.pt"}}}
+    one = {"checkpoint": {"file": "b.pt"}}
+    suite = parse_suite(FAMILY | {"methods": [start, one, "pretrained"], "seeds": [0, 4]})
+    found = [[(m.spec.name, seed) for m, seed in trials_with_files(suite, m)] for m in suite.methods]
+    assert found == [[("checkpoint", 0), ("checkpoint", 4)], [("checkpoint", 0)], []]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _by_simplejpeg(data: bytes, color: Color) -> np.ndarray | None:
         if color == "grey":
             return simplejpeg.decode_jpeg(data, "GRAY")[..., 0] if space == "Gray" else None
         return simplejpeg.decode_jpeg(data, "RGB") if space in ("YCbCr", "RGB", "Gray") else None
-    except (ValueError, RuntimeError):
+    except Exception:  # KeyError, for one, for a subsampling that it has no name for
         return None
 
 

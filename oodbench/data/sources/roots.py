@@ -105,7 +105,7 @@ def workers() -> int | None:
     given = os.environ.get(WORKERS, "").strip()
     if _settings.workers is not None or not given:
         return _settings.workers
-    if not (given.isascii() and given.isdigit() and int(given[:9]) <= MOST_WORKERS):
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given) <= MOST_WORKERS):
         raise UserError(
             f"{WORKERS}: {shown(given)} should be a number of processes from 0 (threads) to {MOST_WORKERS}"
         )

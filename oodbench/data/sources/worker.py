@@ -1,4 +1,4 @@
-"""A process that decodes image files for another one: ``python -m oodbench.data.sources.worker``.
+"""A process that decodes image files for another one, which starts it with `main`.
 
 It is asked on its standard input, by a pickled (files, color, geometry), and answers on its standard output:
 for each file in turn a ``+`` and the pixels, uint8 (C, H, W), or a ``-`` and the pickled line that says why
@@ -38,17 +38,14 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def _main() -> None:
+def main() -> None:
+    """Serve standard input and output."""
     import torch
 
     torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "wb", buffering=2**20)
     os.dup2(2, 1)  # what a library prints must not stand among the answers
-    serve(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
     try:
-        _main()
+        serve(sys.stdin.buffer, answers)
     except BrokenPipeError:  # who asked is gone
         os._exit(0)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-import oodbench
 from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
 from oodbench.data.sources import roots, worker
@@ -88,15 +87,18 @@ class _Worker:
     """One process that decodes, see `worker`; used by one thread."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(
-            [str(Path(oodbench.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Modules are looked for where this process does: `-m` would begin with the current folder, in which a
+        # user may have a `random.py`.
+        start = (
+            f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r};"
+            f" from {worker.__name__} import main; main()"
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", worker.__name__],
+            [sys.executable, "-W", "ignore", "-c", start],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,  # Ctrl-C is for us alone
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-        weakref.finalize(self, _end, self.process)
+        weakref.finalize(self, _end_own, self.process, os.getpid())
 
     def read(
         self,
@@ -109,7 +111,7 @@ class _Worker:
         asked, answers = self.process.stdin, self.process.stdout
         assert asked is not None
         assert isinstance(answers, io.BufferedReader)
-        failed: UserError | None = None
+        failed: tuple[int, str] | None = None
         at = part[0]
         try:
             asked.write(pickle.dumps(([os.path.abspath(files[i]) for i in part], *how)))
@@ -117,13 +119,17 @@ class _Worker:
             for at in part:  # all are taken from the pipe, else the next answer would begin with the rest
                 kind = answers.read(1)
                 if kind == worker.REASON:
-                    failed = failed or damaged(at, OSError(pickle.load(answers)))
+                    reason = pickle.load(answers)
+                    failed = failed or (at, reason)
                 elif kind != worker.PIXELS or answers.readinto(out[at].data) < out[at].nbytes:
                     raise EOFError
         except (OSError, EOFError, pickle.UnpicklingError):
             raise self._ended(files[at]) from None
+        except BaseException:
+            _end(self.process)
+            raise
         if failed is not None:
-            raise failed
+            raise damaged(failed[0], OSError(failed[1]))
 
     def _ended(self, file: Path) -> UserError:
         code = _end(self.process)
@@ -136,6 +142,12 @@ class _Worker:
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
+
+
+def _end_own(process: subprocess.Popen[bytes], starter: int) -> None:
+    """End a worker, unless this is a process that was forked from the one that started it."""
+    if os.getpid() == starter:
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -156,16 +168,34 @@ class _Crew:
 
     def __init__(self, count: int) -> None:
         self.pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
-        self._own = threading.local()
+        self._own: dict[int, _Worker] = {}
+        _crews.add(self)
 
     def mine(self) -> _Worker:
         """The worker of the thread that asks, a new one in place of one that ended."""
-        found: _Worker | None = getattr(self._own, "worker", None)
+        thread = threading.get_ident()
+        found = self._own.get(thread)
         if found is None or not found.alive:
-            found = self._own.worker = _Worker()
+            found = self._own[thread] = _Worker()
         return found
+
+
+_crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
+_of_parent: list[object] = []
 
 
 @lru_cache(1)
 def _crew(count: int) -> _Crew:
     return _Crew(count)
+
+
+def _begin_anew() -> None:
+    """In a forked process, which has none of the threads, nor a share in what the workers answer. What it
+    holds of them is never closed: a thread that is not here may have had its lock."""
+    _of_parent.extend([threads(), *_crews])
+    threads.cache_clear()
+    _crew.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -17,7 +17,7 @@ from oodbench.training.networks.clip_embedding import Average, embedded
 from oodbench.training.networks.clip_inputs import input_of
 from oodbench.training.networks.clip_libraries import loaded
 from oodbench.training.networks.clip_negatives import Asked, Negatives, far_labels
-from oodbench.training.networks.clip_texts import FileOrName, class_names, prompts_of
+from oodbench.training.networks.clip_texts import FileOrName, Texts, class_names, prompts_of
 
 
 def _own_input(params: Mapping[str, Any]) -> Input:
@@ -41,8 +41,8 @@ def _named(model: str | Path) -> str:
 def clip(
     task: Task, *, model: FileOrName, pretrained: FileOrName | None = None,
     library: Literal["open_clip", "huggingface"] = "open_clip",
-    prompts: list[str] | FileOrName = ["a photo of a {}."],  # noqa: B006 - a signature is a schema
-    classes: list[str] | FileOrName | None = None,
+    prompts: Texts = ["a photo of a {}."],  # noqa: B006 - a signature is a schema
+    classes: Texts | None = None,
     scale: PositiveFloat | None = None,
     average: Average = "unit",
     negatives: Asked | None = None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from oodbench.core.errors import ANYTHING, UserError, meant, one_line
 from oodbench.core.identity import fingerprint, tensor_digest
 from oodbench.core.text_files import read_mapping
 from oodbench.data.sources.roots import offline
+from oodbench.training.foreign_state import why_unread
 from oodbench.training.hub import package as library_of
 from oodbench.training.networks.clip_towers import HuggingFace, Tower, tower_of
 
@@ -147,7 +149,12 @@ def _of_open_clip(model: str | Path, pretrained: str | Path | None, who: str) ->
             tokens = package.get_tokenizer(model)
     if file is not None:
         with quietly(who, f"the weights {file.name}"):
-            package.load_checkpoint(made, str(file))
+            try:
+                package.load_checkpoint(made, str(file))
+            except pickle.UnpicklingError as error:
+                raise UserError(
+                    f"network {who}: the weights {file.name}: {why_unread(file, error)}"
+                ) from None
     drawn = file is None and pretrained is None and not str(model).startswith("hf-hub:")
     inner = getattr(getattr(tokens, "tokenizer", None), "backend_tokenizer", None)
     called = "open_clip's own" if inner is None else inner.to_str()

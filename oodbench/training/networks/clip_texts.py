@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from oodbench.core.errors import UserError, meant, shown
 from oodbench.core.network import Task
@@ -17,13 +17,30 @@ from oodbench.core.usercode import from_folder
 from oodbench.data.sources.roots import find
 
 
-def _file_or_name(given: str, info: pydantic.ValidationInfo) -> str | Path:
+def _file_or_name(given: Any, info: pydantic.ValidationInfo) -> str | Path:
+    if not isinstance(given, (str, Path)):
+        raise ValueError("should be a name, a file or a folder")
     path = from_folder(Path(given), info)
-    return path if given and path.exists() else given
+    return path if str(given) and path.exists() else str(given)
 
 
-FileOrName = Annotated[Any, pydantic.BeforeValidator(str), AfterValidator(_file_or_name)]
+def _texts(given: Any, info: pydantic.ValidationInfo) -> list[str] | str | Path:
+    if isinstance(given, (list, tuple)) and all(isinstance(one, str) for one in given):
+        return list(given)
+    if not isinstance(given, (str, Path)):
+        raise ValueError("should be a list of texts (quote numbers), a file with one a line, or a name")
+    path = from_folder(Path(given), info)
+    return path if path.is_file() else str(given)
+
+
+FileOrName = Annotated[Any, AfterValidator(_file_or_name), WithJsonSchema({"type": "string"})]
 """A file or folder where one is there (from the folder of the suite), else a name."""
+Texts = Annotated[
+    Any,
+    AfterValidator(_texts),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""A list of texts, a file of them where one is there (from the folder of the suite), or the name of some."""
 
 _NEGLABEL = ("the nice {}",)
 _CSP = (

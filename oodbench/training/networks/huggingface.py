@@ -148,6 +148,8 @@ def from_huggingface(
     code the task should have that mean and std (`input_of`). A head for another number of classes is replaced
     by an untrained one. HF_HUB_OFFLINE is respected."""
     transformers, who = package("transformers", "network 'huggingface'"), _who(model)
+    if "num_labels" in options:
+        raise UserError(f"network {who}: options.num_labels is not for options: classes are the pair's")
     folder = _folder(model, who, ("*.json", "*.safetensors"))
     if not any(folder.glob("*.safetensors")) and isinstance(model, str):
         folder = _folder(model, who, ("*.json", "*.bin"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ _OURS = ("pretrained", "num_classes", "in_chans")
 
 def _checked(timm: Any, model: str, options: Mapping[str, Any]) -> str:
     """What errors call the network. UserError for an unknown model, or an option that is not the user's."""
-    elsewhere = model.partition(":")[0] in ("hf-hub", "hf_hub", "local-dir") and ":" in model
+    source, _, folder = model.partition(":")
+    if source == "local-dir" and not (Path(folder) / "config.json").is_file():
+        raise UserError(f"network 'timm' ({model}): {Path(folder).absolute()} has no config.json of timm's")
+    elsewhere = source in ("hf-hub", "hf_hub", "local-dir") and ":" in model
     if not elsewhere and not timm.is_model(model):
         raise UserError(
             f"network 'timm': unknown model {model!r}{meant(model.split('.')[0], timm.list_models())[:500]}"
@@ -61,11 +65,18 @@ def _trained_on(params: Mapping[str, Any]) -> Input | None:
         return None
     timm, options = package("timm", "network 'timm'"), params["options"]
     who = _checked(timm, params["model"], options)
-    config = _configured(timm, params["model"], options, who)
-    size = options.get("img_size")
-    edges = None if size is None else (3, size, size) if isinstance(size, int) else (3, *size)
-    data = timm.data.resolve_data_config({"input_size": edges}, pretrained_cfg=config)
-    return preset(data, lambda: timm.data.create_transform(**data, is_training=False), f"network {who}")
+    try:
+        config = _configured(timm, params["model"], options, who)
+        size = options.get("img_size")
+        edges = None if size is None else (3, size, size) if isinstance(size, int) else (3, *size)
+        data = timm.data.resolve_data_config({"input_size": edges}, pretrained_cfg=config)
+        transform = partial(timm.data.create_transform, **data, is_training=False)
+        return preset(data, transform, f"network {who}")
+    except UserError:
+        raise
+    except Exception as error:
+        why = one_line(error) or type(error).__name__
+        raise UserError(f"network {who}: what its weights were trained on cannot be told ({why})") from None
 
 
 def preset(data: Mapping[str, Any], transform: Any, who: str) -> Input:
@@ -96,7 +107,8 @@ def preset(data: Mapping[str, Any], transform: Any, who: str) -> Input:
 @network("timm", source="timm.create_model", version=2, own_input=_trained_on)
 def from_timm(task: Task, *, model: str, pretrained: bool = False, options: dict[str, Any] = {}) -> Network:  # noqa: B006
     """Any model of timm (an extra: pip install timm), untrained or pretrained, by its name,
-    ``hf-hub:owner/name`` or ``local-dir:folder``; `options` go to timm.create_model (img_size, drop_rate).
+    ``hf-hub:owner/name`` or ``local-dir:folder`` (from the current folder on); `options` go to
+    timm.create_model (img_size, drop_rate).
 
     If pretrained, a suite normalises images as those weights were trained, and takes their sizes with
     ``input: auto``; in code the task should have that mean and std (`input_of`)."""

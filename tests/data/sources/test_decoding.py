@@ -52,6 +52,8 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
     yield "cut", whole[: len(whole) // 2]
     yield "cut at the end", whole[:-2]
     yield "header alone", whole[:300]
+    for rare in (b"\x14", b"\x41", b"\x12", b"\x31"):  # subsampling
+        yield f"rare-{rare.hex()}", whole.replace(b"\x03\x01\x22", b"\x03\x01" + rare, 1)
     yield "empty", b""
     yield "a PNG of that name", _png(_photograph((5, 4)))
     yield "a line before", b"\n" + whole

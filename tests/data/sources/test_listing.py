@@ -156,6 +156,23 @@ def test_verification_is_by_every_byte_as_that_of_small_sets(tmp_path: Path) -> 
         assert listed(tmp_path / "a", items).digest != every.hexdigest()
 
 
+@pytest.mark.usefixtures("large")
+def test_what_every_byte_said_outlives_a_start_that_saw_other_times(tmp_path: Path) -> None:
+    """A change in the middle, then a usual run, then one that trusts nothing."""
+    items = write(tmp_path / "a")
+    with roots.settings(trust="nothing"):
+        usual = listed(tmp_path / "a", items)
+    flip(tmp_path / "a/7.jpg", 6000)
+    os.utime(tmp_path / "a/7.jpg", ns=(1, 1))
+    assert listed(tmp_path / "a", items).digest == usual.digest
+    with roots.settings(trust="nothing"), pytest.raises(UserError, match=r"7\.jpg: is not what it was"):
+        listed(tmp_path / "a", items)
+    flip(tmp_path / "a/7.jpg", 100, keep_time=False)  # this is seen: another set
+    assert listed(tmp_path / "a", items).digest != usual.digest
+    with roots.settings(trust="nothing"):
+        listed(tmp_path / "a", items)
+
+
 def test_an_index_of_a_large_set_of_before_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

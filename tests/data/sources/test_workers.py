@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from oodbench.core.errors import UserError
 from oodbench.data.reading import batches
 from oodbench.data.sources import workers
 from oodbench.data.sources.files import FileSamples, folder
+from oodbench.data.sources.listing import Item
 from oodbench.data.sources.roots import settings
 
 GEOMETRY = Geometry((3, 16, 16), 20)
@@ -82,6 +84,58 @@ def test_a_process_that_is_killed_is_said_with_the_file_and_replaced(
     assert another.pid != process.pid
     assert another.poll() is None
     assert workers._end(another) == 0  # told that there is no more to do, it ends by itself
+
+
+def test_answers_are_not_mixed_up_where_a_file_cannot_even_be_named(
+    samples: FileSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list that names the damaged one is gone: an error in the midst of the answers."""
+    with settings(workers=1):
+        expected = samples.read(range(23), GEOMETRY)
+        whole = (samples.root / "01.jpg").read_bytes()
+
+        def gone() -> Iterator[Item]:
+            raise UserError("the list is gone")
+
+        (samples.root / "01.jpg").write_bytes(b"nonsense")
+        with monkeypatch.context() as patch:
+            patch.setattr(samples, "_items", gone)
+            with pytest.raises(UserError, match="the list is gone"):
+                samples.read(range(23), GEOMETRY)
+        (samples.root / "01.jpg").write_bytes(whole)
+        assert torch.equal(samples.read(range(23), GEOMETRY), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_forked_process_reads_too_and_leaves_this_ones_workers_alone(
+    samples: FileSamples, count: int
+) -> None:
+    """As with multiprocessing in a notebook: it has none of the threads."""
+    with settings(workers=count):
+        expected = samples.read(range(23), GEOMETRY)
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            same = False
+            with contextlib.suppress(BaseException):
+                same = torch.equal(samples.read(range(23), GEOMETRY), expected)
+                workers._crew.cache_clear()
+            os._exit(0 if same else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert torch.equal(samples.read(range(23), GEOMETRY), expected)
+
+
+def test_modules_of_the_current_folder_are_none_of_a_workers(
+    samples: FileSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = samples.read(range(23), GEOMETRY)
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    workers._crew.cache_clear()
+    with settings(workers=1):
+        assert torch.equal(samples.read(range(23), GEOMETRY), expected)
 
 
 def test_names_of_any_bytes_reach_the_processes(tmp_path: Path) -> None:

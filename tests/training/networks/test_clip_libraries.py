@@ -138,3 +138,13 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         loaded("open_clip", "ViT-B-16", None, "x")
     with pytest.raises(UserError, match="pip install transformers"):
         loaded("huggingface", "a/b", None, "x")
+
+
+def test_a_file_that_holds_no_weights(open_clip_model: Path, tmp_path: Path) -> None:
+    """torch's own words tell how to read it unsafely."""
+    (tmp_path / "words.pt").write_text("no weights")
+    (tmp_path / "arch.json").write_text(json.dumps(ARCHITECTURE))
+    with pytest.raises(UserError) as caught:
+        loaded("open_clip", tmp_path / "arch.json", tmp_path / "words.pt", "'clip' (arch.json)")
+    assert "words.pt: is no checkpoint of torch or safetensors, or damaged" in str(caught.value)
+    assert "weights_only" not in str(caught.value)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.core.errors import MissingData, UserError
+from oodbench.core import registry
+from oodbench.core.errors import MissingData, SpecError, UserError
 from oodbench.core.network import Task
 from oodbench.training.networks import clip_texts
 from oodbench.training.networks.clip_texts import class_names, prompts_of, words_of
@@ -119,3 +120,31 @@ def test_class_names(tmp_path: Path) -> None:
         class_names(["cat", " "], task("0", "1"), "x")
     with pytest.raises(UserError, match="3 names for the 2 classes"):
         class_names(["a", "b", "c"], task("0", "1"), "x")
+
+
+@pytest.mark.parametrize("key", ["prompts", "classes"])
+@pytest.mark.parametrize("given", [5, [0, 1, 2], {"a": "b"}, [None]])
+def test_texts_that_are_none_are_said_where_they_stand(key: str, given: object) -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.resolve("network", {"clip": {"model": "ViT-B-32", key: given}})
+    ((place, message),) = caught.value.problems
+    assert place == f"clip.{key}"
+    assert "should be a list of texts" in message
+
+
+@pytest.mark.parametrize("key", ["model", "pretrained"])
+def test_a_model_is_a_name_or_a_file(key: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.resolve("network", {"clip": {"model": "ViT-B-32", key: ["x"]}})
+    assert [place for place, _ in caught.value.problems] == [f"clip.{key}"]
+
+
+def test_a_folder_does_not_take_the_place_of_a_set_with_its_name(tmp_path: Path) -> None:
+    for name in ("imagenet", "neglabel"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "own.txt").write_text("a {}")
+    given = {"clip": {"model": "ViT-B-32", "prompts": "neglabel", "classes": "imagenet"}}
+    made = registry.resolve("network", given, folder=tmp_path).params
+    assert (made["prompts"], made["classes"]) == ("neglabel", "imagenet")
+    given = {"clip": {"model": "ViT-B-32", "prompts": "own.txt"}}
+    assert registry.resolve("network", given, folder=tmp_path).params["prompts"] == tmp_path / "own.txt"

@@ -91,3 +91,20 @@ def test_bad_folders_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "owner/no-such-model",
         r"\(owner/no-such-model\): 'owner/no-such-model' could not be had .*HF_HUB_OFFLINE",
     )
+
+
+def test_classes_are_the_pairs(tmp_path: Path) -> None:
+    saved(tmp_path / "vit")
+    spec = {"huggingface": {"model": str(tmp_path / "vit"), "options": {"num_labels": 7}}}
+    with pytest.raises(UserError, match=r"options\.num_labels is not for options"):
+        registry.build("network", spec, task_of((3, 32, 32)))
+
+
+def test_loading_draws_no_bars_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = pytest.importorskip("transformers").utils.logging
+    saved(tmp_path / "vit")
+    said.enable_progress_bar()
+    capfd.readouterr()
+    registry.build("network", {"huggingface": {"model": str(tmp_path / "vit")}}, task_of((3, 32, 32)))
+    assert capfd.readouterr().err == ""
+    assert said.is_progress_bar_enabled()

@@ -75,3 +75,20 @@ def test_what_cannot_be_had_says_why_in_one_line(spec: dict[str, Any], message: 
     if "colour" not in str(spec):  # which does not change what it is fed
         with pytest.raises(UserError, match=message):
             input_of({"timm": {"pretrained": True, **spec}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"model": "resnet18.nope"}, "(resnet18.nope): what its weights were trained on cannot be told"),
+        ({"model": "resnet18", "options": {"pretrained_cfg": {"mean": 3}}}, "cannot be told"),
+        ({"model": "resnet18", "options": {"img_size": "x"}}, "cannot be told"),
+        ({"model": "local-dir:nowhere"}, "nowhere has no config.json"),
+    ],
+)
+def test_what_weights_were_trained_on_cannot_be_told(spec: dict[str, Any], says: str) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(UserError) as caught:
+        input_of({"timm": {"pretrained": True} | spec})
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("network 'timm'")
