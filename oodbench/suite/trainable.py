@@ -56,7 +56,7 @@ def check_term(recipe: Recipe, method: MethodEntry, built: Method, data: PairSet
 
 def start_of(suite: Suite, spec: Spec) -> MethodEntry:
     """The method that training starts from; its recipe is the suite's own where the suite trains it too."""
-    same = (m for m in suite.methods if m.start is None and m.spec.identity == spec.identity)
+    same = (m for m in suite.methods if m.start is None and m.spec.plain == spec.plain)
     return next(same, variants(MethodEntry, "method", spec)[0])
 
 

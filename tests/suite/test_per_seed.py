@@ -176,3 +176,12 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
     assert labels == ["checkpoint(file=s0/best.ckpt)", "checkpoint(file=s1/best.ckpt)"]
     listed = [{"checkpoint": {"file": f}} for f in grid]
     assert [m.label for m in parse_suite(FAMILY | {"methods": listed}).methods] == labels
+
+
+def test_a_start_is_not_taken_for_another_method_of_files(tmp_path: Path) -> None:
+    """Before the seed is known, `{seed}` stands for no file, and no content tells two of them apart."""
+    one, other = saved(tmp_path / "a", (0, 1)), saved(tmp_path / "b", (0, 1))
+    start = {"cross-entropy": {}, "start": other["methods"][0]}
+    runs = runs_of(methods=[{**one["methods"][0], "as": "a"}, start], seeds=[0, 1])
+    parents = [r.parent.spec.params["file"] for r in runs if r.parent is not None]  # type: ignore[attr-defined]
+    assert parents == [tmp_path / "b" / f"s{s}" / "best.ckpt" for s in (0, 1)]
