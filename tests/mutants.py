@@ -56,7 +56,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("data/images", "[0.299, 0.587, 0.114]", "[0.114, 0.587, 0.299]"),
     Mutant("data/images", "div_(255)", "div_(256)"),
     Mutant("data/images", "correction=0", "correction=1"),
-    Mutant("data/images", "max(edge * h // short, height)", "max(edge * w // short, height)"),
+    Mutant("data/images", "edge * h // short, edge * w // short", "edge * w // short, edge * w // short"),
     Mutant("data/altered", "(one + two) / 2", "(one + two) / 3"),
     Mutant("data/altered", "order.roll(n // 2)", "order.roll(1)"),
     Mutant("data/duplicates", "64 - 2 * bits", "64 - bits"),
@@ -152,6 +152,13 @@ MUTANTS: Sequence[Mutant] = (
     ),
     # suite
     Mutant("suite/sets", 'self._of_roles(*KNOWN, "shifted", "tune")', "self._of_roles(*KNOWN)"),
+    Mutant(
+        "suite/trainable",
+        "m.spec.plain == spec.plain",
+        "m.spec.identity == spec.identity",
+        "suite/test_per_seed",
+    ),
+    Mutant("suite/inputs", "made.mean is not None", "made.mean is None"),
     Mutant("suite/run", 'if "outliers" in self.built_method.needs:', "if False:"),
     Mutant("suite/run", "list(scorer.sets) if scorer.attack else self.scored_sets", "self.scored_sets"),
     Mutant("suite/run", 'reads["view"] = self.outputs_key(name, scorer.view)', "pass"),
