@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measured import in_turns, table
 from PIL import Image
 
 from oodbench.core import registry
@@ -38,30 +38,8 @@ from oodbench.data.sources.workers import decoding_threads
 from oodbench.training.reader import Reader
 
 
-def in_turns(works: dict[str, Callable[[], Any]], rounds: int, wall: bool = False) -> dict[str, list[float]]:
-    """Seconds of each work in each round, in turns whose order is reversed every other round; one round
-    before does not count."""
-    clock = time.perf_counter if wall else time.process_time
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(-1, rounds):
-        for name in list(works) if number % 2 else reversed(list(works)):
-            start = clock()
-            works[name]()
-            if number >= 0:
-                found[name].append(clock() - start)
-    return found
-
-
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-
-
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    rule = "|".join("---" if i == 0 else "---:" for i in range(len(header)))
-    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{rule}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    sys.stdout.flush()
 
 
 # ---------------------------------------------------------------- in memory
@@ -119,7 +97,11 @@ def in_memory(n: int, batch: int, rounds: int) -> None:
             (0, "DataLoader in the same process"),
             (workers, f"DataLoader with {workers} workers"),
         ):
-            found = in_turns({"ours": ours, "theirs": lambda t=theirs, c=count: t(c)}, rounds, wall=count > 0)  # type: ignore[misc]
+            found = in_turns(
+                {"ours": ours, "theirs": lambda t=theirs, c=count: t(c)},
+                rounds,
+                time.perf_counter if count else time.process_time,
+            )  # type: ignore[misc]
             a, b = statistics.median(found["ours"]), statistics.median(found["theirs"])
             rows.append(
                 [
@@ -180,7 +162,9 @@ def from_files(n: int, rounds: int, place: Path) -> None:
                 samples.read(range(start, min(start + 256, len(samples))), geometry)
 
         found = in_turns(
-            {"ours": ours, "bare": lambda f=files, r=resize: _bare(f, decoding_threads(), r)}, rounds
+            {"ours": ours, "bare": lambda f=files, r=resize: _bare(f, decoding_threads(), r)},
+            rounds,
+            time.process_time,
         )  # type: ignore[misc]
         a, b = (count / statistics.median(found[k]) for k in ("ours", "bare"))
         rows.append(

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measured import in_turns, table
 from PIL import Image
 
 from oodbench.core import registry
@@ -64,31 +65,8 @@ def cpu_seconds() -> float:
     return spent
 
 
-def in_turns(
-    works: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = cpu_seconds
-) -> dict[str, list[float]]:
-    """Seconds of each work in each round, in turns whose order is reversed every other round; one round
-    before does not count."""
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(-1, rounds):
-        for name in list(works) if number % 2 else reversed(list(works)):
-            start = clock()
-            works[name]()
-            if number >= 0:
-                found[name].append(clock() - start)
-    return found
-
-
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-
-
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    rule = "|".join("---" if i == 0 else "---:" for i in range(len(header)))
-    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{rule}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    sys.stdout.flush()
 
 
 def _version(package: str) -> str:
@@ -221,7 +199,7 @@ def per_core(place: Path, count: int, rounds: int, checkout: Path | None, proces
         works |= {"OpenOOD's loader, same process": _dataloader(data, 0)}
         works |= {f"OpenOOD's loader, {processes} workers": _dataloader(data, processes)}
         theirs = list(works)[-4:]
-    found = in_turns(works, rounds)
+    found = in_turns(works, rounds, cpu_seconds)
     rows = []
     for name, spent in found.items():
         against = (

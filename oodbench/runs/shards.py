@@ -39,6 +39,7 @@ class Finished(NamedTuple):
 
 
 def head_sha256(layout: Layout) -> str:
+    """sha256 (hex) of a file's header: names, types and shapes of what it holds."""
     return hashlib.sha256(layout.head).hexdigest()
 
 
@@ -50,6 +51,7 @@ def of_manifest(entry: Mapping[str, Any]) -> Finished:
 
 
 def journal_of(file: Path) -> Path:
+    """Where the finished shards of a file are noted, beside it."""
     return file.with_name(file.name + JOURNAL)
 
 

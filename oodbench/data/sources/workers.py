@@ -53,6 +53,7 @@ def decoding_processes(files: int) -> int:
 
 @lru_cache(1)
 def threads() -> ThreadPoolExecutor:
+    """The threads that decode, the same for all sets of this process."""
     return ThreadPoolExecutor(decoding_threads(), thread_name_prefix="decode")
 
 

@@ -69,6 +69,7 @@ def loaded(library: str, model: str | Path, pretrained: str | Path | None, who: 
 
 
 def pair(size: Any) -> tuple[int, int]:
+    """Height and width of what a configuration calls an image's size: one edge, or both."""
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
 
@@ -226,6 +227,7 @@ def _of_hugging_face(model: str | Path, pretrained: str | Path | None, who: str)
 
 
 def local(model: str | Path) -> bool:
+    """Whether nothing of a model is to be asked of the hub: it is a folder, or the user said so."""
     return isinstance(model, Path) or offline()
 
 
