@@ -172,7 +172,7 @@ def _read(samples: FileSamples, processes: int, quick: bool = True) -> Callable[
         if not quick:
             decoding._quick = lambda: None
         try:
-            with settings(workers=processes):
+            with settings(readers=processes):
                 for _ in batches(samples, GEOMETRY, BATCH, "cpu"):
                     pass
         finally:
@@ -186,9 +186,9 @@ def per_core(place: Path, count: int, rounds: int, checkout: Path | None, proces
     files = [samples.root / p for p in samples.paths]
     plain, own = _Files(files, _torchvision()), _Files(files, _ours)
     works = {
-        "threads of this process (`--workers 0`)": _read(samples, 0),
+        "threads of this process (`--readers 0`)": _read(samples, 0),
         "the same, decoding by Pillow": _read(samples, 0, quick=False),
-        f"{processes} processes (`--workers {processes}`)": _read(samples, processes),
+        f"{processes} processes (`--readers {processes}`)": _read(samples, processes),
         f"our decoding in a DataLoader with {processes} workers": _dataloader(own, processes),
         "DataLoader + torchvision, same process": _dataloader(plain, 0),
         f"DataLoader + torchvision, {processes} workers": _dataloader(plain, processes),
@@ -348,7 +348,7 @@ def extraction(place: Path, models: Sequence[str], given: argparse.Namespace) ->
     name = torch.cuda.get_device_name() if device.type == "cuda" else str(device)
     table(
         f"Extraction of {given.images:,} JPEGs on {name}, {given.precision}, batches of {given.batch},"
-        f" {workers.cpus()} CPUs, {given.workers} processes",
+        f" {workers.cpus()} CPUs, {given.readers} processes",
         ("", "extraction, images/s", "bare forward", "loading alone", "share of the bare (target: 90 %)"),
         rows,
     )  # fmt: skip
@@ -360,7 +360,7 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="processes, ours and DataLoader's")
+    parser.add_argument("--readers", type=int, default=2, help="processes, ours and DataLoader's")
     parser.add_argument("--openood", type=Path, help="a checkout of OpenOOD")
     parser.add_argument("--memory", type=int, help="so many files are read, and nothing else is done")
     parser.add_argument(
@@ -380,10 +380,10 @@ def main() -> None:
         if given.memory:
             memory(Path(place), given.memory)
         elif given.extract:
-            with settings(workers=given.workers):
+            with settings(readers=given.readers):
                 extraction(Path(place), given.extract, given)
         else:
-            per_core(Path(place), given.images, given.rounds, given.openood, given.workers)
+            per_core(Path(place), given.images, given.rounds, given.openood, given.readers)
 
 
 if __name__ == "__main__":

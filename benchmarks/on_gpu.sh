@@ -23,6 +23,6 @@ for how in "--precision fp32" "--precision bf16 --channels-last"; do
     for count in "$workers" 0; do  # processes, then threads
         # shellcheck disable=SC2086 -- several words
         timeout 75 "$python" benchmarks/loading.py --extract $models --device "$device" --images "$images" \
-            --rounds 1 --workers "$count" --batch "$batch" --size "$size" $how || echo "FAILED: $how, $count processes"
+            --rounds 1 --readers "$count" --batch "$batch" --size "$size" $how || echo "FAILED: $how, $count processes"
     done
 done

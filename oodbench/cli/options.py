@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from oodbench.data.sources.roots import MOST_WORKERS, settings, workers
+from oodbench.data.sources.roots import MOST_READERS, readers, settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,20 +53,20 @@ def data_options(command: F) -> F:
     return command
 
 
-def _workers(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+def _readers(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     if value is None:
-        workers()  # a variable that cannot be is said before any work
+        readers()  # a variable that cannot be is said before any work
     else:
-        ctx.with_resource(settings(workers=value))
+        ctx.with_resource(settings(readers=value))
 
 
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(0, MOST_WORKERS),
-    callback=_workers,
+readers_option = click.option(
+    "--readers",
+    type=click.IntRange(0, MOST_READERS),
+    callback=_readers,
     expose_value=False,
     is_eager=True,
-    help="Processes that decode image files, 0: threads of this one.  [default: OODBENCH_WORKERS, or by the"
+    help="Processes that decode image files, 0: threads of this one.  [default: OODBENCH_READERS, or by the"
     " number of CPUs]",
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oodbench.cli.options import data_options, paranoid_option, workers_option
+from oodbench.cli.options import data_options, paranoid_option, readers_option
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ _PATH = click.Path(path_type=Path)
     help="Folder of stored artefacts (may be shared).  [default: <results>/.store]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@workers_option
+@readers_option
 @click.option("--seeds", type=_Integers(), help="Seeds instead of the suite's.")
 @click.option("--splits", type=_Integers(), help="Only the pairs at these splits.")
 @click.option("--scorers", type=_Names(), help="Only these scorers; one that the suite lacks is added.")

@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from oodbench.cli.options import data_options, plugin_option, workers_option
-from oodbench.data.sources.roots import data_roots, offline, workers
+from oodbench.cli.options import data_options, plugin_option, readers_option
+from oodbench.data.sources.roots import data_roots, offline, readers
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(plugins: tuple[Path, ...]) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OODBENCH_DATA", "OODBENCH_OFFLINE", "OODBENCH_WORKERS"):
+    for name in ("OODBENCH_DATA", "OODBENCH_OFFLINE", "OODBENCH_READERS"):
         monkeypatch.setenv(name, "")  # so that what a command sets is taken back
 
 
@@ -46,21 +46,21 @@ def test_plugins_may_be_several() -> None:
 
 
 @click.command()
-@workers_option
+@readers_option
 def decoding() -> None:
-    click.echo(f"{workers()}")
+    click.echo(f"{readers()}")
 
 
-def test_workers_hold_for_the_command_and_stand_before_the_environment(
+def test_readers_hold_for_the_command_and_stand_before_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert CliRunner().invoke(decoding, []).output == "None\n"
-    monkeypatch.setenv("OODBENCH_WORKERS", " 7 ")
+    monkeypatch.setenv("OODBENCH_READERS", " 7 ")
     assert CliRunner().invoke(decoding, []).output == "7\n"
-    assert CliRunner().invoke(decoding, ["--workers", "0"]).output == "0\n"
-    assert workers() == 7
+    assert CliRunner().invoke(decoding, ["--readers", "0"]).output == "0\n"
+    assert readers() == 7
     for wrong in ("-1", "many", "513"):
-        assert "--workers" in CliRunner().invoke(decoding, ["--workers", wrong]).output
-    monkeypatch.setenv("OODBENCH_WORKERS", "many")  # said before any work
-    assert "OODBENCH_WORKERS: 'many' should be" in str(CliRunner().invoke(decoding, []).exception)
-    assert CliRunner().invoke(decoding, ["--workers", "2"]).output == "2\n"
+        assert "--readers" in CliRunner().invoke(decoding, ["--readers", wrong]).output
+    monkeypatch.setenv("OODBENCH_READERS", "many")  # said before any work
+    assert "OODBENCH_READERS: 'many' should be" in str(CliRunner().invoke(decoding, []).exception)
+    assert CliRunner().invoke(decoding, ["--readers", "2"]).output == "2\n"

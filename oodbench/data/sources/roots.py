@@ -13,8 +13,8 @@ from oodbench.core.errors import Lack, MissingData, UserError, shown
 
 DATA_ROOT = "OODBENCH_DATA"
 OFFLINE = "OODBENCH_OFFLINE"
-WORKERS = "OODBENCH_WORKERS"
-MOST_WORKERS = 512
+READERS = "OODBENCH_READERS"
+MOST_READERS = 512
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Settings:
         whole: digests of large folders are over every byte, as those of small ones are (see `Index`).
         found: a list that is told where data lie, for those who want to say so.
         watch: is told, a line at a time, how far something is that takes long.
-        workers: processes that decode image files, 0 for threads of this one; ``None``: what OODBENCH_WORKERS
+        readers: processes that decode image files, 0 for threads of this one; ``None``: what OODBENCH_READERS
             says, or what the machine suggests.
     """
 
@@ -40,7 +40,7 @@ class Settings:
     whole: bool = False
     found: list[Path] | None = None
     watch: Callable[[str], None] | None = None
-    workers: int | None = None
+    readers: int | None = None
 
 
 _settings = Settings()
@@ -99,15 +99,15 @@ def offline() -> bool:
     return _settings.offline or os.environ.get(OFFLINE, "") not in ("", "0")
 
 
-def workers() -> int | None:
-    """How many processes decode image files, by ``--workers`` or OODBENCH_WORKERS; None where neither is
+def readers() -> int | None:
+    """How many processes decode image files, by ``--readers`` or OODBENCH_READERS; None where neither is
     given."""
-    given = os.environ.get(WORKERS, "").strip()
-    if _settings.workers is not None or not given:
-        return _settings.workers
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given) <= MOST_WORKERS):
+    given = os.environ.get(READERS, "").strip()
+    if _settings.readers is not None or not given:
+        return _settings.readers
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given) <= MOST_READERS):
         raise UserError(
-            f"{WORKERS}: {shown(given)} should be a number of processes from 0 (threads) to {MOST_WORKERS}"
+            f"{READERS}: {shown(given)} should be a number of processes from 0 (threads) to {MOST_READERS}"
         )
     return int(given)
 

@@ -43,9 +43,9 @@ def decoding_threads() -> int:
 
 def decoding_processes(files: int) -> int:
     """How many processes decode the images of a set of so many files, 0 for the threads of this one: what
-    ``--workers`` or OODBENCH_WORKERS says, else one for each CPU, at most 16, where there are many of
+    ``--readers`` or OODBENCH_READERS says, else one for each CPU, at most 16, where there are many of
     both."""
-    chosen = roots.workers()
+    chosen = roots.readers()
     if chosen is not None:
         return chosen
     return min(16, cpus()) if files >= MANY_FILES and cpus() > MANY_CPUS else 0
@@ -136,7 +136,7 @@ class _Worker:
         code = _end(self.process)
         how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
         return UserError(
-            f"{printable(str(file))}: the process that decoded it ended ({how}); read with fewer `--workers`,"
+            f"{printable(str(file))}: the process that decoded it ended ({how}); read with fewer `--readers`,"
             " or with 0, which is threads"
         )
 

@@ -63,7 +63,7 @@ def test_what_lies_below_a_place_is_not_told_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["-1", "two", "1.5", "513", "9" * 50, "\u0663", "0" * 9 + "9" * 5000])
-def test_a_number_of_workers_that_cannot_be_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OODBENCH_WORKERS", wrong)
-    with pytest.raises(UserError, match=r"OODBENCH_WORKERS: .* should be a number of processes from 0"):
-        roots.workers()
+def test_a_number_of_readers_that_cannot_be_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OODBENCH_READERS", wrong)
+    with pytest.raises(UserError, match=r"OODBENCH_READERS: .* should be a number of processes from 0"):
+        roots.readers()

@@ -43,7 +43,7 @@ def _ended_afterwards() -> Iterator[None]:
 def test_pixels_and_order_are_the_same_whoever_decodes(samples: FileSamples) -> None:
     order = torch.randperm(23, generator=torch.Generator().manual_seed(0))
     here = samples.read(order, GEOMETRY)
-    with settings(workers=2):
+    with settings(readers=2):
         assert torch.equal(samples.read(order, GEOMETRY), here)
         joined = torch.cat([*batches(samples, GEOMETRY, 5, "cpu")])
     assert torch.equal(joined, torch.cat([*batches(samples, GEOMETRY, 7, "cpu")]))
@@ -54,12 +54,12 @@ def test_a_damaged_file_is_named_in_the_same_words(samples: FileSamples) -> None
     (samples.root / "15.jpg").unlink()
     said = []
     for count in (0, 2):
-        with settings(workers=count), pytest.raises(UserError) as error:
+        with settings(readers=count), pytest.raises(UserError) as error:
             samples.read(range(23), GEOMETRY)
         said.append(str(error.value))
     assert said[0] == said[1]
     assert "07.jpg: cannot be decoded as an image" in said[0]
-    with settings(workers=2):  # and the processes go on
+    with settings(readers=2):  # and the processes go on
         assert samples.read(range(8, 15), GEOMETRY).shape[0] == 7
         with pytest.raises(UserError, match=r"15\.jpg: cannot be decoded .*No such file"):
             samples.read([14, 15, 16], GEOMETRY)
@@ -68,7 +68,7 @@ def test_a_damaged_file_is_named_in_the_same_words(samples: FileSamples) -> None
 def test_a_process_that_is_killed_is_said_with_the_file_and_replaced(
     samples: FileSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with settings(workers=1):
+    with settings(readers=1):
         expected = samples.read(range(23), GEOMETRY)
         crew = workers._crew(1)
         process = crew.pool.submit(lambda: crew.mine().process).result()
@@ -76,7 +76,7 @@ def test_a_process_that_is_killed_is_said_with_the_file_and_replaced(
         with monkeypatch.context() as patch:
             patch.setattr(workers._Worker, "alive", True)  # as if it were killed while it is asked
             with pytest.raises(
-                UserError, match=r"00\.png: the process .* ended \(signal 9, Killed\); .*--workers"
+                UserError, match=r"00\.png: the process .* ended \(signal 9, Killed\); .*--readers"
             ):
                 samples.read(range(23), GEOMETRY)
         assert torch.equal(samples.read(range(23), GEOMETRY), expected)
@@ -90,7 +90,7 @@ def test_answers_are_not_mixed_up_where_a_file_cannot_even_be_named(
     samples: FileSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list that names the damaged one is gone: an error in the midst of the answers."""
-    with settings(workers=1):
+    with settings(readers=1):
         expected = samples.read(range(23), GEOMETRY)
         whole = (samples.root / "01.jpg").read_bytes()
 
@@ -113,7 +113,7 @@ def test_a_forked_process_reads_too_and_leaves_this_ones_workers_alone(
     samples: FileSamples, count: int
 ) -> None:
     """As with multiprocessing in a notebook: it has none of the threads."""
-    with settings(workers=count):
+    with settings(readers=count):
         expected = samples.read(range(23), GEOMETRY)
         child = os.fork()
         if not child:
@@ -134,7 +134,7 @@ def test_modules_of_the_current_folder_are_none_of_a_workers(
     (tmp_path / "numpy.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     workers._crew.cache_clear()
-    with settings(workers=1):
+    with settings(readers=1):
         assert torch.equal(samples.read(range(23), GEOMETRY), expected)
 
 
@@ -145,18 +145,18 @@ def test_names_of_any_bytes_reach_the_processes(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system takes no such name")
     samples = folder("set", tmp_path, flat=True)
-    with settings(workers=1):
+    with settings(readers=1):
         assert samples.read([0], Geometry((3, 4, 5)))[0, :, 0, 0].tolist() == [1, 2, 3]
 
 
 def test_who_decodes_is_the_users_choice_else_by_files_and_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OODBENCH_WORKERS", raising=False)
+    monkeypatch.delenv("OODBENCH_READERS", raising=False)
     for cpus, files, expected in ((2, 10**6, 0), (64, 100, 0), (64, 10**6, 16), (12, 10**6, 12)):
         monkeypatch.setattr(workers, "cpus", lambda n=cpus: n)
         assert workers.decoding_processes(files) == expected
-    with settings(workers=3):
+    with settings(readers=3):
         assert workers.decoding_processes(1) == 3
-    monkeypatch.setenv("OODBENCH_WORKERS", "5")
+    monkeypatch.setenv("OODBENCH_READERS", "5")
     assert workers.decoding_processes(1) == 5
-    with settings(workers=0):
+    with settings(readers=0):
         assert workers.decoding_processes(10**6) == 0
