@@ -38,7 +38,7 @@ from oodbench.core import registry
 from oodbench.core.dataset import Geometry
 from oodbench.core.network import Task
 from oodbench.data.reading import batches
-from oodbench.data.sources import decoding, workers
+from oodbench.data.sources import decoding, roots
 from oodbench.data.sources.files import FileSamples, folder
 from oodbench.data.sources.roots import settings
 from oodbench.scoring.extract import Extract, outputs_of
@@ -348,7 +348,7 @@ def extraction(place: Path, models: Sequence[str], given: argparse.Namespace) ->
     name = torch.cuda.get_device_name() if device.type == "cuda" else str(device)
     table(
         f"Extraction of {given.images:,} JPEGs on {name}, {given.precision}, batches of {given.batch},"
-        f" {workers.cpus()} CPUs, {given.readers} processes",
+        f" {roots.cpus()} CPUs, {given.readers} processes",
         ("", "extraction, images/s", "bare forward", "loading alone", "share of the bare (target: 90 %)"),
         rows,
     )  # fmt: skip
@@ -374,7 +374,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     about = [_version(p) for p in ("torch", "torchvision", "pillow", "simplejpeg", "torchcodec")]
-    print(f"Python {platform.python_version()}, {', '.join(about)}, {workers.cpus()} CPUs")
+    print(f"Python {platform.python_version()}, {', '.join(about)}, {roots.cpus()} CPUs")
     with tempfile.TemporaryDirectory() as place:
         os.environ["OODBENCH_CACHE"] = f"{place}/cache"
         if given.memory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -29,3 +30,14 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for row in rows:
         print(f"| {' | '.join(row)} |")
     sys.stdout.flush()
+
+
+def into(page: Path, name: str, text: str) -> None:
+    """Put a text between the marks ``<!-- name: begin -->`` and ``<!-- name: end -->`` of a page, in place of
+    what stands there."""
+    whole = page.read_text()
+    before, begin, rest = whole.partition(f"<!-- {name}: begin -->\n")
+    _, end, after = rest.partition(f"<!-- {name}: end -->")
+    if not end:
+        raise SystemExit(f"{page}: has no marks {name!r}")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}")

@@ -130,6 +130,7 @@ def one_epoch(
         augment=augment,
         precision=options.precision,
         channels_last=options.channels_last,
+        compile=options.compile,
     )
     method, network = registry.build("method", "cross-entropy"), fresh(options)
 
@@ -152,6 +153,7 @@ def by_hand(
     network = fresh(options)
     if options.channels_last:
         network = network.to(memory_format=torch.channels_last)
+    run = torch.compile(network) if options.compile else network
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def work() -> None:
@@ -161,7 +163,7 @@ def by_hand(
             if options.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             with precision(options):
-                logits = network(inputs)
+                logits = run(inputs)
             nn.functional.cross_entropy(logits.float(), labels).backward()
             optimizer.step()
 
@@ -329,6 +331,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="ours; section overhead also theirs")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     options = parser.parse_args()
     print(machine(options.device))

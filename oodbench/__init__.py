@@ -22,6 +22,7 @@ _HOMES = {
     "scoring.score": ("score_all",),
     "suite.suite": ("Suite",),
     "suite.load": ("load_suite",),
+    "runs.execution": ("Execution",),
     "runs.runner": ("run",),
 }
 _MODULES = {

@@ -23,7 +23,7 @@ _where = click.option(
 )
 _format = click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 _store = click.option(
-    "--store", type=_PATH, help="Folder of stored artefacts.  [default: .store beside the results folder]"
+    "--store", help="Folder or URL of stored artefacts.  [default: .store beside the results folder]"
 )
 
 
@@ -120,13 +120,13 @@ def print_ranks(
     help="Every test of every matched row, and what the samples say (DeLong, bootstrap).",
 )
 @_store
-@click.option("--store-b", type=_PATH, help="The same for B.")
+@click.option("--store-b", help="The same for B.")
 @plugin_option
 @_format
 def print_comparison(
     a: Path, b: Path | None, conditions: tuple[str, ...], conditions_b: tuple[str, ...],
     match: tuple[str, ...], values: tuple[str, ...],
-    runs: int, tests: bool, store: Path | None, store_b: Path | None, plugins: tuple[Path, ...], style: str,
+    runs: int, tests: bool, store: str | None, store_b: str | None, plugins: tuple[Path, ...], style: str,
 ) -> None:  # fmt: skip
     """Compare results with other results, with a published table (CSV), or rows of one folder with one
     another.
@@ -183,7 +183,7 @@ def merge_folders(folders: tuple[Path, ...], into: Path, plugins: tuple[Path, ..
 @_store
 @plugin_option
 def write_report(
-    results: tuple[Path, ...], output: Path, plots: bool, store: Path | None, plugins: tuple[Path, ...]
+    results: tuple[Path, ...], output: Path, plots: bool, store: str | None, plugins: tuple[Path, ...]
 ) -> None:
     """Write the page: one HTML file that needs no network."""
     from oodbench.core.files import replace
@@ -208,7 +208,7 @@ def write_report(
 @_store
 @plugin_option
 def verify_folder(
-    results: Path, scores: bool, outputs: bool, device: str, store: Path | None, plugins: tuple[Path, ...]
+    results: Path, scores: bool, outputs: bool, device: str, store: str | None, plugins: tuple[Path, ...]
 ) -> None:
     """Check a results folder: tables, page, pictures, metrics, keys, checksums, suite, versions; what holds,
     what is contradicted, what cannot be checked."""
@@ -227,7 +227,7 @@ def verify_folder(
 def judge_claims(results: Path, plugins: tuple[Path, ...]) -> None:
     """Judge the claims of a results folder's suite by its rows; print the verdicts and write claims.csv."""
     from oodbench.core.files import replace
-    from oodbench.evaluation import rows
+    from oodbench.evaluation.csv_text import to_csv
     from oodbench.report import text
     from oodbench.runs import folder, reopen
 
@@ -238,7 +238,7 @@ def judge_claims(results: Path, plugins: tuple[Path, ...]) -> None:
             f"{here.path / folder.SUITE}: states no claims; write them under `claims:` in the suite"
         )
     judged = folder.verdicts_of(here.rows(), suite)
-    replace(here.path / folder.CLAIMS, rows.to_csv(judged))
+    replace(here.path / folder.CLAIMS, to_csv(judged))
     click.echo(text.claims_to_text(judged))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oodbench.cli.options import data_options, paranoid_option, readers_option
+from oodbench.cli.options import data_options, execution_options, paranoid_option, readers_option
 from oodbench.core.errors import UserError
 
 if TYPE_CHECKING:
+    from oodbench.runs.execution import Execution
     from oodbench.runs.runner import Results
     from oodbench.suite.suite import Suite
 
@@ -54,10 +54,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--results", default="runs", show_default=True, type=_PATH, help="Folder for result files.")
 @click.option(
     "--store",
-    type=_PATH,
-    help="Folder of stored artefacts (may be shared).  [default: <results>/.store]",
+    help="Folder of stored artefacts, or a URL such as s3://bucket/x; may be shared.  [default:"
+    " <results>/.store]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@execution_options
 @readers_option
 @click.option("--seeds", type=_Integers(), help="Seeds instead of the suite's.")
 @click.option("--splits", type=_Integers(), help="Only the pairs at these splits.")
@@ -83,9 +84,9 @@ _PATH = click.Path(path_type=Path)
 @paranoid_option
 @data_options
 def run_suites(
-    suites: tuple[Path, ...], results: Path, store: Path | None, device: str, seeds: tuple[int, ...] | None,
+    suites: tuple[Path, ...], results: Path, store: str | None, device: str, seeds: tuple[int, ...] | None,
     splits: tuple[int, ...] | None, plugins: tuple[Path, ...], skip_missing: bool, dry_run: bool,
-    no_plots: bool, quiet: bool, **choice: tuple[str, ...] | None,
+    no_plots: bool, quiet: bool, how: Execution, **choice: tuple[str, ...] | None,
 ) -> None:  # fmt: skip
     """Run suites: train, extract and score what is missing; write tables, plots and the page.
 
@@ -97,20 +98,21 @@ def run_suites(
     from oodbench.training import processes
 
     reporter = Reporter(quiet)
-    machine.pick_device(device)
+    if not how.elsewhere:  # else it is another machine's device
+        machine.pick_device(device)
     loaded = _load(suites, plugins, seeds, splits, choice)
-    store = store or results / ".store"
+    place: str | Path = store or results / ".store"
     failed = 0
     with processes.together(), roots.settings(watch=reporter.line):
         for suite in loaded:
             if dry_run:
-                _print_plan(suite, store, skip_missing)
+                _print_plan(suite, place, skip_missing)
             elif processes.assisting():
-                runner.assist(suite, results=results, store=store, device=device, skip_missing=skip_missing)
+                runner.assist(suite, results=results, store=place, device=device, skip_missing=skip_missing)
             else:
                 done = runner.run(
-                    suite, results=results, store=store, device=device, skip_missing=skip_missing,
-                    plots=not no_plots, reporter=reporter, command=shlex.join(["oodbench", *sys.argv[1:]]),
+                    suite, results=results, store=place, device=device, skip_missing=skip_missing,
+                    plots=not no_plots, reporter=reporter, how=how,
                 )  # fmt: skip
                 failed += done.failed
                 if not quiet:
@@ -142,23 +144,14 @@ def _load(
     return loaded
 
 
-def _print_plan(suite: Suite, store: Path, skip_missing: bool) -> None:
+def _print_plan(suite: Suite, store: str | Path, skip_missing: bool) -> None:
     """What a run would make and what is stored. Nothing is written, not even a folder."""
-    from oodbench.runs.store import Store
+    from oodbench.runs import dry_run
+    from oodbench.runs.remote import found_at
     from oodbench.suite import plan
 
-    here = Store.opened(store) if Store.holds_artefacts(store) else None
-    planned = plan.make_plan(suite, skip_missing=skip_missing)
-    found = [
-        (here is not None and here.has(kind, key), kind, key, title)
-        for kind, key, title in plan.artefacts(planned)
-    ]
-    for there, kind, key, title in found:
-        click.echo(f"{'stored ' if there else 'missing'}  {kind:<8} {key[:16]}  {title}")
-    for line in planned.skipped:
-        click.echo(f"skipped  {line}")
-    stored = sum(there for there, *_ in found)
-    click.echo(f"{suite.name}: {len(planned.runs)} runs, {stored} of {len(found)} artefacts stored")
+    for line in dry_run.lines_of(plan.make_plan(suite, skip_missing=skip_missing), found_at(store)):
+        click.echo(line)
 
 
 def _print_summary(done: Results) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,6 +33,19 @@ class Reporter:
     def warn(self, text: str) -> None:
         """One line, always."""
         self.console.print(f"warning: {one_line(text, 2000)}", markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def hearing(self, kind: type[Warning]) -> Iterator[None]:
+        """While inside, what is warned of with that kind, in any thread, is told as `warn` tells it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", kind)
+            other = warnings.showwarning
+
+            def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+                self.warn(str(message)) if issubclass(category, kind) else other(message, category, *where)
+
+            warnings.showwarning = show  # type: ignore[assignment]
+            yield
 
     @contextlib.contextmanager
     def stage(self, text: str, total: int) -> Iterator[Advance]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-import math
 import typing
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from oodbench.core.errors import SpecError, UserError, reason_of, shown
-from oodbench.core.identity import file_sha256, fingerprint
+from oodbench.core.identity import canonical, content_sha256, text_sha256
 from oodbench.core.signature import annotation, problems_of, type_text
 from oodbench.core.usercode import Code, code_of
 
@@ -71,7 +70,7 @@ class Component:
             self._model = pydantic.create_model(self.name, __config__=config, **fields)
         return self._model
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Any]:
         """Default values as validation returns them, of the parameters that have one."""
         given: dict[str, Any] = {}
@@ -141,7 +140,7 @@ class Spec:
     def name(self) -> str:
         return self.component.name
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The alias, or the name plus the parameters that differ from their defaults: ``als(lam=10)``."""
         if self.alias:
@@ -162,7 +161,15 @@ class Spec:
     @property
     def identity(self) -> dict[str, Any]:
         """What keys are made of: name, version, parameters (files by content), and for code that is not ours
-        its sha256."""
+        its sha256. Not to be changed: it is made once where no file is part of it."""
+        return self._identity() if self._names_files else self._fixed[0]
+
+    @property
+    def identity_text(self) -> str:
+        """The identity as canonical JSON."""
+        return canonical(self._identity()) if self._names_files else self._fixed[1]
+
+    def _identity(self) -> dict[str, Any]:
         c = self.component
         identity = {
             "name": self.name,
@@ -171,10 +178,22 @@ class Spec:
         }
         return identity | ({"code": c.code} if c.code else {})
 
+    @cached_property
+    def _fixed(self) -> tuple[dict[str, Any], str]:
+        made = self._identity()
+        return made, canonical(made)
+
+    @cached_property
+    def _names_files(self) -> bool:
+        """Whether a path stands anywhere in the parameters: what it holds may change."""
+        found: list[Any] = []
+        _walk(self.params, found.append)
+        return any(isinstance(v, Path) or (isinstance(v, Spec) and v._names_files) for v in found)
+
     @property
     def identity_key(self) -> str:
         """The identity as one string, for look-ups."""
-        return fingerprint(self.identity)
+        return text_sha256(self.identity_text)
 
     def without(self, *names: str) -> Spec:
         """The same component with some parameters left out, for labels and columns that stand beside them."""
@@ -224,7 +243,7 @@ def identity_value(value: Any) -> Any:
         if isinstance(v, (Spec, Code)):
             return v.identity
         if isinstance(v, Path):
-            return {"sha256": file_sha256(v)} if v.is_file() else {"folder": True}
+            return {"sha256": content_sha256(v)} if v.is_file() else {"folder": True}
         if isinstance(v, float) and v.is_integer():
             return int(v)  # 50 and 50.0 are one value
         return v
@@ -247,52 +266,3 @@ def short_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{k}:{short_text(v)}" for k, v in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-MOST_VARIANTS = 10_000
-"""A grid of more is a mistake, and would be run for years."""
-
-
-def expand(raw: Any) -> list[Any]:
-    """Every variant of a description in which ``{grid: [...]}`` stands for several values, in the order
-    written (last varies fastest). SpecError for more than MOST_VARIANTS."""
-    count = _variants(raw)
-    if count > MOST_VARIANTS:
-        raise SpecError(
-            [("grid", f"the grids have {shown(count)} combinations; at most {MOST_VARIANTS} are allowed")]
-        )
-    return _expanded(raw)
-
-
-def _grid(raw: Any) -> list[Any] | None:
-    """The values that a ``{grid: [...]}`` stands for; None for anything else."""
-    if not isinstance(raw, Mapping) or set(raw) != {"grid"}:
-        return None
-    values = raw["grid"]
-    if not isinstance(values, list) or not values:
-        raise SpecError([("grid", f"should be a list of at least one value, got {shown(values)}")])
-    return values
-
-
-def _variants(raw: Any) -> int:
-    """How many variants `expand` would give."""
-    values = _grid(raw)
-    if values is not None:
-        return sum(_variants(v) for v in values)
-    if isinstance(raw, (Mapping, list)):
-        return math.prod(_variants(v) for v in (raw.values() if isinstance(raw, Mapping) else raw))
-    return 1
-
-
-def _expanded(raw: Any) -> list[Any]:
-    values = _grid(raw)
-    if values is not None:
-        return [variant for value in values for variant in _expanded(value)]
-    if isinstance(raw, Mapping):
-        return [
-            dict(zip(raw, chosen, strict=True))
-            for chosen in itertools.product(*(_expanded(v) for v in raw.values()))
-        ]
-    if isinstance(raw, list):
-        return [list(chosen) for chosen in itertools.product(*(_expanded(v) for v in raw))]
-    return [raw]

@@ -18,6 +18,7 @@ import numpy as np
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import statistics
+from oodbench.evaluation.large import chosen
 from oodbench.evaluation.leaderboard import CELL, over_trials, trials
 from oodbench.evaluation.metrics.arrays import Array
 from oodbench.evaluation.metrics.columns import VALUES, in_percent, lower_is_better, of_network
@@ -95,7 +96,8 @@ def load(path: Path, conditions: Sequence[str] = (), option: str = "--where") ->
     conditions."""
     if is_folder(path):
         rows = where(read([path]), conditions, option=option)
-        rows = rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")]
+        plain_cells = (rows["condition"] == "clean") & (rows["id_set"] == "id")
+        rows = chosen(rows, plain_cells.to_numpy())
         place = (path if path.is_dir() else path.parent).resolve()
         return Group(place.name, over_trials(rows), trials(rows), place=place)
     table = read_published(path)

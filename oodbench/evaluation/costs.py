@@ -11,6 +11,7 @@ import numpy as np
 from oodbench.core import registry
 from oodbench.core.errors import UserError
 from oodbench.core.spec import Spec, spec_of
+from oodbench.evaluation.large import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,9 @@ def _medians(timing: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     a view by (network, method, label)."""
     import pandas as pd
 
-    t = timing.assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")})
+    names = [c for c in ("stage", "network", "method", "scorer", "ood") if c in timing]
+    t = plain(timing[names]).assign(**{c: pd.to_numeric(timing[c]) for c in ("n", "seconds", "bytes")})
+    t["run_key"] = pd.factorize(timing["run_key"])[0]
     if "ood" not in t:
         t["ood"] = ""
     t = t.fillna({"scorer": "", "network": "", "ood": ""})

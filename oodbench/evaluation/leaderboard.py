@@ -8,12 +8,13 @@ split, the seeds, and then it speaks of that split alone. `unit` says which."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oodbench.core.errors import UserError
+from oodbench.evaluation.large import firsts, group_ids, numbers, plain
 from oodbench.evaluation.metrics.columns import EVERY, ID_ONLY, lower_is_better, values_for
 
 if TYPE_CHECKING:
@@ -29,10 +30,86 @@ BOARD = ("suite", "pair", "pair_params", "tune", "condition", "id_set")
 """Cells that agree in these are ranked against one another."""
 
 
-def _of_scorers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the rows that describe a network alone; those have no scorer and are no cell of a
-    leaderboard."""
-    return rows[rows["scorer"] != ""].copy()
+class _Trials(NamedTuple):
+    """Rows of scorers by cell and trial; both have numbers, in the order in which they appear."""
+
+    cells: pd.DataFrame
+    """CELL of each cell."""
+    status: np.ndarray
+    """(N,) of each row."""
+    cell: np.ndarray
+    """(N,) of each row."""
+    table: pd.DataFrame
+    """Each trial: its cell, split and seed, and its values."""
+
+
+def _trials(rows: pd.DataFrame, metrics: Sequence[str]) -> _Trials:
+    """Names are compared as numbers, and of the numbers a few columns at a time are in memory: there may be
+    millions of rows."""
+    import pandas as pd
+
+    at = np.flatnonzero((rows["scorer"] != "").to_numpy())  # the others describe a network alone
+    keys = rows[[*CELL, "split", "seed", "ood", "shift", "status"]].iloc[at]
+    cell = group_ids([keys[name] for name in CELL])
+    trial = group_ids([cell, keys["split"], keys["seed"]])
+    cells = plain(keys[list(CELL)][firsts([cell])]).reset_index(drop=True)
+    of_trial = firsts([trial])
+    trials = plain(keys.loc[of_trial, ["split", "seed"]]).reset_index(drop=True)
+    trials.insert(0, "cell", cell[of_trial])
+    board = group_ids([cells[name] for name in BOARD])[trials["cell"]]
+    status, ood, shift = (keys[name] for name in ("status", "ood", "shift"))
+    ok = np.flatnonzero((status == "ok").to_numpy())
+    ok = ok[firsts([trial[ok], ood.iloc[ok]])]
+    per_shift, per_trial = ([m for m in metrics if (m in ID_ONLY) == alone] for alone in (False, True))
+    alone = ok[(ood.iloc[ok] == "").to_numpy()]
+    frames = [pd.DataFrame({m: numbers(rows, m, at[alone]) for m in per_trial}, index=trial[alone])]
+    for name in ("near", "far"):
+        there = np.flatnonzero((shift == name).to_numpy())
+        sets = pd.DataFrame({"board": board[trial[there]], "ood": group_ids([ood.iloc[there]])})
+        expected = sets.drop_duplicates().groupby("board").size()
+        mine = ok[(shift.iloc[ok] == name).to_numpy()]
+        frames.append(_means(rows, per_shift, at[mine], trial[mine], expected, board).add_prefix(f"{name}_"))
+    table = pd.concat(frames, axis=1)
+    table = _apart({value: table[value] for value in values_for(metrics)})
+    table = pd.concat([trials.loc[table.index], table], axis=1)
+    return _Trials(cells, np.asarray(status), cell, table.sort_values("cell", kind="stable"))
+
+
+def _means(
+    rows: pd.DataFrame, metrics: Sequence[str], at: Any, trial: Any, expected: pd.Series[Any], board: Any
+) -> pd.DataFrame:
+    """The means of some metrics over the OOD sets of each trial, NaN where not all of its board are there.
+
+    Args:
+        rows: all.
+        metrics: which.
+        at: places of rows of one shift, each set of a trial once.
+        trial: the number of their trial.
+        expected: how many sets each board has.
+        board: the board of each trial.
+    """
+    import pandas as pd
+
+    found = [pd.DataFrame(index=pd.unique(trial))]
+    for i in range(0, len(metrics), _TOGETHER):
+        part = _apart({m: numbers(rows, m, at) for m in metrics[i : i + _TOGETHER]})
+        grouped = part.groupby(trial, sort=False)
+        means, present = grouped.mean(), grouped.count()
+        wanted = expected.reindex(board[means.index]).to_numpy()
+        found.append(means.where(present.to_numpy() == wanted[:, None]))
+    return pd.concat(found, axis=1)
+
+
+_TOGETHER = 6
+"""Columns in memory at a time."""
+
+
+def _apart(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A frame in which each column is an array of its own: pandas' sums depend in their last digit on how
+    many columns lie side by side in memory."""
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns), copy=False)
 
 
 def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
@@ -41,28 +118,10 @@ def trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY) -> pd.DataFrame:
     sets belong to a pair is what any of its rows names."""
     import pandas as pd
 
-    per_shift, per_trial = ([m for m in metrics if (m in ID_ONLY) == alone] for alone in (False, True))
-    rows = _of_scorers(rows)
-    rows["cell"] = rows.groupby(list(CELL), sort=False, dropna=False).ngroup()
-    rows["board"] = rows.groupby(list(BOARD), sort=False, dropna=False).ngroup()
-    keys = rows.drop_duplicates("cell").set_index("cell")[[*CELL, "board"]]
-    trial = ["cell", "split", "seed"]
-    ok = rows[rows["status"] == "ok"].drop_duplicates([*trial, "ood"]).astype(dict.fromkeys(metrics, float))
-    frames = [ok[ok["ood"] == ""].set_index(trial)[per_trial]]
-    for shift in ("near", "far"):
-        expected = rows[rows["shift"] == shift].groupby("board")["ood"].nunique()
-        grouped = ok[ok["shift"] == shift].groupby(trial, sort=False)[per_shift]
-        means, present = grouped.mean(), grouped.count()
-        wanted = expected.reindex(keys.loc[means.index.get_level_values("cell"), "board"]).to_numpy()
-        frames.append(means.where(present.to_numpy() == wanted[:, None]).add_prefix(f"{shift}_"))
-    table = pd.concat(frames, axis=1).reset_index()
-    table = table.reindex(columns=[*trial, *values_for(metrics)])
-    return (
-        keys.drop(columns="board")
-        .merge(table, left_index=True, right_on="cell")
-        .drop(columns="cell")
-        .reset_index(drop=True)
-    )
+    found = _trials(rows, metrics)
+    table = found.table.reset_index(drop=True)
+    cells = found.cells.iloc[table.pop("cell")].reset_index(drop=True)
+    return pd.concat([cells, table], axis=1)
 
 
 def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str | None = None) -> pd.DataFrame:
@@ -76,14 +135,11 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
     import pandas as pd
     from scipy.stats import t as student
 
-    rows = _of_scorers(rows)
-    per_trial = trials(rows, metrics)
+    found = _trials(rows, metrics)
     values = list(values_for(metrics))
-    cell = list(CELL)
-    order = rows[cell].drop_duplicates()
-    index = pd.MultiIndex.from_frame(order)
-    by_cell = per_trial.groupby(cell, sort=False)
-    splits = per_trial.groupby([*cell, "split"], sort=False)[values].mean().groupby(cell, sort=False)
+    index = found.cells.index
+    by_cell = found.table.groupby("cell", sort=False)
+    splits = found.table.groupby(["cell", "split"], sort=False)[values].mean().groupby("cell", sort=False)
     mean, std = by_cell[values].mean().reindex(index), by_cell[values].std(ddof=1).reindex(index)
     split_mean, split_std, n_split = (
         getattr(splits[values], f)().reindex(index) for f in ("mean", "std", "count")
@@ -94,7 +150,7 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
     with np.errstate(divide="ignore", invalid="ignore"):
         half = student.ppf(0.975, n - 1) * np.where(by_split, split_std, std) / np.sqrt(n)
     centre = np.where(by_split, split_mean, mean)
-    board = _counts(rows, by_cell, n_seed)
+    board = _counts(found, by_cell, n_seed)
     columns: dict[str, Any] = {}  # arrays: all are of one index, and aligning hundreds of series takes long
     of = [f.to_numpy(dtype=float) for f in (mean, std, split_std)]
     for i, name in enumerate(values):
@@ -103,22 +159,14 @@ def over_trials(rows: pd.DataFrame, metrics: Sequence[str] = EVERY, *, by: str |
             for suffix, array in zip(("", "_std", "_split_std"), of, strict=True)
         }
         columns |= {f"{name}_low": centre[:, i] - half[:, i], f"{name}_high": centre[:, i] + half[:, i]}
-    board = pd.concat([board, pd.DataFrame(columns, index=index)], axis=1).reset_index()
-    return _ranked(board, by)
+    return _ranked(pd.concat([found.cells, board, pd.DataFrame(columns, index=index)], axis=1), by)
 
 
-def _counts(rows: pd.DataFrame, by_cell: Any, n_seed: pd.DataFrame) -> pd.DataFrame:
+def _counts(found: _Trials, by_cell: Any, n_seed: pd.DataFrame) -> pd.DataFrame:
     """How many trials, splits, sets, failed and skipped rows each cell has, and what its unit is."""
     import pandas as pd
 
-    cell, index = list(CELL), n_seed.index
-    counted = (
-        rows.groupby(cell, sort=False)["status"]
-        .value_counts()
-        .unstack(fill_value=0)
-        .reindex(index, fill_value=0)
-    )
-    zero = pd.Series(0, index=index)
+    index = n_seed.index
     shifts = {
         f"n_{s}": n_seed[[c for c in n_seed if str(c).startswith(f"{s}_")]].max(axis=1)
         for s in ("near", "far")
@@ -127,8 +175,11 @@ def _counts(rows: pd.DataFrame, by_cell: Any, n_seed: pd.DataFrame) -> pd.DataFr
         "n_trials": by_cell.size().reindex(index, fill_value=0),
         "n_splits": by_cell["split"].nunique().reindex(index, fill_value=0),
         **{name: count.fillna(0).astype(int) for name, count in shifts.items()},
-        "n_failed": counted.get("failed", zero), "n_skipped": counted.get("skipped", zero),
-    }  # fmt: skip
+        **{
+            f"n_{state}": np.bincount(found.cell[found.status == state], minlength=len(index))
+            for state in ("failed", "skipped")
+        },
+    }
     board = pd.DataFrame(shape, index=index)
     board["unit"] = np.where(board["n_splits"] > 1, "split", np.where(board["n_trials"] > 1, "seed", ""))
     return board

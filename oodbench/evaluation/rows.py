@@ -13,6 +13,10 @@ import numpy as np
 from oodbench.core.errors import UserError, shown
 from oodbench.core.names import no_formula
 from oodbench.core.text_files import refused, there
+from oodbench.evaluation import parquet
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.decimals import rounded
+from oodbench.evaluation.large import LARGE, chosen, compacted, factorized, firsts, released
 from oodbench.evaluation.leaderboard import CELL
 from oodbench.evaluation.metrics.columns import COLUMNS, METRICS
 from oodbench.evaluation.tables import AGAIN, AMOUNT, FINITE, FRACTION, parsed, read_table, table
@@ -47,14 +51,32 @@ def read_rows(path: Path) -> pd.DataFrame:
     that its metric cannot have."""
     if not there(path):
         raise UserError(f"{path}: no such file; `oodbench run` writes it")
-    names = [key for key in ROW_KEYS if key != "reason"]
-    rows = read_table(path, names, _RANGES, sentences=["reason"])
+    rows = from_parquet(path)
+    if rows is None:
+        names = [key for key in ROW_KEYS if key != "reason"]
+        rows = read_table(path, names, _RANGES, sentences=["reason"])
     if rows.empty:
         raise refused(path, "holds no row", AGAIN)
     unknown = rows[~rows["status"].isin(STATES)]
     if len(unknown):
         line, status = unknown.index[0] + 2, shown(unknown["status"].iloc[0])
         raise refused(path, f"line {line}: status is {status}, should be {', '.join(STATES)}", AGAIN)
+    return rows
+
+
+def from_parquet(path: Path) -> pd.DataFrame | None:
+    """The rows from the Parquet file beside their CSV file, None where not all is well with it; what is wrong
+    is told of the CSV file."""
+    rows = parquet.read(path, ROW_KEYS, METRICS)
+    if rows is None or any(not word.isprintable() for key in ROW_KEYS for word in rows[key].cat.categories):
+        return None
+    for metric in METRICS:
+        values = rows[metric].to_numpy()
+        low, high = _RANGES[metric]
+        wrong = bool(((values < low) | (values > high)).any())
+        released(values)
+        if wrong:
+            return None
     return rows
 
 
@@ -67,7 +89,9 @@ def impossible(metric: str, values: pd.Series[Any]) -> pd.Series[Any]:
 def as_written(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows as whoever reads their results.csv will have them, with ten digits of each number: what is made of
     the ones is what anybody makes of the others."""
-    return parsed(to_csv(rows), list(rows.columns), METRICS)
+    if len(rows) < LARGE:
+        return parsed(to_csv(rows), list(rows.columns), METRICS)
+    return compacted(rows, METRICS, no_formula, rounded)
 
 
 IDENTITY = tuple(key for key in ROW_KEYS if key not in ("status", "reason", "chosen"))
@@ -100,6 +124,8 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
     hold the same numbers."""
     import pandas as pd
 
+    if len(frames) == 1 and len(frames[0]) >= LARGE and _each_once(frames[0]):
+        return frames[0]
     rows = pd.concat([frame.assign(_from=i) for i, frame in enumerate(frames)], ignore_index=True)
     if NEWER_KEY in rows:
         rows = rows.fillna({NEWER_KEY: ""})
@@ -132,6 +158,10 @@ def combine(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFram
     return kept.drop(columns=["_from", "_rank"]).reset_index(drop=True)
 
 
+def _each_once(rows: pd.DataFrame) -> bool:
+    return bool(firsts([rows[key] for key in IDENTITY]).all())
+
+
 def where(
     rows: pd.DataFrame,
     conditions: Sequence[str],
@@ -150,21 +180,10 @@ def where(
                 f"{option} {condition!r}: should be KEY=VALUE or KEY!=VALUE with KEY one of {allowed}"
             )
         wanted = re.compile(fnmatch.translate(pattern.strip()))
-        meets = rows[key].astype(str).map(wanted.match).notna()
+        codes, words = factorized(rows[key])
+        meets = np.array([wanted.match(str(word)) is not None for word in [*words, np.nan]])[codes]
         if not negative and not meets.any() and len(rows):
-            present = ", ".join(list(dict.fromkeys(map(str, rows[key])))[:12])
+            present = ", ".join([str(word) for word in words][:12])
             raise UserError(f"{option} {condition!r}: nothing has that {key}; there is {present}")
-        rows = rows[~meets if negative else meets]
+        rows = chosen(rows, ~meets if negative else meets)
     return rows
-
-
-def to_csv(frame: pd.DataFrame, digits: int = 10) -> str:
-    """A frame as every results file holds it: ten significant digits, empty for missing, one line end on
-    every machine, and no text that a spreadsheet would take for a formula."""
-    safe: dict[str, Any] = {}
-    for name in frame.select_dtypes(exclude="number"):
-        cells = [cell for cell in frame[name].unique() if isinstance(cell, str)]
-        guarded = {cell: text for cell in cells if (text := no_formula(cell)) != cell}
-        if guarded:
-            safe[str(name)] = frame[name].map(lambda cell, known=guarded: known.get(cell, cell))
-    return frame.assign(**safe).to_csv(index=False, lineterminator="\n", float_format=f"%.{digits}g")

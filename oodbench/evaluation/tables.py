@@ -11,13 +11,16 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from oodbench.core.errors import one_line, shown
+from oodbench.core.files import readable
 from oodbench.core.names import visible
 from oodbench.core.text_files import MOST_BYTES, read_bytes, refused, text_of, there
+from oodbench.evaluation.blocks import blocks_of
+from oodbench.evaluation.large import Columns, Names, factorized
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,32 +73,90 @@ def read_table(
         UserError: the file cannot be read, lacks a column or its end, has a column twice, or holds a row of
             another width, a number that is none or out of its range, or a name that is not visible text.
     """
-    content = _content(file, hint)
+    wanted = _Wanted(names, numbers, sentences, newer)
+    if _is_big(file):
+        return _by_blocks(file, wanted, hint)
+    return _read(_Text(file, _content(file, hint), hint), wanted)
+
+
+class _Wanted(NamedTuple):
+    """The columns of a table, as `read_table` is told."""
+
+    names: Sequence[str]
+    numbers: Mapping[str, Range]
+    sentences: Sequence[str]
+    newer: Sequence[str]
+
+
+class _Text(NamedTuple):
+    """What a file says, or a part of it with the header before it."""
+
+    file: Path
+    content: str
+    hint: str
+    before: int = 0
+    """Lines of the file between the header and this part."""
+
+
+def _read(text: _Text, wanted: _Wanted) -> pd.DataFrame:
+    file, content, hint, _ = text
     if content and not content.endswith("\n"):
         raise refused(file, "is cut short: its last line has no end", hint)
-    header = _shape(file, content, hint)
-    missing = [name for name in (*names, *sentences, *numbers) if name not in header and name not in newer]
+    header = _shape(text)
+    every = (*wanted.names, *wanted.sentences, *wanted.numbers)
+    missing = [name for name in every if name not in header and name not in wanted.newer]
     if missing:
         raise refused(file, f"lacks the column {missing[0]!r}", hint)
-    frame = _parsed(file, content, header, list(numbers), hint)
-    for name, allowed in numbers.items():
-        given = name in header
-        frame[name] = _numbers(file, content, frame[name], allowed, hint) if given else np.nan
+    frame = _parsed(text, header, list(wanted.numbers))
+    for name, allowed in wanted.numbers.items():
+        frame[name] = _numbers(text, frame[name], allowed) if name in header else np.nan
     plain = content.replace("\r", "").replace("\n", "").isprintable()
     if not plain or len(frame) < content.count("\n") - 1:  # or a line end within a cell
-        for name in names:
+        for name in wanted.names:
             hidden = ~frame[name].map(str.isprintable).to_numpy(dtype=bool)
-            _refuse_first(file, content, frame[name], hidden, "which holds what is not seen", hint)
-        for name in sentences:
+            _refuse_first(text, frame[name], hidden, "which holds what is not seen")
+        for name in wanted.sentences:
             frame[name] = frame[name].map(visible)
     return frame
 
 
+BLOCK = 1 << 26
+"""Bytes of a table that are read together where it is big."""
+
+
+def _is_big(file: Path) -> bool:
+    """Whether a table is read block by block; packed, a fifteenth of it is there."""
+    try:
+        size = readable(file).stat().st_size
+    except (OSError, ValueError):  # which is told where it is read
+        return False
+    return size * (15 if file.name.endswith(".gz") else 1) > 4 * BLOCK
+
+
+def _by_blocks(file: Path, wanted: _Wanted, hint: str) -> pd.DataFrame:
+    """A table of any size, in the form of `large`."""
+    most = sum(content.count("\n") for content, _ in blocks_of(file, BLOCK, hint))
+    columns = Columns([*wanted.numbers], most, file.parent)
+    keys: dict[str, Names] = {}
+    order: list[str] = []
+    start = 0
+    for content, before in blocks_of(file, BLOCK, hint):
+        part = _read(_Text(file, content, hint, before), wanted)
+        order = order or [str(name) for name in part]
+        for name in order:
+            if name in wanted.numbers:
+                columns.write(name, start, part[name])
+            else:
+                keys.setdefault(name, Names()).add(*factorized(part[name]))
+        start += len(part)
+    return columns.frame({name: one.column() for name, one in keys.items()}, order, start)
+
+
 def read_published(file: Path) -> pd.DataFrame:
     """A table that somebody else made, every column as visible text. UserError as of `read_table`."""
-    content = _content(file, "")
-    header = _shape(file, content, "")
-    frame = _parsed(file, content, header, (), "")
+    text = _Text(file, _content(file, ""), "")
+    header = _shape(text)
+    frame = _parsed(text, header, ())
     for name in header:
         frame[name] = frame[name].map(visible)
     return frame
@@ -110,7 +171,7 @@ def published_numbers(file: Path, column: pd.Series[Any], allowed: Range = FINIT
     absent = given.str.lower().isin(_MISSING).to_numpy(dtype=bool)
     found = pd.to_numeric(given.where(~absent), errors="coerce").astype(float)
     wrong = ~absent & ~_within(found.to_numpy(), allowed)
-    _refuse_first(file, "", column, wrong, _should(allowed), "")
+    _refuse_first(_Text(file, "", ""), column, wrong, _should(allowed))
     return found
 
 
@@ -135,8 +196,9 @@ def _lines(content: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, row
 
 
-def _shape(file: Path, content: str, hint: str) -> list[str]:
+def _shape(text: _Text) -> list[str]:
     """The header: no name twice, and every row as wide."""
+    file, content, hint, before = text
     try:
         lines = _lines(content)
         _, header = next(lines, (0, []))
@@ -149,17 +211,17 @@ def _shape(file: Path, content: str, hint: str) -> list[str]:
     if twice is not None:
         raise refused(file, f"the column {shown(twice)} stands twice", hint)
     if wrong is not None:
-        raise refused(file, f"line {wrong[0]} has {wrong[1]} cells, the header has {len(header)}", hint)
+        raise refused(
+            file, f"line {wrong[0] + before} has {wrong[1]} cells, the header has {len(header)}", hint
+        )
     return header
 
 
-def _parsed(
-    file: Path, content: str, header: Sequence[str], numbers: Sequence[str], hint: str
-) -> pd.DataFrame:
+def _parsed(text: _Text, header: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     try:
-        return parsed(content, header, numbers)
+        return parsed(text.content, header, numbers)
     except ValueError as error:
-        raise refused(file, f"is no table ({one_line(error, 120)})", hint) from None
+        raise refused(text.file, f"is no table ({one_line(error, 120)})", text.hint) from None
 
 
 def parsed(content: str, header: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -187,31 +249,29 @@ def _should(allowed: Range) -> str:
     return f"should be a number {f'from {low:g} to {high:g}' if high < FINITE[1] else f'>= {low:g}'} or empty"
 
 
-def _numbers(file: Path, content: str, column: pd.Series[Any], allowed: Range, hint: str) -> pd.Series[Any]:
+def _numbers(text: _Text, column: pd.Series[Any], allowed: Range) -> pd.Series[Any]:
     """A parsed column as numbers, each in its range or missing."""
     import pandas as pd
 
     found = column
     words = absent = np.zeros(len(column), dtype=bool)
     if column.dtype.kind not in "iuf":  # some cell is no number, and all were left as they are
-        text = column.astype(object).where(column.notna(), "").astype(str)
-        absent = text.eq("").to_numpy(dtype=bool)
-        words = ~text.str.fullmatch(NUMBER).to_numpy(dtype=bool)
-        found = pd.to_numeric(text.where(~words), errors="coerce").astype(float)
+        said = column.astype(object).where(column.notna(), "").astype(str)
+        absent = said.eq("").to_numpy(dtype=bool)
+        words = ~said.str.fullmatch(NUMBER).to_numpy(dtype=bool)
+        found = pd.to_numeric(said.where(~words), errors="coerce").astype(float)
     values = found.to_numpy(dtype=float)
     wrong = ~absent & (words | ~(np.isnan(values) | _within(values, allowed)))
-    _refuse_first(file, content, column, wrong, _should(allowed), hint)
+    _refuse_first(text, column, wrong, _should(allowed))
     return found
 
 
-def _refuse_first(
-    file: Path, content: str, column: pd.Series[Any], wrong: Any, should: str, hint: str
-) -> None:
+def _refuse_first(text: _Text, column: pd.Series[Any], wrong: Any, should: str) -> None:
     """UserError names the first cell of a column that is wrong, by its line in the file."""
     if not wrong.any():
         return
     at = int(wrong.argmax())
-    line = next((n for i, (n, _) in enumerate(_lines(content)) if i == at + 1), at + 2)
+    line = next((n for i, (n, _) in enumerate(_lines(text.content)) if i == at + 1), at + 2)
     cell = column.iloc[at]
-    said = shown(cell) if isinstance(cell, str) else str(cell)
-    raise refused(file, f"line {line}: {column.name} is {said}, {should}", hint)
+    said = shown(cell) if isinstance(cell, str) else one_line(str(cell), 120)
+    raise refused(text.file, f"line {line + text.before}: {column.name} is {said}, {should}", text.hint)

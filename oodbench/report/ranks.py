@@ -9,6 +9,7 @@ import numpy as np
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import statistics
+from oodbench.evaluation.large import chosen
 from oodbench.evaluation.leaderboard import trials, values_of_trials
 from oodbench.evaluation.metrics.columns import label, lower_is_better
 from oodbench.report import formats
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def to_text(rows: pd.DataFrame, of: str, value: str, style: str = "table", alpha: float = 0.05) -> str:
     """Methods, scorers or networks (`of`) ranked by a value within every block, a pair and split with
     everything else averaged."""
-    per_trial = trials(rows[(rows["condition"] == "clean") & (rows["id_set"] == "id")])
+    plain_rows = (rows["condition"] == "clean") & (rows["id_set"] == "id")
+    per_trial = trials(chosen(rows, plain_rows.to_numpy()))
     if value not in values_of_trials(per_trial):
         raise UserError(
             f"--value: {value!r} is no value of a leaderboard; allowed:"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.core.names import visible
+from oodbench.evaluation.csv_text import to_csv
 from oodbench.evaluation.leaderboard import CELL, values_of
 from oodbench.evaluation.metrics.columns import in_percent, label
-from oodbench.evaluation.rows import to_csv
 
 if TYPE_CHECKING:
     import pandas as pd

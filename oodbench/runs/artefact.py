@@ -4,15 +4,16 @@ shard of a file that was written in shards), read, written and checked."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from oodbench.core.errors import one_line
@@ -31,22 +32,39 @@ HOLDS: dict[str, frozenset[str]] = {
 
 
 class Artefact:
-    """A stored artefact, whole and verified."""
+    """A stored artefact, whole and verified. Where its folder has been moved into a pack since it was found,
+    `elsewhere` says where it is now."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, elsewhere: Callable[[], Artefact | None] = lambda: None) -> None:
+        self.folder, self._elsewhere = folder, elsewhere
 
     def json(self, name: str) -> Any:
-        return json.loads((self.folder / f"{name}.json").read_text())
+        try:
+            return json.loads((self.folder / f"{name}.json").read_text())
+        except FileNotFoundError:
+            return self._moved().json(name)
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors of one file, memory-mapped (copy-on-write): nothing is read until used."""
-        with safetensors.safe_open(self.folder / f"{name}.safetensors", framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        try:
+            with safetensors.safe_open(self.folder / f"{name}.safetensors", framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            return self._moved().tensors(name)
 
     @property
     def bytes(self) -> int:
-        return sum(f.stat().st_size for f in self.folder.iterdir())
+        try:
+            return sum(f.stat().st_size for f in self.folder.iterdir())
+        except FileNotFoundError:
+            return self._moved().bytes
+
+    def _moved(self) -> Artefact:
+        """The same artefact where it lies now; for an `except` block, whose error it raises if nowhere."""
+        found = self._elsewhere()
+        if found is None:
+            raise
+        return found
 
 
 class Draft:
@@ -61,14 +79,10 @@ class Draft:
         _as_begun(folder)
 
     def json(self, name: str, value: Any) -> None:
-        (self.folder / f"{name}.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        (self.folder / f"{name}.json").write_bytes(_json(value))
 
     def tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        # clone() parts tensors that share storage, which safetensors refuses
-        save_file(
-            {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()},
-            self.folder / f"{name}.safetensors",
-        )
+        save_file(_copies(tensors), self.folder / f"{name}.safetensors")
 
     @contextlib.contextmanager
     def rows(self, name: str, n: int, batch: int = 1) -> Iterator[RowWriter]:
@@ -101,6 +115,26 @@ class Draft:
                 continue
             os.chmod(file, 0o644)
             fsync(file)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # clone() parts tensors that share storage, which safetensors refuses
+    return {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
+
+
+def in_memory(tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a small artefact, its manifest among them, as a draft would write them."""
+    files = {f"{name}.safetensors": save(_copies(each)) for name, each in tensors.items()}
+    files |= {f"{name}.json": _json(value) for name, value in texts.items()}
+    entries = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in sorted(files.items())
+    }
+    return files | {MANIFEST: (json.dumps(entries, indent=1) + "\n").encode()}
 
 
 def _as_begun(folder: Path) -> None:
@@ -137,10 +171,10 @@ _NONE = shards.Finished(0, 1, "", {})
 def _in_shards(folder: Path) -> dict[str, Any]:
     """The entries of a manifest that are of files in shards."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    return {n: e for n, e in manifest.items() if "shards" in e and shards.of_manifest(e) and _plain(n)}
+    return {n: e for n, e in manifest.items() if "shards" in e and shards.of_manifest(e) and is_plain(n)}
 
 
-def _plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     return Path(name).name == name
 
 
@@ -152,12 +186,22 @@ def damage(folder: Path, kind: str) -> str:
     """What is wrong with an artefact's files against its manifest and what its kind holds, in one line; empty
     where all is sound. Every byte is read."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        absent = sorted(HOLDS[kind] - manifest.keys())
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        return f"manifest unreadable ({one_line(error)})"
+    return damage_of(text, kind, lambda name, entry: _wrong(folder / name, entry))
+
+
+def damage_of(manifest: bytes, kind: str, wrong: Callable[[str, Mapping[str, Any]], str]) -> str:
+    """The same of an artefact that lies anywhere: `wrong` says of a file and its entry in the manifest what
+    is wrong with it, in a few words."""
+    try:
+        entries = json.loads(manifest)
+        absent = sorted(HOLDS[kind] - entries.keys())
         if absent:
             return f"{absent[0]} is not in the manifest"
-        for name, entry in manifest.items():
-            why = _wrong(folder / name, entry)
+        for name, entry in entries.items():
+            why = wrong(name, entry)
             if why:
                 return f"{name} {why}"
     except UNREADABLE as error:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,43 @@ FORGOTTEN = 7 * 24 * 3600.0
 """Seconds after which a draft that no longer grows is taken for left behind, wherever it was begun."""
 _NOBODY = 0
 """In place of the number of a process: whoever began it has given it up."""
+PACK = "packs"
+"""In place of a kind: a pack of the run with a key is being written. Nobody goes on with that of another."""
+_ASIDE, _PROBE = "aside", "probe"
+_OURS: set[str] = set()
+"""Names of the drafts that this process writes."""
 
 
 class Drafts:
-    """The drafts of one store. Who asks for one holds the lock of its artefact."""
+    """The drafts of one store. Each belongs to one writer, whose machine and process its name says; it needs
+    no lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def fresh(self, kind: str, key: str) -> Path:
+        """An empty folder to write something in that is made at once: nothing is looked for that others have
+        begun. What a killed process leaves of it, the next that opens the store removes."""
+        folder = self._new(kind, key)
+        folder.mkdir()
+        return folder
+
+    def _new(self, kind: str, key: str) -> Path:
+        folder = self._folder / f"{kind}-{key}-{me()['host']}-{os.getpid()}-{_some()}"
+        _OURS.add(folder.name)
+        return folder
 
     def begin(self, kind: str, key: str, damaged: Path) -> Path:
         """A folder to write an artefact in, with what is finished of it: a draft that nobody writes any more,
         else the remains `damaged` of the artefact itself, else a copy of the finished shards of a draft that
         somebody may still be writing. Other drafts that nobody writes are removed."""
-        folder = self._folder / f"{self._stem(kind, key)}-{me()['host']}-{os.getpid()}-{_some()}"
+        folder = self._new(kind, key)
         left: list[Path] = []
         others: list[Path] = []
-        for draft in sorted(self._folder.glob(f"{self._stem(kind, key)}-*"), key=_finished, reverse=True):
-            (left if is_left(draft) else others).append(draft)
+        drafts = sorted(self._folder.glob(f"{kind}-{key}-*"), key=_finished, reverse=True)
+        now = self._now() if drafts else 0.0
+        for draft in drafts:
+            (left if is_left(draft, now) else others).append(draft)
         for draft in left:
             if _finished(draft) and not folder.exists():
                 with contextlib.suppress(OSError):  # another machine was quicker
@@ -58,36 +77,80 @@ class Drafts:
             stem, (_, _, tail) = draft.name.split("-")[:2], draft.name.rsplit("-", 2)
             with contextlib.suppress(OSError):
                 os.rename(draft, draft.with_name(f"{'-'.join(stem)}-{me()['host']}-{_NOBODY}-{tail}"))
+                _OURS.discard(draft.name)
                 return
         shutil.rmtree(draft, ignore_errors=True)
+        _OURS.discard(draft.name)
 
-    def remove(self, folder: Path) -> None:
-        """A draft, or the remains of an artefact, taken away at once and then removed."""
-        aside = self._folder / f"damaged-{_some()}"
-        with contextlib.suppress(OSError):
-            os.rename(folder, aside)
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+    def done(self, draft: Path) -> None:
+        """A draft has got its final name."""
+        _OURS.discard(draft.name)
+
+    def remove(self, *folders: Path) -> None:
+        """Drafts, remains of artefacts, or artefacts that lie in a pack now: each is taken away at once, and
+        then all are removed. What a killed process leaves of that, the next that opens the store removes."""
+        moved = []
+        for folder in folders:
+            aside = self._folder / f"{_ASIDE}-{_some()}"
+            with contextlib.suppress(OSError):
+                os.rename(folder, aside)
+                moved.append(aside)
+            _OURS.discard(folder.name)
+        for aside in moved:
+            _discard(aside)
 
     def sweep(self) -> None:
-        """Remove what was left behind long ago of artefacts that nobody makes any more."""
+        """Remove what was left behind: at once what is cheap to make again, after long what others might
+        have gone on with."""
+        now = self._now()
         for folder in self._folder.iterdir():
-            old = time.time() - _grew(folder) > FORGOTTEN
-            if old and (folder.name.startswith("damaged-") or is_left(folder)):
+            if self._is_swept(folder, now):
                 self.remove(folder)
 
     @staticmethod
-    def _stem(kind: str, key: str) -> str:
-        return f"{kind}-{key}"
+    def _is_swept(folder: Path, now: float) -> bool:
+        kind = folder.name.partition("-")[0]
+        if kind == _ASIDE:
+            return True
+        if kind in (PACK, _PROBE) and is_left(folder, now):
+            return True
+        return now - _grew(folder, now) > FORGOTTEN and (kind == "damaged" or is_left(folder, now))
+
+    def _now(self) -> float:
+        """The time by the clock of the file system, which stamps what processes of every machine write.
+        OSError where nothing can be written."""
+        probe = self._new(_PROBE, "clock")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+            _OURS.discard(probe.name)
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder or a file, as far as another process does not do the same."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def me() -> dict[str, Any]:
-    """Machine and number of this process."""
-    return {"host": re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())[:64], "pid": os.getpid()}
+    """Machine and number of this process. Processes that cannot see each other (in containers of one machine)
+    are on different machines."""
+    host = re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())[:64]
+    with contextlib.suppress(OSError):
+        world = re.sub(r"[^0-9]+", "", os.readlink("/proc/self/ns/pid"))
+        host += f".{world}" if world != _FIRST_WORLD else ""
+    return {"host": host, "pid": os.getpid()}
 
 
-def is_left(draft: Path) -> bool:
-    """Whether nobody writes a draft any more, by who began it and when it last grew: on this machine one
-    whose process is gone (its lock is ours), of another one that has not grown for long."""
+_FIRST_WORLD = "4026531836"
+"""Number of the process-id namespace that Linux starts with."""
+
+
+def is_left(draft: Path, now: float) -> bool:
+    """Whether nobody writes a draft any more, by who began it and when it last grew before `now`: on this
+    machine one whose process is gone, of another one that has not grown for long."""
     host, _, rest = draft.name.rpartition("-")[0].rpartition("-")
     host = host.rpartition("-")[2]
     if rest == str(_NOBODY):
@@ -99,16 +162,17 @@ def is_left(draft: Path) -> bool:
             return True
         except OSError:
             return False
-        return int(rest) == os.getpid()  # of an earlier process that had our number: ours would hold the lock
-    return time.time() - _grew(draft) > FORGOTTEN
+        # of our number: of an earlier process that had it, unless we write it
+        return int(rest) == os.getpid() and draft.name not in _OURS
+    return now - _grew(draft, now) > FORGOTTEN
 
 
-def _grew(folder: Path) -> float:
-    """When a draft last grew; now, where that cannot be seen."""
+def _grew(folder: Path, now: float) -> float:
+    """When a draft last grew; `now`, where that cannot be seen."""
     try:
         return max(f.stat().st_mtime for f in (folder, *(folder.iterdir() if folder.is_dir() else ())))
     except OSError:
-        return time.time()
+        return now
 
 
 def _finished(draft: Path) -> int:

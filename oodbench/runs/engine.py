@@ -6,6 +6,7 @@ from oodbench.core.progress import Reporter
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import Held, tuned
 from oodbench.runs.outputs import Extraction
+from oodbench.runs.packing import pack_run
 from oodbench.runs.scores import Scoring
 from oodbench.runs.store import Store
 from oodbench.runs.weights import Bench, Weights
@@ -38,4 +39,5 @@ class Engine:
         run = tuned(store, run)
         self.extraction.make(run, run.wanted(), failures)
         self.scoring.make(run, failures)
+        pack_run(store, run)
         return Held(store, run, failures)

@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from oodbench.core.errors import UserError
 from oodbench.core.files import replace
+from oodbench.core.names import no_formula
 from oodbench.core.spec import Spec
 from oodbench.core.text_files import read_bytes, read_mapping, there
+from oodbench.evaluation import parquet
 from oodbench.evaluation.costs import Specs, of_rows
-from oodbench.evaluation.rows import as_written, read_rows, results_file, to_csv
+from oodbench.evaluation.csv_text import HAS_PYARROW, to_csv, write_csv
+from oodbench.evaluation.decimals import rounded
+from oodbench.evaluation.large import LARGE, compacted
+from oodbench.evaluation.rows import as_written, read_rows, results_file
 from oodbench.evaluation.tables import AGAIN, AMOUNT, ANY, FRACTION, Range, parsed, read_table, table
 from oodbench.suite.suite import Suite
 
@@ -45,7 +50,7 @@ HISTORY = (
 """The columns of history.csv: each epoch of each training, those of an ensemble's members too. `acted` is the
 share of its batches in which the method's own term took part; empty for trainings of versions before it."""
 
-_NUMBERS: Mapping[str, Range] = {
+NUMBERS: Mapping[str, Range] = {
     "n": AMOUNT, "seconds": AMOUNT, "bytes": AMOUNT, "epoch": AMOUNT, "loss": ANY, "lr": AMOUNT,
     "val_accuracy": FRACTION, "acted": FRACTION,
 }  # fmt: skip
@@ -121,7 +126,7 @@ class ResultsFolder:
         file = table(self.path, name)
         if file is None:
             return None
-        numbers = {c: _NUMBERS[c] for c in _COLUMNS[name] if c in _NUMBERS}
+        numbers = {c: NUMBERS[c] for c in _COLUMNS[name] if c in NUMBERS}
         names = [c for c in _COLUMNS[name] if c not in numbers]
         return read_table(file, names, numbers, newer=["acted"])
 
@@ -178,7 +183,9 @@ class ResultsFolder:
         from oodbench.report.plots import kind_of
 
         tables = (("results", contents.rows), ("timing", contents.timing))
-        if all(f is None or self._plain(name) == to_csv(f).encode() for name, f in tables):
+        large = any(f is not None and len(f) >= LARGE for _, f in tables)
+        # the text of a large table is made once; its pictures are drawn again all the same
+        if not large and all(f is None or self._plain(name) == to_csv(f).encode() for name, f in tables):
             return []
         known = [contents.rows[["pair", "network"]]]
         with contextlib.suppress(UserError):
@@ -196,16 +203,19 @@ class ResultsFolder:
 
     def _table(self, name: str, frame: pd.DataFrame, compressed: bool) -> None:
         plain, packed = self.path / f"{name}.csv", self.path / f"{name}.csv.gz"
-        if compressed:
-            # without a time stamp: the same rows give the same bytes
-            replace(packed, gzip.compress(to_csv(frame).encode(), 9, mtime=0))
-        else:
-            replace(plain, to_csv(frame))
+        file, large = packed if compressed else plain, len(frame) >= LARGE
+        write_csv(frame, file)
         (plain if compressed else packed).unlink(missing_ok=True)  # two forms could disagree
+        if large and name == "results" and HAS_PYARROW:
+            parquet.write(frame, file)
+        else:
+            parquet.remove(file)
 
 
 def _as_written(timing: pd.DataFrame) -> pd.DataFrame:
-    return parsed(to_csv(timing), list(timing.columns), [c for c in timing.columns if c in _NUMBERS])
+    if len(timing) >= LARGE:
+        return compacted(timing, NUMBERS, no_formula, rounded)
+    return parsed(to_csv(timing), list(timing.columns), [c for c in timing.columns if c in NUMBERS])
 
 
 def verdicts_of(rows: pd.DataFrame, suite: Suite | None) -> pd.DataFrame:

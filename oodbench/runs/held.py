@@ -20,6 +20,7 @@ from oodbench.core.spec import Spec
 from oodbench.data.samples import places_per_class
 from oodbench.runs.artefact import Artefact
 from oodbench.runs.failures import Failures
+from oodbench.runs.packing import address
 from oodbench.runs.store import Store
 from oodbench.suite.run import ArrayRun, Run
 from oodbench.suite.scorer_plan import ScorerPlan
@@ -39,9 +40,9 @@ Scores = Mapping[str, Mapping[str, OnDisk]]
 """{label of the scorer: {set: what is stored}}."""
 
 
-def artefact(store: Store, kind: str, key: str) -> Artefact:
-    """A stored artefact that must be there."""
-    found = store.get(kind, key)
+def artefact(store: Store, kind: str, key: str, of: str = "") -> Artefact:
+    """A stored artefact that must be there; `of`: where it may be packed (`packing.address`)."""
+    found = store.get(kind, key, of)
     if found is None:
         raise UserError(f"{kind} {key[:12]} is not in the store, or damaged; run again to make it anew")
     return found
@@ -52,7 +53,7 @@ class LazyOutputs:
     arrays), with a view's extras."""
 
     def __init__(self, store: Store, run: Run) -> None:
-        self._store, self._run = store, run
+        self._store, self._run, self._at = store, run, address(run)
         self._open: dict[tuple[str, str], Outputs] = {}
 
     def of(self, name: str, view: Spec | None = None) -> Outputs:
@@ -62,7 +63,7 @@ class LazyOutputs:
             plain = self._open.get((name, "")) or self.stored(name)
             self._open[name, ""] = plain
             if view is not None:
-                found = self._store.get("outputs", self._run.outputs_key(name, view))
+                found = self._store.get("outputs", self._run.outputs_key(name, view), self._at)
                 extras = found.tensors("outputs") if found else {}
                 self._open[place] = Outputs(
                     plain.logits, plain.features, plain.labels, plain.head, {**plain.extras, **extras}
@@ -79,7 +80,7 @@ class LazyOutputs:
             return outputs
         if run.sources != (run,):
             return ensemble_outputs([LazyOutputs(self._store, m).stored(name) for m in run.sources])
-        tensors = artefact(self._store, "outputs", run.outputs_key(name)).tensors("outputs")
+        tensors = artefact(self._store, "outputs", run.outputs_key(name), self._at).tensors("outputs")
         head = artefact(self._store, "weights", run.key).tensors("head")
         extras = {k.removeprefix("extras."): t for k, t in tensors.items() if k.startswith("extras.")}
         features = tensors["features"]
@@ -98,7 +99,7 @@ def ensemble_outputs(members: Sequence[Outputs]) -> Outputs:
 
 def choice(store: Store, run: Run, scorer: ScorerPlan) -> ScorerPlan:
     """The plan that a stored choice among a scorer's candidates took."""
-    found = artefact(store, "choices", run.choice_key(scorer)).json("choice")
+    found = artefact(store, "choices", run.choice_key(scorer), address(run)).json("choice")
     return scorer.candidates[found.pop("place")]._replace(
         tune=scorer.tune, chosen=json.dumps(found, sort_keys=True)
     )
@@ -109,7 +110,7 @@ def tuned(store: Store, run: Run) -> Run:
     a stored choice it stays as it is."""
     chosen = [
         choice(store, run, s)
-        if s.candidates and not s.reason and store.get("choices", run.choice_key(s))
+        if s.candidates and not s.reason and store.get("choices", run.choice_key(s), address(run))
         else s
         for s in run.scorers
     ]
@@ -122,7 +123,7 @@ class Held:
     `failures` tells what failed when it was made; without them, what the store lacks is what failed."""
 
     def __init__(self, store: Store, run: Run, failures: Failures | None = None) -> None:
-        self.store, self.run = store, run
+        self.store, self.run, self._at = store, run, address(run)
         self.outputs = LazyOutputs(store, run)
         self.failures = failures or self._gone()
 
@@ -136,7 +137,7 @@ class Held:
             if s.role in ("train", "tune"):
                 continue
             for source in self.run.sources:
-                if not self.store.get("outputs", source.outputs_key(name)):
+                if not self.store.get("outputs", source.outputs_key(name), address(source)):
                     found.add(f"the outputs of {name} are not in the store, or damaged", on=name)
         return found
 
@@ -159,7 +160,7 @@ class Held:
                 if self.failures.why(s.label, [name]):
                     continue
                 key = self.run.scores_key(s, name)
-                if self.store.get("scores", key):
+                if self.store.get("scores", key, self._at):
                     found.setdefault(s.label, {})[name] = self._scores(key)
                 else:
                     why = f"its scores on {name} are not in the store, or damaged"
@@ -179,7 +180,7 @@ class Held:
         return {label: why for label, why in whys.items() if why}
 
     def _scores(self, key: str) -> OnDisk:
-        found = artefact(self.store, "scores", key)
+        found = artefact(self.store, "scores", key, self._at)
         tensors, meta = found.tensors("scores"), found.json("meta")
         return OnDisk(tensors["scores"], tensors.get("predictions"), meta["fit_seconds"], meta["seconds"])
 
@@ -190,7 +191,7 @@ class Held:
             made = artefact(self.store, "weights", source.key)
             rows.append({"stage": "train", "seconds": made.json("run")["seconds"], "bytes": made.bytes})
         for source, name, view in run.extractions(run.wanted()):
-            found = self.store.get("outputs", source.outputs_key(name, view))
+            found = self.store.get("outputs", source.outputs_key(name, view), address(source))
             if found is None:  # of a view that failed
                 continue
             meta, of_view = found.json("meta"), view.label if view else ""

@@ -74,9 +74,15 @@ def layout_of(batch: Mapping[str, Tensor], n: int) -> Layout:
 def layout_in(file: Path) -> Layout:
     """The layout of a file that was written by one. OSError or ValueError where it has none."""
     with open(file, "rb") as f:
-        length = f.read(8)
-        (size,) = struct.unpack("<Q", length) if len(length) == 8 else (0,)
-        return _parsed(length + f.read(min(size, 1 << 20)))
+        return layout_at(f.fileno(), 0)
+
+
+def layout_at(fd: int, at: int) -> Layout:
+    """The layout of a file that lies inside an open one, from byte `at` on; its places are counted from its
+    own start. OSError or ValueError where there is none."""
+    length = os.pread(fd, 8, at)
+    (size,) = struct.unpack("<Q", length) if len(length) == 8 else (0,)
+    return _parsed(length + os.pread(fd, min(size, 1 << 20), at + 8))
 
 
 def _parsed(head: bytes) -> Layout:
@@ -97,12 +103,34 @@ def rows_sha256(sums: Sequence[Any]) -> str:
     return hashlib.sha256(b"".join(s.digest() for s in sums)).hexdigest()
 
 
-def stored_sha256(fd: int, layout: Layout, rows: range) -> str:
-    """The checksum of some rows as they lie in an open file."""
-    sums = []
-    for at, end in layout.parts(rows):
-        sums.append(hashlib.sha256())
-        while at < end and (data := os.pread(fd, min(_READ_AT_ONCE, end - at), at)):
-            sums[-1].update(data)
-            at += len(data)
-    return rows_sha256(sums)
+def stored_sha256(fd: int, layout: Layout, rows: range, start: int = 0) -> str:
+    """The checksum of some rows as they lie in an open file, in which theirs begins at byte `start`."""
+    return rows_sha256([bytes_sha256(fd, start + at, start + end) for at, end in layout.parts(rows)])
+
+
+def bytes_sha256(fd: int, at: int, end: int) -> Any:
+    """The sha256 of some bytes of an open file, as far as it has them."""
+    sha = hashlib.sha256()
+    while at < end and (data := os.pread(fd, min(_READ_AT_ONCE, end - at), at)):
+        sha.update(data)
+        at += len(data)
+    return sha
+
+
+def tensors_in(data: Any, at: int, end: int) -> dict[str, Tensor]:
+    """The tensors of a safetensors file that lies in a buffer, from byte `at` to `end`: they share the
+    buffer's memory. ValueError where there is none."""
+    (size,) = struct.unpack_from("<Q", data, at)
+    start, found = at + 8 + size, {}
+    for name, about in json.loads(bytes(data[at + 8 : min(start, end)])).items():
+        if name == "__metadata__":
+            continue
+        dtype, (first, last) = _TYPES[about["dtype"]], about["data_offsets"]
+        count = (last - first) // dtype.itemsize
+        flat = (
+            torch.frombuffer(data, dtype=dtype, count=count, offset=start + first)
+            if count
+            else torch.empty(0, dtype=dtype)
+        )
+        found[name] = flat.reshape(about["shape"])
+    return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 
 import oodbench
 from oodbench.core.errors import UserError
+from oodbench.core.identity import file_sha256, fingerprint
 
 
 def pick_device(name: str) -> str:
@@ -30,6 +33,32 @@ def pick_device(name: str) -> str:
             return name
     available = ", ".join(d for d, n in counts.items() if n)
     raise UserError(f"--device {name}: not available here; available: {available}")
+
+
+@functools.lru_cache(maxsize=1)
+def code() -> str:
+    """sha256 (hex) of the package's own source, the same wherever it is installed."""
+    root = Path(oodbench.__file__).parent
+    files = {f.relative_to(root).as_posix(): file_sha256(f) for f in root.rglob("*.py")}
+    return fingerprint(files)
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """While inside, torch and the libraries below numpy and SciPy compute with so many threads; None: with
+    as many as they choose. Sums are in another order with another number, so last digits depend on it."""
+    if count is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def provenance(device: str) -> dict[str, Any]:

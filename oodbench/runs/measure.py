@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from oodbench.evaluation.rows import NEWER_KEY, ROW_KEYS
 from oodbench.runs.held import Held, OnDisk
 from oodbench.suite.asked import Asked, asked_of
 from oodbench.suite.run import Run
+from oodbench.suite.scorer_plan import ScorerPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 def rows_of(held: Held) -> list[dict[str, Any]]:
     """Result rows of one run, in the order of `Run.asked`; skipped and failed ones with their reason."""
     measured = _Measured(held)
-    return [
-        _row(held.run, a) | values for a in asked_of(held.run) if (values := measured.values(a)) is not None
-    ]
+    keys = _Columns(held.run).of
+    return [keys(a) | values for a in asked_of(held.run) if (values := measured.values(a)) is not None]
 
 
 def failed_rows(run: Run, reason: str) -> list[dict[str, Any]]:
     """The rows of a run that failed: one for ID alone and one for each scorer and OOD set, each with the
     first line of the reason."""
     why = _failed(one_line(reason, 1000))
+    keys = _Columns(run).of
     return [
-        _row(run, a) | (_skipped(a.reason) if a.reason else why)
+        keys(a) | (_skipped(a.reason) if a.reason else why)
         for a in asked_of(run)
         if a.ood or a.scorer is None
     ]
@@ -162,24 +163,49 @@ def params_text(params: Mapping[str, Any]) -> str:
     return json.dumps(plain_value(params), sort_keys=True)
 
 
-def _row(run: Run, asked: Asked) -> dict[str, Any]:
-    """The key columns of one row; `status` is ok until the numbers say otherwise."""
-    scorer = asked.scorer
+class _Columns:
+    """The key columns of a run's rows. What many of them share is made once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = {
+            "suite": run.suite, **run.place, "pair_params": params_text(run.pair.params),
+            "method_params": params_text(run.method.spec.params),
+        }  # fmt: skip
+        self._last = {"status": "ok", "reason": "", "run_key": run.key}
+        if run.fed_text:
+            self._last[NEWER_KEY] = run.fed_text
+        self._scorer: tuple[ScorerPlan | None, dict[str, Any]] = (None, _of_scorer(None))
+
+    def of(self, asked: Asked) -> dict[str, Any]:
+        """Of one row; `status` is ok until the numbers say otherwise."""
+        if self._scorer[0] is not asked.scorer:  # rows of one scorer follow one another
+            self._scorer = (asked.scorer, _of_scorer(asked.scorer))
+        return {
+            **self._run, **self._scorer[1],
+            "condition": asked.condition, "id_set": asked.id_set, "ood": asked.ood, "shift": asked.shift,
+            **self._last,
+        }  # fmt: skip
+
+
+def _of_scorer(scorer: ScorerPlan | None) -> dict[str, Any]:
     return {
-        "suite": run.suite, **run.place, "pair_params": params_text(run.pair.params),
-        "method_params": params_text(run.method.spec.params),
         "scorer": scorer.declared.label if scorer else "",
         "scorer_params": params_text(scorer.declared.params) if scorer else "{}",
         "tune": scorer.tune if scorer else "none", "chosen": scorer.chosen if scorer else "",
-        "condition": asked.condition, "id_set": asked.id_set, "ood": asked.ood, "shift": asked.shift,
-        "status": "ok", "reason": "", "run_key": run.key,
-        **({NEWER_KEY: run.fed_text} if run.fed_text else {}),
     }  # fmt: skip
 
 
+def identities(run: Run) -> Iterator[tuple[Asked, dict[str, str]]]:
+    """Every row that a run owes, and what makes it the row that it is: its key columns as text, as they are
+    when read back."""
+    columns_of = _Columns(run).of
+    for asked in asked_of(run):
+        yield asked, {key: str(value) for key, value in columns_of(asked).items() if key != NEWER_KEY}
+
+
 def identity(run: Run, asked: Asked) -> dict[str, str]:
-    """What makes a row the row that it is: its key columns as text, as they are when read back."""
-    return {key: str(value) for key, value in _row(run, asked).items() if key != NEWER_KEY}
+    """The key columns of one row, see `identities`."""
+    return {key: str(value) for key, value in _Columns(run).of(asked).items() if key != NEWER_KEY}
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from oodbench.core.half import halved
 from oodbench.core.spec import Spec
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
+from oodbench.runs.packing import address
 from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench, Weights
 from oodbench.scoring.extract import VIEW_BATCH, extract_view, outputs_of
@@ -40,11 +41,11 @@ class Extraction:
                 with self._noting(run, name, None, failures):
                     run.built_method.outputs(name)
         for source, name, view in run.extractions(wanted):
-            key = source.outputs_key(name, view)
-            if failures.why("", [name]) or self.store.get("outputs", key):
+            key, at = source.outputs_key(name, view), address(source)
+            if failures.why("", [name]) or self.store.get("outputs", key, at):
                 continue
-            with self.store.lock("outputs", key) as held, self._noting(run, name, view, failures):
-                if not self.store.get("outputs", key):
+            with self.store.lock("outputs", key, at) as held, self._noting(run, name, view, failures):
+                if not self.store.get("outputs", key, at):
                     self._extract(source, name, view, held)
 
     @contextlib.contextmanager

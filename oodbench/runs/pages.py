@@ -12,7 +12,7 @@ from oodbench.runs.reopen import plain_suite, reopened, suite_of, suite_text
 
 
 def contents_of(
-    path: Path, store: Path | None = None, plugins: Sequence[Path] = ()
+    path: Path, store: str | Path | None = None, plugins: Sequence[Path] = ()
 ) -> tuple[Contents, list[str]]:
     """What a results folder and its store hold, and what they lack, a line each."""
     folder = ResultsFolder.of(path)
@@ -41,7 +41,11 @@ def contents_of(
 
 
 def report(
-    paths: Sequence[Path], store: Path | None = None, plugins: Sequence[Path] = (), *, plots: bool = False
+    paths: Sequence[Path],
+    store: str | Path | None = None,
+    plugins: Sequence[Path] = (),
+    *,
+    plots: bool = False,
 ) -> tuple[str, list[str]]:
     """The page of results folders, and what it had to leave out, a line each.
 

@@ -31,9 +31,10 @@ def samples_of(held: Held, most: int) -> list[dict[str, Any]]:
         values: dict[str, Tensor] = {label: scores[label][s.name].scores[keep] for label in clean}
         values["max_probability"] = torch.softmax(logits[keep].double(), dim=1).amax(dim=1)
         values["max_logit"] = logits[keep].amax(dim=1)
+        index = keep.numpy()  # one array for all of them: pickled once where an answer travels
         place = {"ood": "" if s.role == "test" else s.name, "shift": "id" if s.role == "test" else s.role}
         found += [
-            run.place | place | {"scorer": label, "value": v.double().numpy(), "index": keep.numpy()}
+            run.place | place | {"scorer": label, "value": v.double().numpy(), "index": index}
             for label, v in values.items()
         ]
     return found

@@ -29,13 +29,13 @@ class Anew(Store):
         super().__init__(root)
         self._of, self._kinds = of, frozenset(kinds)
 
-    def get(self, kind: str, key: str) -> Artefact | None:
+    def get(self, kind: str, key: str, of: str = "") -> Artefact | None:
         """The artefact made again, or the other store's where its kind is not made again."""
-        return super().get(kind, key) if kind in self._kinds else self._of.get(kind, key)
+        return super().get(kind, key, of) if kind in self._kinds else self._of.get(kind, key, of)
 
-    def has(self, kind: str, key: str) -> bool:
+    def has(self, kind: str, key: str, of: str = "") -> bool:
         """Whether `get` would look at something."""
-        return super().has(kind, key) if kind in self._kinds else self._of.has(kind, key)
+        return super().has(kind, key, of) if kind in self._kinds else self._of.has(kind, key, of)
 
 
 class _Stored(Extraction):

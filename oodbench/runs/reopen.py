@@ -15,8 +15,10 @@ from oodbench.evaluation.reference import parse_reference
 from oodbench.evaluation.rows import results_file
 from oodbench.evaluation.tables import AGAIN
 from oodbench.runs.folder import SUITE, ResultsFolder, joined, specs_of
+from oodbench.runs.gathered import kept_samples
 from oodbench.runs.held import Held, tuned
 from oodbench.runs.per_sample import DRAWN, samples_of
+from oodbench.runs.remote import found_at, opened_at
 from oodbench.runs.store import Store
 from oodbench.suite.load import read_plain
 from oodbench.suite.parse import parse_suite
@@ -54,13 +56,8 @@ class Opened:
     def samples(self, keys: Collection[str] | None = None) -> pd.DataFrame:
         """Per-sample scores of every run that the store holds (of those with these `keys`), as a run hands
         them to plots and page."""
-        import pandas as pd
-
-        found: list[dict[str, Any]] = []
-        for held in self.held():
-            if isinstance(held, Held) and (keys is None or held.run.key in keys):
-                found += samples_of(held, DRAWN)
-        return pd.DataFrame(found)
+        found = (h for h in self.held() if isinstance(h, Held) and (keys is None or h.run.key in keys))
+        return kept_samples((samples_of(held, DRAWN) for held in found), self.folder)
 
     def scores_of(self, row: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Measured]]:
         """Per-sample scores of one row of a leaderboard, by (split, seed) and set; trials that the store
@@ -143,17 +140,18 @@ def costs(paths: Sequence[Path], rows: pd.DataFrame, plugins: Sequence[Path] = (
     return of_rows(rows, timing, specs_of(suites))
 
 
-def reopened(path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Opened:
-    """Plan a results folder's suite anew and open its store, which lies beside it unless `store` says where.
-    UserError says what is not here: suite, plugin, data or store."""
+def reopened(path: Path, store: str | Path | None = None, plugins: Sequence[Path] = ()) -> Opened:
+    """Plan a results folder's suite anew and open its store, which lies beside it unless `store` says in
+    which folder, or under which URL. UserError says what is not here: suite, plugin, data or store."""
     folder = results_file(path).parent
     suite = suite_of(folder, plugins)
-    root = store or folder.parent / ".store"
-    found = Store.opened(root) if store is not None or Store.holds_artefacts(root) else None
+    found = found_at(folder.parent / ".store") if store is None else opened_at(store)
     return Opened(folder, suite, make_plan(suite, skip_missing=True), found)
 
 
-def with_samples(group: Group, path: Path, store: Path | None = None, plugins: Sequence[Path] = ()) -> Group:
+def with_samples(
+    group: Group, path: Path, store: str | Path | None = None, plugins: Sequence[Path] = ()
+) -> Group:
     """A group of a comparison with its per-sample scores, or with why they cannot be had."""
     if not is_folder(path):
         return group._replace(why=f"{group.name} is a published table")

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from oodbench.core import registry
 from oodbench.core.errors import ANYTHING, UserError, reason_of
+from oodbench.runs.artefact import in_memory
 from oodbench.runs.failures import Failures
 from oodbench.runs.held import LazyOutputs
 from oodbench.runs.outputs import Extraction
+from oodbench.runs.pack import Name
+from oodbench.runs.packing import address
 from oodbench.runs.store import CannotKeep, Lock
 from oodbench.runs.weights import Bench
 from oodbench.scoring.score import Scored, score_sets
@@ -27,15 +30,16 @@ class Scoring:
     def choices(self, run: Run, failures: Failures) -> None:
         """Make the choice of every scorer that is to be tuned; it is stored like everything paid for.
         `failures` gets those that could not be tuned."""
+        at = address(run)
         for scorer in run.scorers:
             if not scorer.candidates or scorer.reason:
                 continue
             key = run.choice_key(scorer)
-            if self.store.get("choices", key):
+            if self.store.get("choices", key, at):
                 continue
             try:
-                with self.store.lock("choices", key) as held:
-                    if not self.store.get("choices", key):
+                with self.store.lock("choices", key, at) as held:
+                    if not self.store.get("choices", key, at):
                         self._choose(run, scorer, held)
             except CannotKeep:
                 raise
@@ -90,7 +94,7 @@ class Scoring:
                 n
                 for n in run.sets_of(scorer)
                 if not failures.why(scorer.label, [n])
-                and not self.store.get("scores", run.scores_key(scorer, n))
+                and not self.store.get("scores", run.scores_key(scorer, n), address(run))
             ]
             if absent:
                 missing.setdefault(tuple(absent), []).append(scorer)
@@ -115,25 +119,33 @@ class Scoring:
             sets = {n: outputs.of(n, view) for n in names}
             scored = score_sets(built, train, val, sets, device=self.bench.device)
             advance(len(built))
+        made: dict[Name, dict[str, bytes]] = {}
         for s in group:
             result = scored[s.label]
             for name, one in result.sets.items():
                 if one.reason:
                     if failures.add(one.reason, scorer=s.label, on=name):
                         self.bench.reporter.warn(f"{run.title}: {one.reason}")
-                else:
-                    self._keep(run, s, name, one, result.fit_seconds)
+                else:  # a scorer of another name may have the same
+                    made.setdefault(
+                        ("scores", run.scores_key(s, name)), _kept(s, name, one, result.fit_seconds)
+                    )
+        self._keep(run, made)
 
-    def _keep(self, run: Run, scorer: ScorerPlan, name: str, one: Scored, fit_seconds: float) -> None:
-        assert one.scores is not None
-        tensors = {"scores": one.scores}
-        if one.predictions is not None:
-            tensors["predictions"] = one.predictions
-        meta = {"fit_seconds": fit_seconds, "seconds": one.seconds}
-        key = run.scores_key(scorer, name)
-        with self.store.lock("scores", key) as held:
-            if not self.store.get("scores", key):  # another process, or a scorer of another name
-                with held.draft() as draft:
-                    draft.tensors("scores", tensors)
-                    draft.json("meta", meta | {"scorer": scorer.spec.plain, "set": name})
-                self.bench.made["scores"] += 1
+    def _keep(self, run: Run, made: dict[Name, dict[str, bytes]]) -> None:
+        """Store scores that were made together, but for those that another process has stored meanwhile."""
+        at = address(run)
+        new = {name: files for name, files in made.items() if not self.store.get(*name, at)}
+        if new:
+            self.store.put(at, new)
+            self.bench.made["scores"] += len(new)
+
+
+def _kept(scorer: ScorerPlan, name: str, one: Scored, fit_seconds: float) -> dict[str, bytes]:
+    """The files of one scorer's scores on one set."""
+    assert one.scores is not None
+    tensors = {"scores": one.scores}
+    if one.predictions is not None:
+        tensors["predictions"] = one.predictions
+    meta = {"fit_seconds": fit_seconds, "seconds": one.seconds, "scorer": scorer.spec.plain, "set": name}
+    return in_memory({"scores": tensors}, {"meta": meta})

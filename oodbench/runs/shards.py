@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oodbench.data.reading import in_parts
-from oodbench.runs.layout import Layout, layout_in, stored_sha256
+from oodbench.runs.layout import Layout, layout_at, layout_in, stored_sha256
 
 SHARD = 4096
 """Samples of a shard, or a little more, such that a shard is a whole number of batches. A killed process
@@ -98,14 +98,18 @@ def sound(file: Path, finished: Finished) -> tuple[Layout, set[int]]:
     """The layout of a file, and which of its finished shards hold what they held when they were noted.
     OSError or ValueError where it is not that file at all."""
     layout = layout_in(file)
+    with open(file, "rb") as f:
+        return layout, _whole(f.fileno(), 0, layout, finished)
+
+
+def _whole(fd: int, at: int, layout: Layout, finished: Finished) -> set[int]:
     if head_sha256(layout) != finished.head or layout.n != finished.n:
         raise ValueError("another layout")
     whole = set()
-    with open(file, "rb") as f:
-        for i, rows in enumerate(in_parts(finished.n, finished.rows)):
-            if i in finished.shards and stored_sha256(f.fileno(), layout, rows) == finished.shards[i][0]:
-                whole.add(i)
-    return layout, whole
+    for i, rows in enumerate(in_parts(finished.n, finished.rows)):
+        if i in finished.shards and stored_sha256(fd, layout, rows, at) == finished.shards[i][0]:
+            whole.add(i)
+    return whole
 
 
 def damage(file: Path, entry: Mapping[str, Any]) -> str:
@@ -113,9 +117,22 @@ def damage(file: Path, entry: Mapping[str, Any]) -> str:
     does."""
     finished = of_manifest(entry)
     try:
-        layout, whole = sound(file, finished)
+        return _wrong(finished, entry, *sound(file, finished))
     except _BAD:
         return "does not match its checksum"
+
+
+def damage_at(fd: int, at: int, entry: Mapping[str, Any]) -> str:
+    """The same of a file that lies inside an open one, from byte `at` on."""
+    finished = of_manifest(entry)
+    try:
+        layout = layout_at(fd, at)
+        return _wrong(finished, entry, layout, _whole(fd, at, layout, finished))
+    except _BAD:
+        return "does not match its checksum"
+
+
+def _wrong(finished: Finished, entry: Mapping[str, Any], layout: Layout, whole: set[int]) -> str:
     wrong = sorted(finished.shards.keys() - whole)
     if layout.bytes != entry["bytes"] or len(finished.shards) != -(-finished.n // finished.rows):
         return "does not match its checksum"

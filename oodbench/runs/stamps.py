@@ -18,9 +18,14 @@ ALWAYS_READ = 16 * 2**20
 """Bytes up to which an artefact is read and checked at every start: that takes no time."""
 
 
+def is_large(size: int) -> bool:
+    """Whether an artefact or a pack of so many bytes is known by size and time."""
+    return size > ALWAYS_READ
+
+
 class Stamps:
-    """A folder with a small file for every large artefact that was whole when it was last read or written:
-    the sha256 of its manifest, and size and time of each of its files.
+    """A folder with a small file for every large artefact or pack that was whole when it was last read or
+    written: the sha256 of its manifest, and size and time of each of its files.
 
     Nothing is believed under ``--paranoid`` (`settings(trust="nothing")`), nor of a file whose size or time
     is another one, as in a copied store: then it is read, and remembered."""
@@ -41,11 +46,16 @@ class Stamps:
     def remember(self, artefact: Path, seen: Mapping[str, Any]) -> None:
         """An artefact that looked so has been found whole. Where this cannot be kept, it is read at the next
         start again."""
-        if sum(size for size, _ in seen.get("files", {}).values()) <= ALWAYS_READ:
+        if not is_large(sum(size for size, _ in seen.get("files", {}).values())):
             return
         with contextlib.suppress(OSError):
             self._folder.mkdir(exist_ok=True)
             replace(self._place(artefact), json.dumps(seen))
+
+    def forget(self, artefact: Path) -> None:
+        """An artefact is there no more."""
+        with contextlib.suppress(OSError):
+            self._place(artefact).unlink(missing_ok=True)
 
     def _place(self, artefact: Path) -> Path:
         return self._folder / f"{artefact.parents[1].name}-{artefact.name}.json"
@@ -53,8 +63,11 @@ class Stamps:
 
 def looks(artefact: Path) -> dict[str, Any]:
     """What tells whether an artefact's files have changed, without reading them; nothing where they cannot be
-    looked at."""
+    looked at. A pack is one file, whose name is that of its content."""
     try:
+        if artefact.is_file():
+            seen = artefact.stat()
+            return {"files": {artefact.name: [seen.st_size, seen.st_mtime_ns]}}
         manifest = (artefact / MANIFEST).read_bytes()
         files = {f.name: f.stat() for f in sorted(artefact.iterdir())}
     except OSError:

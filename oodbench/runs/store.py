@@ -1,34 +1,35 @@
 """Artefacts by key: written atomically, read verified and memory-mapped, one lock each.
 
 An artefact is a folder ``<root>/<kind>/<key[:2]>/<key>/``. It is written under a temporary name, fsynced and
-renamed, so that whatever has a final name is whole. A damaged artefact is reported, removed and treated as
-missing, until it is made again. No other module knows paths below the root."""
+renamed, so that whatever has a final name is whole. When all of a run is made, its artefacts but for weights
+become one pack (see `packing`), which is read as they were. A damaged artefact is reported and treated as
+missing, until it is made again. No other module knows paths below the root.
+
+Nothing depends on locks, which save work where they reach: what two processes make of one artefact is the
+same."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
-from filelock import FileLock, Timeout
-from safetensors.torch import save_file
 from torch import Tensor
 
 from oodbench.core.errors import UserError, one_line
-from oodbench.core.files import replacing
-from oodbench.runs.artefact import HOLDS, MANIFEST, Artefact, Draft, damage, fsync
-from oodbench.runs.drafts import Drafts, me
-from oodbench.runs.stamps import Stamps, looks
+from oodbench.runs import locks
+from oodbench.runs.artefact import Draft, damage, fsync
+from oodbench.runs.drafts import Drafts
+from oodbench.runs.lookup import PACKED, Lookup
+from oodbench.runs.pack import Name, copy_out
+from oodbench.runs.packing import put
+from oodbench.runs.stamps import looks
+from oodbench.runs.states import State, States
 
-ANNOUNCED_AFTER = 2.0
-"""Seconds after which a process says that it waits for another."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -44,23 +45,24 @@ class CannotKeep(UserError):
 
 
 class Lock:
-    """The lock of one artefact, held: the only way to a draft, since who writes one holds its lock."""
+    """The lock of one artefact, as far as locks reach: who makes what is expensive asks for it."""
 
     def __init__(self, store: Store, kind: str, key: str) -> None:
         self._store, self._kind, self._key = store, kind, key
 
     def draft(self) -> contextlib.AbstractContextManager[Draft]:
         """Write the artefact. Killed or failed half way, it leaves nothing under the final name; shards that
-        were finished are found by the next who holds the lock."""
+        were finished are found by who makes it next."""
         return self._store._draft(self._kind, self._key)
 
 
-class Store:
+class Store(Lookup):
     """All artefacts below one folder, which several processes may share. `report` is told of damaged files,
     one line each."""
 
     def __init__(self, root: Path, report: Callable[[str], None] = lambda message: None) -> None:
-        self._look_into(root, report)
+        self._look_into(root, report, writes=True)
+        locks.wanted()
         if not str(root.absolute()).isprintable():
             raise UserError(
                 f"store {root}: safetensors reads no path that is not text; choose another folder with"
@@ -69,9 +71,6 @@ class Store:
         try:
             for folder in ("tmp", "locks", "state"):
                 (root / folder).mkdir(parents=True, exist_ok=True)
-            probe = root / "tmp" / f"probe-{uuid.uuid4().hex}"
-            probe.touch()
-            probe.unlink()
             self._drafts.sweep()
         except OSError as error:
             raise UserError(
@@ -79,12 +78,13 @@ class Store:
                 " --store or --results"
             ) from None
 
-    def _look_into(self, root: Path, report: Callable[[str], None]) -> None:
-        self.root, self.report = root, report
-        self._verified: set[Path] = set()
-        self._damaged: set[Path] = set()
-        self._drafts, self._stamps = Drafts(root / "tmp"), Stamps(root / "seen")
-        self._writes = True
+    def _look_into(self, root: Path, report: Callable[[str], None], writes: bool) -> None:
+        super()._look_into(root, report, writes)
+        self._left: set[Name] | None = None
+        self._drafts, self._states = Drafts(root / "tmp"), States(root / "state", self._say)
+
+    def _say(self, said: str) -> None:
+        self.report(said)
 
     @classmethod
     def opened(cls, root: Path) -> Store:
@@ -92,94 +92,54 @@ class Store:
         if not cls.holds_artefacts(root):
             raise UserError(f"store {root}: holds no artefacts")
         store = cls.__new__(cls)
-        store._look_into(root, lambda message: None)
-        store._writes = False
+        store._look_into(root, lambda message: None, writes=False)
         return store
 
-    @staticmethod
-    def holds_artefacts(root: Path) -> bool:
-        """Whether a folder is a store with something in it."""
-        return any((root / kind).is_dir() for kind in HOLDS)
-
-    def damage(self, kind: str, key: str) -> str:
-        """What is wrong with an artefact's files, every byte of which is read, in one line; empty where they
-        are whole (or not there)."""
-        return damage(self._folder(kind, key), kind) if self.has(kind, key) else ""
-
-    def _folder(self, kind: str, key: str) -> Path:
-        return self.root / kind / key[:2] / key
-
-    def has(self, kind: str, key: str) -> bool:
-        """Whether the artefact is there (not whether its bytes are sound: `get` checks that)."""
-        return (self._folder(kind, key) / MANIFEST).is_file()
-
-    def get(self, kind: str, key: str) -> Artefact | None:
-        """The artefact; None where it is missing or damaged, which is reported once. Only who makes it again,
-        and holds its lock, takes the remains away.
-
-        Checksums are verified once per process. A large artefact that was whole when it was last read is
-        known by the sizes and times of its files (see `Stamps`)."""
-        folder = self._folder(kind, key)
-        if not (folder / MANIFEST).is_file():
-            return None
-        if folder not in self._verified:
-            wrong = "" if self._stamps.known(folder) else self._read(folder, kind)
-            if wrong:
-                if folder not in self._damaged:
-                    self.report(f"damaged {kind} {key[:12]}: {wrong}; it will be made again")
-                self._damaged.add(folder)
-                return None
-            self._verified.add(folder)
-        return Artefact(folder)
-
-    def _read(self, folder: Path, kind: str) -> str:
-        before = looks(folder)
-        wrong = damage(folder, kind)
-        if not wrong and self._writes:
-            self._stamps.remember(folder, before)
-        return wrong
+    # ------------------------------------------------------------ what is made
 
     @contextlib.contextmanager
-    def lock(self, kind: str, key: str) -> Iterator[Lock]:
+    def lock(self, kind: str, key: str, of: str = "") -> Iterator[Lock]:
         """The lock of one artefact, held while it is looked for once more and made, so that processes that
-        share a store do not do the same work, nor meet in it. Whoever waits for long is told for whom."""
-        path = self.root / "locks" / f"{kind}-{key}.lock"
-        lock, holder = FileLock(path), path.with_suffix(".holder")
+        share a store do not do the same work. Whoever waits for long is told for whom."""
+
+        def waiting(whom: str) -> None:
+            self.report(f"waiting for {kind} {key[:12]}, which {whom} is making")
+
+        self._note((kind, key), of)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locks.alone(self.root / "locks" / f"{kind}-{key}.lock", waiting))
+            except OSError as error:
+                raise CannotKeep(self.root, error) from None
+            yield Lock(self, kind, key)
+
+    def draft(self, kind: str, key: str, of: str = "") -> contextlib.AbstractContextManager[Draft]:
+        """Write an artefact that nobody waits for another to make."""
+        self._note((kind, key), of)
+        return self._draft(kind, key)
+
+    def put(self, of: str, artefacts: Mapping[Name, Mapping[str, bytes]]) -> None:
+        """Store small artefacts of a run that were made together (see `in_memory`), all at once. They are so
+        cheap to make that nobody waits for another who makes them."""
         try:
-            lock.acquire(timeout=ANNOUNCED_AFTER)
-        except Timeout:
-            self.report(f"waiting for {kind} {key[:12]}, which {_holder(holder)} is making")
-            lock.acquire()
+            put(self, of, artefacts)
         except OSError as error:
             raise CannotKeep(self.root, error) from None
-        try:
-            with contextlib.suppress(OSError):  # it only tells those who wait
-                holder.write_text(json.dumps(me() | {"since": time.strftime("%H:%M:%S")}))
-            yield Lock(self, kind, key)
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+        self._damaged -= artefacts.keys()
 
     @contextlib.contextmanager
     def _draft(self, kind: str, key: str) -> Iterator[Draft]:
         final, folder = self._folder(kind, key), None
         try:
-            folder = self._drafts.begin(kind, key, final)
+            folder = self._begun(kind, key, final)
             draft = Draft(folder)
             yield draft
             draft.finish(kind)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.rename(folder, final)
-            except OSError:
-                # A whole one made without our lock (another machine) is a harmless duplicate; remains that
-                # are not whole make way.
-                whole = not damage(final, kind)
-                self._drafts.remove(folder if whole else final)
-                if not whole:
-                    os.rename(folder, final)
+            self._publish(folder, final, kind)
             fsync(final.parent)
+            self._published(kind, key, final)
             self._verified.add(final)
+            self._damaged.discard((kind, key))
             self._stamps.remember(final, looks(final))
         except (OSError, safetensors.SafetensorError) as error:  # the second is how a full disk shows there
             if isinstance(error, OSError) and not self._mine(error):
@@ -189,6 +149,36 @@ class Store:
             if folder is not None and folder.exists():
                 self._drafts.leave(folder)
 
+    def _begun(self, kind: str, key: str, final: Path) -> Path:
+        """A folder to write in, with what is whole of the artefact; one that another process has made again
+        meanwhile is left alone."""
+        damaged = final if final.exists() and damage(final, kind) else self.root / "none"
+        folder, hurt = self._drafts.begin(kind, key, damaged), self._hurt.pop((kind, key), None)
+        if hurt is not None and not any(folder.iterdir()):
+            copy_out(hurt.files((kind, key)), folder)
+        return folder
+
+    def _publish(self, folder: Path, final: Path, kind: str) -> None:
+        """Give a finished draft its name. A whole artefact of that name, made by somebody else, is a harmless
+        duplicate; remains that are not whole make way."""
+        for left in reversed(range(20)):
+            try:
+                os.rename(folder, final)
+                break
+            except OSError as error:
+                if os.path.lexists(final):
+                    if not damage(final, kind):
+                        self._drafts.remove(folder)
+                        break
+                    self._drafts.remove(final)
+                elif folder.exists() and isinstance(error, FileNotFoundError):
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                elif not final.exists():
+                    raise
+                if not left:
+                    raise
+        self._drafts.done(folder)
+
     def _mine(self, error: OSError) -> bool:
         """Whether an error is of the store's disk, not of what is read meanwhile (a user's image)."""
         name = error.filename
@@ -196,39 +186,45 @@ class Store:
             isinstance(name, str) and os.path.abspath(name).startswith(os.path.abspath(self.root) + os.sep)
         )
 
+    # ------------------------------------------------------------ what is packed
+
+    def unpacked(self, of: str) -> set[Name]:
+        """What belongs to a run and may lie unpacked: what this process has made or found so, and what is
+        packed but was not taken away by a process that was killed."""
+        if self._left is None:
+            self._left = {(kind, key) for kind in PACKED for key in self.there(kind)}
+        return self._unpacked[of] | (self._left & self.packed(of) if self._left else set())
+
+    def forget(self, of: str, names: Iterable[Name]) -> None:
+        """These lie in a pack now."""
+        self._unpacked.pop(of, None)
+        for name in names:
+            folder = self._folder(*name)
+            self._verified.discard(folder)
+            self._stamps.forget(folder)
+            if self._left:
+                self._left.discard(name)
+
+    def is_whole(self, kind: str, key: str) -> bool:
+        """Whether an unpacked artefact is whole, read unless this process has done so."""
+        return self._in_folder((kind, key), "")[0] is not None
+
+    # ------------------------------------------------------------ for stores that lie elsewhere as well
+
+    def _published(self, kind: str, key: str, folder: Path) -> None:
+        """Called when an artefact has got its final name."""
+
+    def _packed(self, run_key: str, pack: Path) -> None:
+        """Called when a pack of a run has got its final name."""
+
     def save_state(self, key: str, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Replace the resumable state of a training in progress, atomically."""
-        path = self.root / "state" / f"{key}.safetensors"
-        copies = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
-        try:
-            with replacing(path) as draft:
-                save_file(copies, draft, metadata={"scalars": json.dumps(scalars)})
-        except (OSError, safetensors.SafetensorError) as error:
-            self.report(f"training state {key[:12]} cannot be saved, a kill would cost it: {one_line(error)}")
+        self._states.save(key, tensors, scalars)
 
-    def load_state(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        path = self.root / "state" / f"{key}.safetensors"
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
-                return tensors, json.loads(file.metadata()["scalars"])
-        except FileNotFoundError:
-            return None
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            self.report(f"damaged training state {key[:12]}: {error}; training starts again")
-            self.drop_state(key)
-            return None
+    def load_state(self, key: str) -> State | None:
+        """The state of a training in progress, None where there is none that can be read."""
+        return self._states.load(key)
 
     def drop_state(self, key: str) -> None:
-        for pattern in (f"{key}.*", f".{key}.*"):  # the second: drafts that a killed process left
-            for path in (self.root / "state").glob(pattern):
-                path.unlink(missing_ok=True)
-
-
-def _holder(file: Path) -> str:
-    """Who holds a lock, as far as it is known."""
-    try:
-        about = json.loads(file.read_text())
-        return f"process {about['pid']} on {about['host']} (since {about['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        """Forget the state of a training that is done."""
+        self._states.drop(key)

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 from oodbench.core.errors import ANYTHING, UserError
 from oodbench.evaluation.leaderboard import over_trials
+from oodbench.evaluation.rows import results_file
 from oodbench.runs.findings import UNCHECKED, Finding, damaged
 from oodbench.runs.folder import SUITE, Contents, ResultsFolder, Written, page_of, verdicts_of
 from oodbench.runs.per_sample import pictures_of
+from oodbench.runs.remote import opened_at
 from oodbench.runs.reopen import Opened, plain_suite, reopened, suite_text
-from oodbench.runs.store import Store
 from oodbench.runs.verify_files import (
     check_claims,
+    check_columns,
     check_leaderboard,
     check_rows,
     check_versions,
@@ -47,7 +49,7 @@ AGAIN = {
 
 def folder(
     path: Path,
-    store: Path | None = None,
+    store: str | Path | None = None,
     plugins: Sequence[Path] = (),
     *,
     remake: Sequence[str] = (),
@@ -57,7 +59,7 @@ def folder(
 
     Args:
         path: the folder, or its results.csv.
-        store: the store; default: the one beside the folder, where one is.
+        store: folder or URL of the store; default: the one beside the folder, where one is.
         plugins: files of the components that the suite names.
         remake: of AGAIN, what to make again. ``outputs`` includes ``scores``.
         device: where it is made.
@@ -72,9 +74,10 @@ def folder(
     rows = here.rows()
     board = over_trials(rows)
     if store is not None:
-        Store.opened(store)
+        opened_at(store)
     opened, found = _opened(here, store, plugins)
-    found = [check_rows(rows), check_leaderboard(here.path, board), *found]
+    columns = check_columns(results_file(here.path))
+    found = [check_rows(rows), *columns, check_leaderboard(here.path, board), *found]
     metrics: list[Finding] = []
     if opened is not None:
         metrics = check_metrics(opened, rows)
@@ -100,7 +103,7 @@ def folder(
 
 
 def _opened(
-    here: ResultsFolder, store: Path | None, plugins: Sequence[Path]
+    here: ResultsFolder, store: str | Path | None, plugins: Sequence[Path]
 ) -> tuple[Opened | None, list[Finding]]:
     """The folder with its suite planned anew, or why it cannot be."""
     try:

@@ -11,9 +11,12 @@ import numpy as np
 from oodbench.core.errors import UserError
 from oodbench.core.names import visible
 from oodbench.core.text_files import there
+from oodbench.evaluation import parquet
+from oodbench.evaluation.csv_text import is_text_of, to_csv
+from oodbench.evaluation.decimals import rounded
 from oodbench.evaluation.leaderboard import CELL
 from oodbench.evaluation.metrics.columns import METRICS
-from oodbench.evaluation.rows import IDENTITY, impossible, to_csv
+from oodbench.evaluation.rows import IDENTITY, from_parquet, impossible
 from oodbench.evaluation.tables import ANY, parsed, read_table
 from oodbench.runs.findings import (
     CONTRADICTED,
@@ -57,6 +60,21 @@ def check_rows(rows: pd.DataFrame) -> Finding:
     for row in one[spread > TOLERANCE].drop_duplicates("run_key").to_dict("records"):
         wrong.append(f"{name_of(row)}: rows of one run give different ID accuracies")
     return told("results.csv", wrong, f"{len(rows)} rows, none twice, every number in its range")
+
+
+def check_columns(file: Path) -> list[Finding]:
+    """The columns beside a results.csv, which commands read in its place, hold what it says; nothing where
+    there are none."""
+    beside = parquet.beside(file)
+    if not there(beside):
+        return []
+    rows = from_parquet(file)
+    if rows is None:
+        why = f"is not read: it does not belong to this {file.name}, is damaged, or pyarrow is missing"
+        return [Finding(UNCHECKED, beside.name, why)]
+    exact = all(np.array_equal(rounded(rows[m]), rows[m], equal_nan=True) for m in METRICS)
+    wrong = [] if exact and is_text_of(rows, file) else [f"does not hold the rows of {file.name}"]
+    return [told(beside.name, wrong, f"holds the rows of {file.name}")]
 
 
 def check_leaderboard(folder: Path, made: pd.DataFrame) -> Finding:

@@ -154,7 +154,7 @@ def _drawn(page: str, board: pd.DataFrame) -> Iterator[str]:
     """Numbers of its cells that the leaderboard does not have."""
     try:
         drawn = cells.cells_of(page)
-        found = list(_cells(drawn, board))
+        found = list(_cells(drawn, cells.drawn(board)))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         found = ["its data cannot be read"]
     yield from found

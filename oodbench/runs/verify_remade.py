@@ -15,6 +15,7 @@ from oodbench.core.errors import ANYTHING, reason_of
 from oodbench.runs import remake
 from oodbench.runs.findings import UNCHECKED, Finding, told
 from oodbench.runs.held import Held, artefact
+from oodbench.runs.packing import address
 from oodbench.runs.reopen import Opened
 from oodbench.runs.store import Store
 from oodbench.runs.weights import Bench, Weights
@@ -77,11 +78,11 @@ def _each_run(opened: Opened, device: str, check: Callable[[Run, Held, Path, str
 
 
 def _scores(run: Run, held: Held, scratch: Path, device: str, seen: _Seen) -> None:
-    anew = remake.scores(held.store, run, scratch, device)
+    anew, at = remake.scores(held.store, run, scratch, device), address(run)
     for scorer in run.scorers:
-        if scorer.candidates and not scorer.reason and held.store.has("choices", run.choice_key(scorer)):
+        if scorer.candidates and not scorer.reason and held.store.has("choices", run.choice_key(scorer), at):
             key, title = run.choice_key(scorer), f"{run.title} / {scorer.label}"
-            made, stored = anew.get("choices", key), held.store.get("choices", key)
+            made, stored = anew.get("choices", key, at), held.store.get("choices", key, at)
             if made is None or stored is None:
                 seen.unread.append(f"the choice of {title}: cannot be made again here")
             elif made.json("choice") != stored.json("choice"):
@@ -92,10 +93,9 @@ def _scores(run: Run, held: Held, scratch: Path, device: str, seen: _Seen) -> No
     for scorer in held.run.scorers:
         for name in [] if scorer.reason or scorer.candidates else held.run.sets_of(scorer):
             key = held.run.scores_key(scorer, name)
-            if held.store.has("scores", key):  # of what lacks them and should not, `metrics` tells
-                _compare(
-                    "scores", key, f"{run.title} / {name} / {scorer.label}", (held.store, anew), seen, slack
-                )
+            if held.store.has("scores", key, at):  # of what lacks them and should not, `metrics` tells
+                title = f"{run.title} / {name} / {scorer.label}"
+                _compare(("scores", key, at), title, (held.store, anew), seen, slack)
 
 
 def _outputs(run: Run, held: Held, scratch: Path, device: str, seen: _Seen) -> None:
@@ -107,8 +107,9 @@ def _outputs(run: Run, held: Held, scratch: Path, device: str, seen: _Seen) -> N
     for source, name, view in run.extractions([*held.run.wanted(), *wanted]):
         key = source.outputs_key(name, view)
         title = f"{source.title} / {name}" + (f" / view {view.label}" if view else "")
-        if key not in seen.same and held.store.has("outputs", key):
-            _compare("outputs", key, title, (held.store, anew), seen, UNSTEADY if view else slack)
+        what = ("outputs", key, address(source))
+        if key not in seen.same and held.store.has(*what):
+            _compare(what, title, (held.store, anew), seen, UNSTEADY if view else slack)
 
 
 def _check_head(store: Store, source: TrainedRun, seen: _Seen) -> None:
@@ -122,8 +123,12 @@ def _check_head(store: Store, source: TrainedRun, seen: _Seen) -> None:
         seen.wrong.append(f"{source.title}: the stored head is not that of the stored weights: {why}")
 
 
-def _compare(kind: str, key: str, title: str, stores: tuple[Store, Store], seen: _Seen, slack: float) -> None:
-    stored, made = (s.get(kind, key) for s in stores)
+def _compare(
+    what: tuple[str, str, str], title: str, stores: tuple[Store, Store], seen: _Seen, slack: float
+) -> None:
+    """Compare an artefact, of a kind, a key and an address, in two stores."""
+    kind, key, _ = what
+    stored, made = (s.get(*what) for s in stores)
     if stored is None or made is None:
         seen.unread.append(f"{title}: cannot be made again here")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from oodbench.evaluation.rows import IDENTITY, NEWER_KEY
 from oodbench.runs.findings import TOLERANCE, UNCHECKED, Finding, name_of, number, text, told
 from oodbench.runs.held import Held, artefact
 from oodbench.runs.measure import columns, rows_of
+from oodbench.runs.packing import addresses
 from oodbench.runs.reopen import Opened
 from oodbench.runs.store import Store
 from oodbench.suite.plan import artefacts
@@ -22,12 +23,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _artefacts(opened: Opened) -> Iterator[tuple[str, str, str]]:
-    """(kind, key, title) of every artefact of the suite, each once; the scores of a tuned scorer are known
-    once its stored choice is."""
-    chosen = replace(opened.plan, runs=[h.run for h in opened.held() if isinstance(h, Held)])
-    found = {(kind, key): title for p in (opened.plan, chosen) for kind, key, title in artefacts(p)}
-    yield from ((kind, key, title) for (kind, key), title in found.items())
+class _Due(NamedTuple):
+    """An artefact that should be there, and where it may be packed."""
+
+    kind: str
+    key: str
+    title: str
+    of: tuple[str, ...]
+
+
+def _artefacts(opened: Opened) -> Iterator[_Due]:
+    """Every artefact of the suite, each once; the scores of a tuned scorer are known once its stored choice
+    is."""
+    seen: set[tuple[str, str]] = set()
+    for run, held in zip(opened.plan.runs, opened.held(), strict=True):
+        for one in (run, *([held.run] if isinstance(held, Held) else [])):
+            for kind, key, title in artefacts(replace(opened.plan, runs=[one])):
+                if (kind, key) not in seen:
+                    seen.add((kind, key))
+                    yield _Due(kind, key, title, addresses(run))
 
 
 def check_checksums(opened: Opened) -> Finding:
@@ -35,11 +49,12 @@ def check_checksums(opened: Opened) -> Finding:
     if opened.store is None:
         return Finding(UNCHECKED, "checksums", "the store is not here; name it with --store")
     wrong, whole, missing = [], 0, []
-    for kind, key, title in _artefacts(opened):
-        if not opened.store.has(kind, key):
+    for kind, key, title, of in _artefacts(opened):
+        at = next((one for one in of if opened.store.has(kind, key, one)), None)
+        if at is None:
             missing.append(f"{kind} {key[:12]} ({title})")
             continue
-        damage = opened.store.damage(kind, key) or _nonsense(opened.store, kind, key)
+        damage = opened.store.damage(kind, key, at) or _nonsense(opened.store, kind, key, at)
         whole += not damage
         if damage:
             wrong.append(f"{kind} {key[:12]} ({title}): {damage}")
@@ -52,10 +67,10 @@ def check_checksums(opened: Opened) -> Finding:
     return told("checksums", wrong, f"{whole} artefacts match the checksums they were written with")
 
 
-def _nonsense(store: Store, kind: str, key: str) -> str:
+def _nonsense(store: Store, kind: str, key: str, of: str) -> str:
     """What is wrong with an artefact that matches its checksums and does not hold what its kind holds."""
     try:
-        found = artefact(store, kind, key)
+        found = artefact(store, kind, key, of)
         if kind == "choices":
             int(found.json("choice")["place"])
             return ""

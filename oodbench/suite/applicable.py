@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from oodbench.core import registry
 from oodbench.core.errors import NotApplicable
@@ -16,39 +17,111 @@ from oodbench.suite.sets import OOD_SHIFTS
 from oodbench.suite.suite import Suite
 from oodbench.suite.tuned import ScorerEntry
 
+T = TypeVar("T")
 
-def plan_scorers(run: Run, suite: Suite, network: Network | None, problems: list[str]) -> None:
-    """Add to a run the plans of the suite's scorers, tuned and attacked ones too. `network`: as the method
-    sets it up, None where there is none. `problems`: gets what cannot be where the suite refuses that."""
-    for entry in suite.scorers:
-        plain, scorer = _scorer_plan(run, entry.spec, entry.spec, network)
-        attacked = _attacked(run, plain, scorer, suite.attacks, network)
-        tuned = [
-            _tuned_plan(run, plain, tune, [_scorer_plan(run, p, entry.spec, network)[0] for p in points])
-            for tune in suite.tune
-            if (points := _candidates(entry, scorer, tune))
+
+class _Built(NamedTuple):
+    """A scorer that was built to see what it needs."""
+
+    spec: Spec
+    declared: Spec
+    scorer: Scorer
+    view: View | None
+    view_spec: Spec | None
+
+    @classmethod
+    def of(cls, spec: Spec, declared: Spec) -> _Built:
+        scorer: Scorer = registry.build("scorer", spec)
+        view = scorer.view()
+        return cls(spec, declared, scorer, view, None if view is None else spec_of(view))
+
+
+class Scorers:
+    """The scorers of a suite, tuned and attacked ones too. Each is built once, for all runs."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self._made: dict[tuple[str, ...], Any] = {}
+
+    def plans(self, run: Run, network: Network | None, problems: list[str]) -> list[ScorerPlan]:
+        """The plans of a run's scorers, which are those of every run that differs from it in the seed alone.
+        `network`: as the method sets it up, None where there is none. `problems`: gets what cannot be where
+        the suite refuses that."""
+        made: list[ScorerPlan] = []
+        for entry in self.suite.scorers:
+            built = self._plain(entry)
+            plain = _planned(run, built, network)
+            attacked = self._attacked(run, plain, built.scorer, network)
+            tuned = [
+                _tuned_plan(run, plain, tune, [_planned(run, p, network) for p in points])
+                for tune in self.suite.tune
+                if (points := self._candidates(entry, tune))
+            ]
+            # what is attacked has its declared parameters, and stands against clean rows of the same ones;
+            # where a regime has nothing to choose between, the one row belongs to it too
+            declared = "none" in self.suite.tune or attacked or len(tuned) < len(self.suite.tune)
+            found = [*([plain] if declared else []), *tuned]
+            for s in found:
+                if s.reason and self.suite.inapplicable == "refuse":
+                    problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
+            made += [*found, *attacked]
+        if network is not None and not _is_ensemble(run):
+            made += [
+                self._under_attack(run, None, attack, "raise", ("test",), network)
+                for attack in self.suite.attacks
+            ]
+        return made
+
+    def _attacked(
+        self, run: Run, plain: ScorerPlan, scorer: Scorer, network: Network | None
+    ) -> list[ScorerPlan]:
+        """A scorer under each attack in both directions: OOD samples made to look known, ID samples made to
+        look unknown. None where it cannot be attacked."""
+        attackable = not plain.reason and scorer.differentiable and view_free(scorer)
+        if not attackable or network is None or _is_ensemble(run):
+            return []
+        ood = tuple(s.name for s in run.sets.values() if s.role in OOD_SHIFTS)
+        return [
+            self._under_attack(run, plain.spec, attack, direction, sets, network)
+            for attack in self.suite.attacks
+            for direction, sets in (("lower", ood), ("raise", ("test",)))
         ]
-        # what is attacked has its declared parameters, and stands against clean rows of the same ones; where
-        # a regime has nothing to choose between, the one row belongs to it too
-        declared = "none" in suite.tune or attacked or len(tuned) < len(suite.tune)
-        found = [*([plain] if declared else []), *tuned]
-        for s in found:
-            if s.reason and suite.inapplicable == "refuse":
-                problems.append(f"{s.reason}; choose another, or write `inapplicable: skip` in the suite")
-        run.scorers += [*found, *attacked]
-    if network is not None and not _is_ensemble(run):
-        run.scorers += [
-            _under_attack(run, None, attack, "raise", ("test",), network) for attack in suite.attacks
-        ]
 
+    def _under_attack(
+        self, run: Run, spec: Spec | None, attack: Spec, direction: str, sets: tuple[str, ...],
+        network: Network,
+    ) -> ScorerPlan:  # fmt: skip
+        def make() -> _Built:
+            raw = {"attacked": {"of": spec, "by": attack, "direction": direction}}
+            attacked = registry.resolve("scorer", raw)
+            return _Built.of(attacked, attacked)
 
-def _candidates(entry: ScorerEntry, scorer: Scorer, tune: str) -> tuple[Spec, ...]:
-    """What a regime chooses between; nothing where that is the declared parameters alone."""
-    regime = tuning.Regime.of(tune)
-    if regime.name == "none":
-        return ()
-    points = tuning.candidates(entry.spec, scorer, space=regime.space, search=entry.search)
-    return () if [p.params for p in points] == [entry.spec.params] else points
+        of = ("attacked", "") if spec is None else ("attacked scorer", spec.label)
+        built = self._once(make, *of, attack.label, direction)
+        return _planned(run, built, network)._replace(attack=attack.label, sets=sets)
+
+    def _plain(self, entry: ScorerEntry) -> _Built:
+        return self._once(lambda: _Built.of(entry.spec, entry.spec), "plain", entry.label)
+
+    def _candidates(self, entry: ScorerEntry, tune: str) -> tuple[_Built, ...]:
+        """What a regime chooses between; nothing where that is the declared parameters alone."""
+        regime = tuning.Regime.of(tune)
+        if regime.name == "none":
+            return ()
+
+        def make() -> tuple[_Built, ...]:
+            scorer = self._plain(entry).scorer
+            points = tuning.candidates(entry.spec, scorer, space=regime.space, search=entry.search)
+            alone = [p.params for p in points] == [entry.spec.params]
+            return () if alone else tuple(_Built.of(p, entry.spec) for p in points)
+
+        return self._once(make, "candidates", entry.label, regime.space)
+
+    def _once(self, make: Callable[[], T], *of: str) -> T:
+        if of not in self._made:
+            self._made[of] = make()
+        found: T = self._made[of]
+        return found
 
 
 def _is_ensemble(run: Run) -> bool:
@@ -60,40 +133,9 @@ def view_free(scorer: Scorer) -> bool:
     return scorer.view() is None and not scorer.extras
 
 
-def _attacked(
-    run: Run, plain: ScorerPlan, scorer: Scorer, attacks: Sequence[Spec], network: Network | None
-) -> list[ScorerPlan]:
-    """A scorer under each attack in both directions: OOD samples made to look known, ID samples made to look
-    unknown. None where it cannot be attacked."""
-    attackable = not plain.reason and scorer.differentiable and view_free(scorer)
-    if not attackable or network is None or _is_ensemble(run):
-        return []
-    ood = tuple(s.name for s in run.sets.values() if s.role in OOD_SHIFTS)
-    return [
-        _under_attack(run, plain.spec, attack, direction, sets, network)
-        for attack in attacks
-        for direction, sets in (("lower", ood), ("raise", ("test",)))
-    ]
-
-
-def _under_attack(
-    run: Run, spec: Spec | None, attack: Spec, direction: str, sets: tuple[str, ...], network: Network
-) -> ScorerPlan:  # fmt: skip
-    attacked = registry.resolve("scorer", {"attacked": {"of": spec, "by": attack, "direction": direction}})
-    plan, _ = _scorer_plan(run, attacked, attacked, network)
-    return plan._replace(attack=attack.label, sets=sets)
-
-
-def _scorer_plan(run: Run, spec: Spec, declared: Spec, network: Network | None) -> tuple[ScorerPlan, Scorer]:
-    scorer: Scorer = registry.build("scorer", spec)
-    view: View | None = scorer.view()
-    view_spec = None if view is None else spec_of(view)
-    return (
-        ScorerPlan(
-            spec, scorer.needs, view_spec, _objection(run, scorer, spec.label, view, network), declared
-        ),
-        scorer,
-    )
+def _planned(run: Run, built: _Built, network: Network | None) -> ScorerPlan:
+    reason = _objection(run, built.scorer, built.spec.label, built.view, network)
+    return ScorerPlan(built.spec, built.scorer.needs, built.view_spec, reason, built.declared)
 
 
 def _tuned_plan(run: Run, plain: ScorerPlan, tune: str, points: list[ScorerPlan]) -> ScorerPlan:

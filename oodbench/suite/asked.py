@@ -44,26 +44,22 @@ def asked_of(run: Run) -> Iterator[Asked]:
     groups += [(name, "id", (name,)) for name in shifted]
     if shifted:
         groups.append(("clean", "full", ("test", *shifted)))
+    against = [(s.name, s.role, "") for s in run.sets.values() if s.role in OOD_SHIFTS]
+    against += [(name, shift, why.splitlines()[0]) for name, (shift, why) in run.missing.items()]
     for group in groups:
         yield Asked(*group, None)
         for scorer in run.scorers:
             if not scorer.attack:
-                yield from _against_ood(run, Asked(*group, scorer))
+                yield Asked(*group, scorer)
+                for ood, shift, why in against:
+                    yield Asked(*group, scorer, ood, shift, None, why)
     for scorer in run.scorers:
         if scorer.attack and scorer.spec.params["of"] is not None:
             side = "ID" if scorer.spec.params["direction"] == "raise" else "OOD"
-            condition = f"{scorer.attack} on {side}"
-            row = Asked(condition, "id", ("test",), _attacked_by(run, scorer), attack=scorer)
-            yield from _against_ood(run, row)
-
-
-def _against_ood(run: Run, row: Asked) -> Iterator[Asked]:
-    yield row
-    for s in run.sets.values():
-        if s.role in OOD_SHIFTS:
-            yield row._replace(ood=s.name, shift=s.role)
-    for name, (shift, why) in run.missing.items():
-        yield row._replace(ood=name, shift=shift, missing=why.splitlines()[0])
+            of = (f"{scorer.attack} on {side}", "id", ("test",), _attacked_by(run, scorer))
+            yield Asked(*of, attack=scorer)
+            for ood, shift, why in against:
+                yield Asked(*of, ood, shift, scorer, why)
 
 
 def _attacked_by(run: Run, attack: ScorerPlan) -> ScorerPlan:

@@ -14,8 +14,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from oodbench.core import names, registry
 from oodbench.core.errors import SpecError, UserError, shown
+from oodbench.core.grids import expand
 from oodbench.core.signature import COMPONENT, problems_of
-from oodbench.core.spec import Spec, expand, plain_value
+from oodbench.core.spec import Spec, plain_value
 from oodbench.suite import inputs
 from oodbench.suite.problems import Problems, keys, validated
 from oodbench.training.recipe import Recipe, recipe_keys

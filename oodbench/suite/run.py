@@ -14,14 +14,14 @@ from oodbench.core.identity import fingerprint
 from oodbench.core.method import Method
 from oodbench.core.network import Input, Task
 from oodbench.core.spec import Spec, identity_value
-from oodbench.data.samples import part_per_class
 from oodbench.scoring.extract import Extract
 from oodbench.suite.entries import MethodEntry, NetworkEntry
 from oodbench.suite.inputs import described
+from oodbench.suite.keys import Keys, expected_of
 from oodbench.suite.pairs import PairEntry
 from oodbench.suite.per_seed import at_seed
 from oodbench.suite.scorer_plan import ScorerPlan, prepares
-from oodbench.suite.sets import PairSets, SetPlan
+from oodbench.suite.sets import PairSets, SetPlan, part_of
 from oodbench.training.recipe import Recipe
 
 
@@ -95,7 +95,7 @@ class Run:
         network = f" / {self.network_label}" if self.network_label else ""
         return f"{self.pair.label}{split}{network} / {self.method.label} / seed {self.seed}"
 
-    @property
+    @cached_property
     def spec(self) -> Spec:
         """The method with the files of this run's seed."""
         return at_seed(self.method.spec, self.seed)
@@ -115,27 +115,25 @@ class Run:
         """The sets as outputs are made of them: of the training images the part that scorers fit on."""
         if self.fit is None or "train" not in self.sets:
             return self.sets
-        train = self.sets["train"]
-        samples = train.samples and part_per_class(train.samples, self.fit)
-        if samples and train.samples and len(samples) == len(train.samples):  # all of them are no part
-            return self.sets
-        digest = samples.digest if samples else fingerprint(["part", train.digest, self.fit])
-        return {**self.sets, "train": train._replace(samples=samples, digest=digest)}
+        return {**self.sets, "train": self._fitted_on(self.sets["train"], self.fit)}
+
+    def _fitted_on(self, train: SetPlan, amount: float | int) -> SetPlan:
+        return part_of(train, amount)
+
+    @cached_property
+    def expected(self) -> str:
+        """One fingerprint of all that any key of this run is made of: two plans agree in it exactly where
+        they agree in every key, and in what is left out. A plan made elsewhere, of other code or other
+        data, is told by it without making the keys."""
+        return expected_of(self)
 
     def outputs_key(self, name: str, view: Spec | None = None) -> str:
         """Key of one set's outputs through this run, plain or of a view."""
-        identity = {"artefact": "outputs", "set": self.read[name].digest, **self._read_through()}
-        return fingerprint(identity | ({"view": view.identity} if view is not None else {}))
+        return Keys(self).outputs((name,), view)[0]
 
     def scores_key(self, scorer: ScorerPlan, name: str) -> str:
         """Key of one scorer's scores on one set: the outputs it reads, and the scorer."""
-        reads = {"test": self.outputs_key(name)}
-        for role in ("train", "val"):
-            if role in scorer.needs:
-                reads[role] = self.outputs_key(role)
-        if scorer.view is not None:
-            reads["view"] = self.outputs_key(name, scorer.view)
-        return fingerprint({"artefact": "scores", "reads": reads, "scorer": scorer.spec.identity})
+        return Keys(self).scores(scorer, (name,))[0]
 
     @property
     def scored_sets(self) -> list[str]:
@@ -149,10 +147,7 @@ class Run:
     def choice_key(self, scorer: ScorerPlan) -> str:
         """Key of a tuned scorer's choice: the regime, the outputs that it sees, and what it is chosen
         from."""
-        reads = {name: self.outputs_key(name) for name in self.tuning_sets(scorer)}
-        points = [c.spec.identity for c in scorer.candidates]
-        of = {"artefact": "choice", "version": 1, "regime": scorer.regime}
-        return fingerprint(of | {"reads": reads, "candidates": points})
+        return Keys(self).choice(scorer)
 
     def tuning_sets(self, scorer: ScorerPlan) -> list[str]:
         """The sets that choosing this scorer's parameters reads: train where it fits on it, validation, and
@@ -172,16 +167,18 @@ class Run:
         """(set, view) of every extraction that some scorer of this run needs; plain ones first, a view after
         what it is prepared with."""
         usable = [s for s in self.scorers if not s.reason and not s.candidates]
-        names = list(self.scored_sets) if any(not s.reason for s in self.scorers) else ["test"]
-        if any("train" in s.needs or prepares(s.view) for s in usable) and "train" in self.sets:
-            names.append("train")
-        plain: list[tuple[str, Spec | None]] = [(name, None) for name in names]
-        views: dict[str, tuple[str, Spec | None]] = {}
+        names = scored = self.scored_sets
+        if all(s.reason for s in self.scorers):
+            names = ["test"]
+        if "train" in self.sets and any("train" in s.needs or prepares(s.view) for s in usable):
+            names = [*names, "train"]
+        views: dict[tuple[str, str], tuple[str, Spec | None]] = {}
         for s in usable:
             if s.view is not None:
-                for name in [*self.sets_of(s), *(["train"] if "train" in s.needs else [])]:
-                    views[self.outputs_key(name, s.view)] = (name, s.view)
-        return plain + list(views.values())
+                of_view = s.view.identity_text
+                for name in [*(s.sets if s.attack else scored), *(["train"] if "train" in s.needs else [])]:
+                    views[self.read[name].digest, of_view] = (name, s.view)
+        return [*((name, None) for name in names), *views.values()]
 
     def extractions(
         self, wanted: Iterable[tuple[str, Spec | None]]
@@ -269,6 +266,9 @@ class TrainedRun(Run):
     def missing(self) -> Mapping[str, tuple[str, str]]:
         return self.data.missing
 
+    def _fitted_on(self, train: SetPlan, amount: float | int) -> SetPlan:
+        return self.data.fitted_on(amount)
+
     def _comes_from(self) -> dict[str, Any]:
         of: dict[str, Any] = {
             "train": self.sets["train"].digest if "train" in self.sets else None,
@@ -280,7 +280,7 @@ class TrainedRun(Run):
         if self.fed.mean is not None:
             of["normalised"] = [self.fed.mean, self.fed.std]
         if self.built_method.provides == "loss":
-            of["recipe"] = identity_value(dict(self.recipe))
+            of["recipe"] = identity_value(self.recipe.identity)
         if self.given:
             of["given"] = self.given
         if self.members:

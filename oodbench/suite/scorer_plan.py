@@ -38,6 +38,14 @@ class ScorerPlan(NamedTuple):
         """The scorer's label, and its regime where it is tuned: unique within a run."""
         return self.declared.label if self.tune == "none" else f"{self.declared.label} [{self.tune}]"
 
+    @property
+    def identity_text(self) -> str:
+        """What the keys and rows of a scorer are made of, as one line."""
+        view = "" if self.view is None else self.view.identity_text
+        inner = "".join(c.identity_text for c in self.candidates)
+        of = (self.label, *sorted(self.needs), self.reason, self.attack, *self.sets)
+        return f"{self.spec.identity_text} {view} {of!r} ({inner})"
+
 
 def prepares(view: Spec | None) -> bool:
     """Whether a view fits something to the plain outputs of train and val before it runs."""

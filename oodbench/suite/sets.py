@@ -13,12 +13,14 @@ import torch
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset, Geometry, Pair, Samples
 from oodbench.core.errors import MissingData, NotApplicable, UserError
+from oodbench.core.identity import fingerprint
 from oodbench.core.network import Input, Task
 from oodbench.data.altered import noise_from
 from oodbench.data.duplicates import shared_images
 from oodbench.data.images import statistics
 from oodbench.data.needs import opened
 from oodbench.data.reading import read_ahead
+from oodbench.data.samples import part_per_class
 from oodbench.data.sizes import common_geometry
 from oodbench.suite import overlap
 from oodbench.suite.pairs import PairEntry
@@ -41,6 +43,16 @@ class SetPlan(NamedTuple):
     samples: Samples | None
 
 
+def part_of(train: SetPlan, amount: float | int) -> SetPlan:
+    """The part of a training set that scorers fit on, see `part_per_class`; the set itself where that is all
+    of it. Of a user's arrays, which are cut later, only the digest is another."""
+    samples = train.samples and part_per_class(train.samples, amount)
+    if samples and train.samples and len(samples) == len(train.samples):
+        return train
+    digest = samples.digest if samples else fingerprint(["part", train.digest, amount])
+    return train._replace(samples=samples, digest=digest)
+
+
 class PairSets:
     """The samples of one pair entry, read from disk but not yet decoded. `missing` holds OOD sets that are
     not there, with the reason. `fallback` is the geometry of a pair that names none and whose images differ
@@ -55,6 +67,7 @@ class PairSets:
     ) -> None:
         self.entry, self._fallback = entry, fallback
         self._statistics: dict[Geometry, tuple[tuple[float, ...], tuple[float, ...]]] = {}
+        self._parts: dict[str, SetPlan] = {}
         self.missing: dict[str, tuple[str, str]] = {}
         self._absent: list[MissingData] = []
         self.sets: dict[str, SetPlan] = {}
@@ -99,6 +112,13 @@ class PairSets:
                 except MissingData as error:
                     self.missing[name] = (role, str(error))
                     self._absent.append(error)
+
+    def fitted_on(self, amount: float | int) -> SetPlan:
+        """The training images that scorers fit on, see `part_of`; for all runs of the pair one."""
+        which = repr(amount)  # 1 image is not 1.0, all of them
+        if which not in self._parts:
+            self._parts[which] = part_of(self.sets["train"], amount)
+        return self._parts[which]
 
     @cached_property
     def outliers(self) -> Samples | None:

@@ -240,8 +240,14 @@ class Suite(BaseModel):
 
     def dump(self) -> str:
         """The resolved suite as YAML: every default written out, grids expanded. It loads again."""
+        data = self.plain() | {"plugins": [_relative(p, self.file) for p in self.plugins]}
+        return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+
+    def plain(self) -> dict[str, Any]:
+        """The resolved suite as plain lists, mappings and values, plugins by their whole paths. `parse_suite`
+        makes it a suite again, on this machine or another one that has the same files."""
         data = self.model_dump()
-        data["plugins"] = [_relative(p, self.file) for p in self.plugins]
+        data["plugins"] = [str(p) for p in self.plugins]
         data["fit"] = {k: v for k, v in data["fit"].items() if v is not None}
         data["store"] = {} if self.store == Stored() else data["store"]
         data["extract"] = self.extract.model_dump(exclude_defaults=True)
@@ -249,7 +255,7 @@ class Suite(BaseModel):
         for key in newer:
             if not data[key]:
                 del data[key]
-        return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+        return data
 
 
 def _relative(path: Path, file: Path | None) -> str:

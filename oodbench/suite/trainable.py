@@ -18,8 +18,9 @@ from oodbench.training.schedule import course_of
 
 def check_trials(method: MethodEntry, contents: Mapping[int, str]) -> None:
     """What stands for several trials is not one, counted several times."""
+    firsts: dict[str, int] = {}
     for seed, content in contents.items():
-        first = next(s for s, c in contents.items() if c == content)
+        first = firsts.setdefault(content, seed)
         if first != seed:
             raise UserError(
                 f"method {method.label!r}: the files of seeds {first} and {seed} hold the same, so that they"
@@ -60,12 +61,16 @@ def start_of(suite: Suite, spec: Spec) -> MethodEntry:
     return next(same, variants(MethodEntry, "method", spec)[0])
 
 
-def trials_with_files(suite: Suite, method: MethodEntry) -> Iterator[tuple[MethodEntry, int]]:
+def trials_with_files(
+    suite: Suite, method: MethodEntry, seed: int | None = None
+) -> Iterator[tuple[MethodEntry, int]]:
     """A method and the one that its training starts from, as far as they name files, with each seed that
-    these are read for: the first where none of them names the seed."""
+    these are read for: the first where none of them names the seed, and else `seed` alone where it is
+    given."""
     both = (method, *([start_of(suite, method.start)] if method.start is not None else []))
+    several = suite.seeds if seed is None else (seed,)
     for one in [m for m in both if paths_of(m.spec)]:
-        yield from ((one, s) for s in (suite.seeds if is_per_seed(one.spec) else suite.seeds[:1]))
+        yield from ((one, s) for s in (several if is_per_seed(one.spec) else suite.seeds[:1]))
 
 
 def parts_of(suite: Suite, method: MethodEntry, built: Method) -> list[tuple[MethodEntry, Method]]:

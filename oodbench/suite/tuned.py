@@ -9,8 +9,9 @@ from pydantic import Field, ValidationInfo
 
 from oodbench.core import registry
 from oodbench.core.errors import SpecError, meant, shown
+from oodbench.core.grids import MOST_VARIANTS
 from oodbench.core.signature import COMPONENT
-from oodbench.core.spec import MOST_VARIANTS, Spec, plain_value
+from oodbench.core.spec import Spec, plain_value
 from oodbench.scoring.tuning import REGIMES, SPACES, Regime
 from oodbench.suite.entries import Entry, Reads, array, folder_of
 from oodbench.suite.problems import Problems

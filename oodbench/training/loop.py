@@ -24,6 +24,11 @@ from oodbench.training.recipe import Recipe
 from oodbench.training.state import Progress, State, restore, state_of
 from oodbench.training.stepper import Stepper
 
+
+class Diverged(UserError):
+    """The loss is not finite: where several processes train together, that of all of them."""
+
+
 LOOK_EVERY = 64
 """Every so many batches the loss is looked at, which makes an accelerator wait: a training gone wrong ends
 there."""
@@ -59,10 +64,15 @@ def train(
     fewer processes are here than the recipe asks for."""
     device, team = torch.device(device), wanted(recipe.world_size)
     stepper = Stepper(network, method, recipe, device, team)
-    feed = Feed(data, method, recipe, seed, device, team)
+    with team.parting():
+        feed = Feed(data, method, recipe, seed, device, team)
+    resume = team.told(resume)  # the others may not see the first one's store
     progress = Progress() if resume is None else restore(resume, stepper)
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), running_as(recipe, network, device):
+    with (
+        torch.random.fork_rng(devices=devices), running_as(recipe, network, device), stepper.together(),
+        team.parting(Diverged),
+    ):  # fmt: skip
         for epoch in range(len(progress.history), recipe.epochs):
             start = time.perf_counter()
             loss, acted = _epoch(stepper, feed, epoch, listener)
@@ -88,20 +98,21 @@ def train(
 def _epoch(stepper: Stepper, feed: Feed, epoch: int, listener: Listener) -> tuple[float, float]:
     """Train for one epoch; its mean loss, and the share of its batches in which the method's own term
     acted."""
-    start, recipe, team = time.perf_counter(), stepper.recipe, stepper.team
+    start, recipe = time.perf_counter(), stepper.recipe
     stepper.network.train()
     total, acted = torch.zeros((), device=feed.device), torch.zeros((), device=feed.device)
     for number, (batch, place) in enumerate(feed.epoch(epoch), start=1):
         total += stepper.step(batch, place) * len(batch.inputs)
         acted += stepper.acted
         if number % LOOK_EVERY == 0:
-            so_far, seen = _finite(team.sum(total), epoch, recipe), number * recipe.batch_size
+            so_far, seen = _finite(total, epoch, recipe), number * recipe.batch_size
             if listener.look is not None:
                 rate = seen / max(time.perf_counter() - start, 1e-9)
                 at = epoch + number / feed.schedule.batches
                 listener.look({"epoch": at, "loss": float(so_far) / seen, "images_per_second": rate})
-    loss = float(_finite(team.sum(total), epoch, recipe) / feed.schedule.samples)
-    return loss, float(team.sum(acted)) / (team.size * feed.schedule.batches)
+    # an accelerator may add in another order on each process
+    stepper.team.follow([*stepper.network.buffers(), total])
+    return float(_finite(total, epoch, recipe) / feed.schedule.samples), float(acted) / feed.schedule.batches
 
 
 def _validate(stepper: Stepper, data: Material, record: dict[str, float], progress: Progress) -> None:
@@ -120,7 +131,7 @@ def _validate(stepper: Stepper, data: Material, record: dict[str, float], progre
 
 def _finite(loss: Tensor, epoch: int, recipe: Recipe) -> Tensor:
     if not math.isfinite(float(loss)):
-        raise UserError(
+        raise Diverged(
             f"training: the loss is not finite in epoch {epoch}; lower the learning rate (lr {recipe.lr:g})"
             " or warm up"
         )

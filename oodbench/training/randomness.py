@@ -39,6 +39,29 @@ def drawing_from(rng: torch.Generator) -> Iterator[None]:
         rng.set_state(torch.cuda.get_rng_state(rng.device) if cuda else torch.get_rng_state())
 
 
+@contextlib.contextmanager
+def apart(rank: int, device: torch.device) -> Iterator[None]:
+    """Inside, each of several processes whose generators agree draws numbers of its own from torch's global
+    generators. Afterwards they agree again: moved on where somebody drew, else as they were."""
+    before = _states(device)
+    seed = int(torch.randint(2**62, ()))
+    moved = _states(device)
+    torch.manual_seed(seed + rank)
+    seeded = _states(device)
+    yield
+    drawn = any(not torch.equal(a, b) for a, b in zip(seeded, _states(device), strict=True))
+    cpu, *cuda = moved if drawn else before
+    torch.set_rng_state(cpu)
+    for state in cuda:
+        torch.cuda.set_rng_state(state, device)
+
+
+def _states(device: torch.device) -> list[Tensor]:
+    """Of the global generators: the CPU's, and the device's where it has one."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *cuda]
+
+
 def dirichlet(concentration: Tensor, rng: torch.Generator | None) -> Tensor:
     """A draw from Dirichlet(concentration), (..., K), which sums to one over its last dimension. `rng` is on
     the same device; None is torch's global generator."""

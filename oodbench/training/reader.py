@@ -33,11 +33,13 @@ class Material(NamedTuple):
 
 
 class Reader:
-    """Batches of a set on the device, in a given order: held there whole where it is small, else read
-    ahead."""
+    """Batches of a set on the device, in a given order: held there whole where it is small, else read ahead,
+    each image by one process of the team."""
 
-    def __init__(self, samples: Samples, geometry: Geometry, device: str | torch.device) -> None:
-        self.samples, self.geometry, self.device = samples, geometry, device
+    def __init__(
+        self, samples: Samples, geometry: Geometry, device: str | torch.device, team: Team = ALONE
+    ) -> None:
+        self.samples, self.geometry, self.device, self.team = samples, geometry, device, team
         self.labels = samples.labels.to(device)
         one = samples.read([0], geometry)
         self.held = (
@@ -46,53 +48,54 @@ class Reader:
             else None
         )
 
-    def batches(self, order: Tensor, size: int, team: Team = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of every batch, or this process's share of them."""
-        parts = [team.share(part) for part in order.split(size)[: batches_in(len(order), size, team.size)]]
+    def batches(self, order: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of every batch."""
+        parts = order.split(size)[: batches_in(len(order), size)]
         if self.held is not None:
             for index in parts:
                 at = index.to(self.device)
                 yield to_float(self.held[at]), self.labels[at]
             return
-        read = read_ahead(self.samples, self.geometry, parts, self.device)
+        read = read_ahead(self.samples, self.geometry, [self._mine(part) for part in parts], self.device)
         for index, images in zip(parts, read, strict=True):
-            yield to_float(images), self.labels[index.to(self.device)]
+            yield to_float(self.team.whole(images, len(index))), self.labels[index.to(self.device)]
 
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """`count` images drawn with replacement."""
         index = torch.randint(0, len(self.samples), (count,), generator=rng, device=rng.device)
-        images = (
-            self.held[index]
-            if self.held is not None
-            else self.samples.read(index.cpu(), self.geometry).to(self.device)
-        )
-        return to_float(images)
+        if self.held is not None:
+            return to_float(self.held[index])
+        images = self.samples.read(self._mine(index.cpu()), self.geometry).to(self.device)
+        return to_float(self.team.whole(images, count))
+
+    def _mine(self, index: Tensor) -> Tensor:
+        """What of a batch this process reads."""
+        return self.team.share(index) if self.team.divides(len(index)) else index
 
 
 class Feed:
     """The batches of a training: augmented, with outliers, further views and a generator where the method
-    asks for them. Each epoch seeds its own shuffling, augmentation and dropout."""
+    asks for them. Each epoch seeds its own shuffling, augmentation and dropout. Every process of a team draws
+    and sees whole batches, those of one process; it is the network's body that is shared out."""
 
     def __init__(
         self, data: Material, method: Method, recipe: Recipe, seed: int, device: torch.device, team: Team
     ) -> None:
-        self.method, self.recipe, self.seed, self.device, self.team = method, recipe, seed, device, team
+        self.method, self.recipe, self.seed, self.device = method, recipe, seed, device
         self._augment = [registry.build("augmentation", a) for a in recipe.augment]
-        self._train = Reader(data.train, data.geometry, device)
+        self._train = Reader(data.train, data.geometry, device, team)
         outliers = data.outliers if "outliers" in method.needs else None
-        self._outliers = Reader(outliers, data.geometry, device) if outliers else None
-        self.schedule = Schedule(recipe, len(data.train), team.size)
+        self._outliers = Reader(outliers, data.geometry, device, team) if outliers else None
+        self.schedule = Schedule(recipe, len(data.train))
 
     def epoch(self, epoch: int) -> Iterator[tuple[Batch, Place]]:
-        """This process's batches of one epoch. Seeds torch's global generator at its beginning, for dropout
-        and whatever a method draws without the batch's generator."""
+        """The batches of one epoch. Seeds torch's global generator at its beginning, for dropout and whatever
+        a method draws without the batch's generator."""
         seed = self.seed * 1_000_003 + epoch
-        own = seed + self.team.rank * 2**40
-        torch.manual_seed(own)
-        rng = torch.Generator(device=self.device).manual_seed(own)
+        torch.manual_seed(seed)
+        rng = torch.Generator(device=self.device).manual_seed(seed)
         order = torch.randperm(len(self._train.samples), generator=torch.Generator().manual_seed(seed))
-        read = self._train.batches(order, self.recipe.batch_size, self.team)
-        for number, (inputs, labels) in enumerate(read):
+        for number, (inputs, labels) in enumerate(self._train.batches(order, self.recipe.batch_size)):
             place = self.schedule.at(epoch, number)
             yield self._batch(inputs, labels, place.progress, rng), place
 

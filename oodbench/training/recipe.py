@@ -205,10 +205,19 @@ class Recipe(BaseModel):
         le=1_000_000,
         description="processes, one for each GPU, that share every batch; started by torchrun",
     )
+    sync_batchnorm: bool = Field(
+        False, description="batch norm over the whole batch and not over the share of each process"
+    )
     augment: tuple[Any, ...] = Field(
         (), description="augmentations, in order: names or {name: {parameter: value}}"
     )
     select: Literal["last", "best-val"] = Field("last", description="which epoch's weights are kept")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The keys that weights depend on. One that is younger than stored weights is left out where it is
+        not used, so that those keep their key."""
+        return {k: v for k, v in self if k != "sync_batchnorm" or v}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

@@ -23,17 +23,17 @@ class Place(NamedTuple):
     last: bool
     """Whether it is the last of them, after which the weights change."""
     samples: int
-    """Samples in all batches of the step, over all processes."""
+    """Samples in all batches of the step."""
     progress: float
     """Part of the training that is over, in [0, 1)."""
 
 
 class Schedule:
-    """The batches and steps of a training of `samples` samples by `recipe`, over `processes` processes."""
+    """The batches and steps of a training of `samples` samples by `recipe`."""
 
-    def __init__(self, recipe: Recipe, samples: int, processes: int = 1) -> None:
+    def __init__(self, recipe: Recipe, samples: int) -> None:
         self.recipe = recipe
-        self.batches = batches_in(samples, recipe.batch_size, processes)
+        self.batches = batches_in(samples, recipe.batch_size)
         """Batches in an epoch."""
         self.samples = min(samples, self.batches * recipe.batch_size)
         """Samples seen in an epoch."""
@@ -57,14 +57,14 @@ class Schedule:
 def course_of(recipe: Recipe, labels: Tensor, classes: int) -> Course:
     """What is known before a training on images of those labels (N,)."""
     counts = tuple(labels.bincount(minlength=classes).tolist())
-    batches = Schedule(recipe, len(labels), recipe.world_size).batches
+    batches = Schedule(recipe, len(labels)).batches
     return Course(counts, recipe.epochs, recipe.epochs * batches)
 
 
-def batches_in(samples: int, size: int, processes: int = 1) -> int:
-    """Batches in an epoch; a last one without two samples for each process is left out, since batch norm
-    cannot learn from one."""
-    return max(1, samples // size + (samples % size >= 2 * processes))
+def batches_in(samples: int, size: int) -> int:
+    """Batches in an epoch; a last one of a single sample is left out, since batch norm cannot learn from
+    it."""
+    return max(1, samples // size + (samples % size >= 2))
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from oodbench.runs import stamps
 from oodbench.suite.load import load_suite
 from tests.cli.calls import SCORER, call
 from tests.conftest import TINY
+from tests.runs.packed import flip, places
 
 
 def test_run_prints_a_table_and_where_the_files_are(
@@ -139,11 +139,8 @@ def test_paranoid_reads_what_is_believed_otherwise(
     monkeypatch.setattr(stamps, "ALWAYS_READ", 0)
     options = ["--results", tmp_path / "r", "--device", "cpu", "--no-plots"]
     assert call("run", tiny, *options) == 0
-    file = next((tmp_path / "r/.store/outputs").rglob("outputs.safetensors"))
-    seen, data = file.stat(), bytearray(file.read_bytes())
-    data[-1] ^= 1
-    file.write_bytes(data)
-    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    (file,) = (tmp_path / "r/.store/packs").rglob("*.zip")
+    flip(file, next(name for name in places(file) if name.endswith("outputs.safetensors")))
     capsys.readouterr()
     for more, made in (([], 0), (["--paranoid"], 1), (["--paranoid"], 0)):
         assert call("run", tiny, *options, *more) == 0

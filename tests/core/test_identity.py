@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from oodbench.core.identity import file_sha256, fingerprint, tensor_digest
+from oodbench.core import identity
+from oodbench.core.identity import (
+    canonical,
+    canonical_object,
+    content_sha256,
+    file_sha256,
+    fingerprint,
+    tensor_digest,
+)
 
 
 def test_a_fingerprint_is_sha256_of_canonical_json() -> None:
@@ -19,6 +29,32 @@ def test_a_fingerprint_is_sha256_of_canonical_json() -> None:
     assert fingerprint([1, 2]) != fingerprint([2, 1])
     with pytest.raises(ValueError, match="not JSON compliant"):
         fingerprint(float("nan"))
+
+
+def test_an_object_of_parts_is_the_canonical_json_of_the_whole() -> None:
+    value = {"b": [1, {"z": "\n\u00e4", "a": None}], "a": {"y": 2.5}, "ab": "text"}
+    whole = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    assert canonical_object({k: canonical(v) for k, v in value.items()}) == canonical(value) == whole
+
+
+def test_a_content_is_read_again_where_the_file_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the other content has the same size and the same time, since it is too young to be sure."""
+    file, read = tmp_path / "file", []
+    monkeypatch.setattr(
+        identity,
+        "file_sha256",
+        lambda path: read.append(path) or hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    for content in (b"one", b"two", b"longer"):
+        file.write_bytes(content)
+        os.utime(file, ns=(10**18, 10**18))
+        assert content_sha256(file) == hashlib.sha256(content).hexdigest()
+    assert len(read) == 3
+    monkeypatch.setattr(identity, "_TRUSTED_AFTER", -1.0)
+    assert content_sha256(file) == content_sha256(file) == hashlib.sha256(b"longer").hexdigest()
+    assert len(read) == 4, "once more, and then it is known"
 
 
 @pytest.mark.parametrize("size", [0, 5, 1 << 20])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import warnings
 
 from rich.console import Console
 
@@ -37,3 +39,20 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "2/2" in shown
     assert "loss 0.5" in shown
     assert "done in" not in shown
+
+
+def test_what_is_warned_of_in_any_thread_is_told_and_other_kinds_are_not() -> None:
+    class Ours(UserWarning):
+        pass
+
+    out = io.StringIO()
+    reporter = Reporter(quiet=True, console=Console(file=out))
+    with warnings.catch_warnings(record=True) as others, reporter.hearing(Ours):
+        thread = threading.Thread(target=warnings.warn, args=("disk full", Ours))
+        thread.start()
+        thread.join()
+        with reporter.hearing(Ours):
+            warnings.warn("again", Ours, stacklevel=1)
+        warnings.warn("not ours", UserWarning, stacklevel=1)
+    assert out.getvalue() == "warning: disk full\nwarning: again\n"
+    assert [str(w.message) for w in others] == ["not ours"]

@@ -1,16 +1,16 @@
-"""Specs: one component whatever way it is written; labels, identities, grids."""
+"""Specs: one component whatever way it is written; labels, identities."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oodbench.core import registry
-from oodbench.core.errors import SpecError
 from oodbench.core.scorer import Scorer
-from oodbench.core.spec import expand
 from tests.core.keys import key
 
 
@@ -46,14 +46,6 @@ def test_a_path_is_identity_by_content_only(tmp_path: Path) -> None:
     assert key("method", {"t-loss": {"file": str(a)}}) != key("method", {"t-loss": {"file": str(b)}})
 
 
-def test_grids_expand_in_order_and_nest() -> None:
-    raw = {"m": {"a": {"grid": [1, 2]}, "of": {"n": {"b": {"grid": [3, 4]}}}}}
-    assert expand(raw) == [{"m": {"a": a, "of": {"n": {"b": b}}}} for a in (1, 2) for b in (3, 4)]
-    assert expand("m") == ["m"]
-    with pytest.raises(SpecError, match="at least one"):
-        expand({"m": {"a": {"grid": []}}})
-
-
 def test_an_identity_is_name_version_and_parameters() -> None:
     @registry.scorer("t-third", source="test", version=3)
     class Third(Scorer):
@@ -67,3 +59,20 @@ def test_an_identity_is_name_version_and_parameters() -> None:
     assert (found["name"], found["version"]) == ("t-third", 3)
     assert found["params"] == {"share": 0.5, "size": 7}
     assert isinstance(found["params"]["size"], int), "50 and 50.0 are one value, in canonical JSON too"
+
+
+def test_an_identity_made_once_is_that_of_the_file_now(tmp_path: Path) -> None:
+    """What holds no path is made once; a file's content is looked at again each time, nested ones too."""
+    plain = registry.resolve("scorer", {"t-near": {"k": 5}})
+    assert plain.identity is plain.identity
+    assert json.loads(plain.identity_text) == plain.identity
+    file = tmp_path / "file"
+    file.write_text("one")
+    spec = registry.resolve("method", {"t-loss": {"file": str(file)}})
+    nested = registry.resolve("method", {"ensemble": {"of": {"t-loss": {"file": str(file)}}}})
+    before = spec.identity_key, nested.identity_key
+    file.write_text("two")  # of the same size, a moment later
+    after = spec.identity_key, nested.identity_key
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert spec.identity["params"]["file"] == {"sha256": hashlib.sha256(b"two").hexdigest()}

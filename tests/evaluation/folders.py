@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from oodbench.evaluation.rows import to_csv
+from oodbench.evaluation.csv_text import to_csv
 from tests.evaluation.frames import make_rows
 
 

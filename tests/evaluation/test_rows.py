@@ -10,7 +10,8 @@ import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.evaluation import leaderboard
-from oodbench.evaluation.rows import as_written, combine, read_rows, results_file, to_csv, where
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.rows import as_written, combine, read_rows, results_file, where
 from tests.evaluation.folders import folder
 from tests.evaluation.frames import make_rows
 

@@ -16,6 +16,7 @@ from oodbench.core.identity import file_sha256
 from oodbench.evaluation.rows import read_rows
 from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED, Finding
+from tests.unpacked import unpacked
 
 _WORST = (CONTRADICTED, UNCHECKED, HOLDS)
 
@@ -73,7 +74,8 @@ def seal(folder: Path) -> None:
 
 def stored(folder: Path, kind: str, name: str = "") -> list[Path]:
     """The artefacts of one kind beside a results folder, those of one set."""
-    found = [f.parent for f in sorted((folder.parent / ".store" / kind).rglob("manifest.json"))]
+    root = unpacked(folder.parent / ".store") / kind
+    found = [f.parent for f in sorted(root.rglob("manifest.json"))]
     return [f for f in found if not name or json.loads((f / "meta.json").read_text())["set"] == name]
 
 

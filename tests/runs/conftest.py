@@ -11,6 +11,7 @@ from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from tests.conftest import TINY
 from tests.runs.suites import ATTACKED, RICH, run_file
+from tests.unpacked import unpacked
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +31,9 @@ def tiny_run(tiny_file: Path) -> Path:
 
 @pytest.fixture
 def copied(tiny_run: Path, tmp_path: Path) -> Path:
-    """A copy to change, with its store beside it."""
+    """A copy to change, with its store beside it, unpacked."""
     shutil.copytree(tiny_run.parent, tmp_path / "r")
+    unpacked(tmp_path / "r/.store")
     return tmp_path / "r" / "tiny"
 
 
@@ -51,8 +53,9 @@ def attacked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def attacked(attacked_run: Path, tmp_path: Path) -> Path:
-    """A copy to change, with its store beside it."""
+    """A copy to change, with its store beside it, unpacked."""
     shutil.copytree(attacked_run.parent, tmp_path / "attacked-copy")
+    unpacked(tmp_path / "attacked-copy/.store")
     return tmp_path / "attacked-copy" / "attacked"
 
 
@@ -65,6 +68,7 @@ def rich_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def rich(rich_run: Path, tmp_path: Path) -> Path:
-    """A copy to change, with its store beside it."""
+    """A copy to change, with its store beside it, unpacked."""
     shutil.copytree(rich_run.parent, tmp_path / "rich-copy")
+    unpacked(tmp_path / "rich-copy/.store")
     return tmp_path / "rich-copy" / "rich"

@@ -13,13 +13,15 @@ from torch import Tensor
 from oodbench.runs.held import Held
 from oodbench.runs.measure import rows_of
 from oodbench.runs.reopen import reopened
+from tests.unpacked import unpacked
 
 
 class Stored:
-    """One run of a results folder: its files by hand, and the rows that the package makes of them."""
+    """One run of a results folder: the files of its store, unpacked, by hand, and the rows that the package
+    makes of them."""
 
     def __init__(self, folder: Path, place: int, plugins: Sequence[Path] = ()) -> None:
-        self.root = folder.parent / ".store"
+        self.root = unpacked(folder.parent / ".store")
         held = list(reopened(folder, plugins=plugins).held())[place]
         assert isinstance(held, Held)
         self.run, self.rows = held.run, rows_of(held)

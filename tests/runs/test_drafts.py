@@ -213,3 +213,56 @@ def test_what_nobody_comes_back_for_is_removed_in_the_end(tmp_path: Path) -> Non
         assert (tmp_path / "tmp" / name).exists() == stays, name
         assert (tmp_path / "tmp" / f"{name[:-1]}e").exists()
     assert store.get("outputs", KEY) is None
+
+
+def test_age_is_counted_by_the_clock_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine whose own clock is a month ahead removes nothing that another is writing."""
+    draft = stopped(tmp_path, 11, "elsewhere-7")
+    ahead = time.time() + 30 * 86400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    make(Store(tmp_path))
+    assert draft.exists()
+    for path in (*draft.iterdir(), draft):
+        os.utime(path, (ahead - 60 * 86400, ahead - 60 * 86400))
+    Store(tmp_path)
+    assert not draft.exists()
+
+
+def test_two_that_write_the_same_in_one_process_leave_each_other_alone(tmp_path: Path) -> None:
+    """Without locks, by two stores."""
+    first = Drafts(tmp_path / "tmp")
+    (tmp_path / "tmp").mkdir()
+    mine = first.begin("outputs", KEY, tmp_path / "none")
+    (mine / "half").write_text("x")
+    other = Drafts(tmp_path / "tmp").begin("outputs", KEY, tmp_path / "none")
+    assert mine != other
+    Drafts(tmp_path / "tmp").sweep()
+    assert (mine / "half").exists()
+    first.remove(mine)
+    assert not mine.exists()
+
+
+def test_packs_of_a_dead_process_and_what_was_taken_away_go_at_the_next_start(tmp_path: Path) -> None:
+    Store(tmp_path)
+    names = {
+        f"packs-{KEY}-{HERE}-{dead()}-0123abcd": False, f"packs-{KEY}-{HERE}-{os.getppid()}-0123abcd": True,
+        f"packs-{KEY}-elsewhere-{dead()}-0123abcd": True, "aside-0123abcd": False,
+        f"probe-clock-{HERE}-{dead()}-0123abcd": False,
+    }  # fmt: skip
+    for name in names:
+        (tmp_path / "tmp" / name).mkdir()
+        (tmp_path / "tmp" / name / "half").write_text("x")
+    Store(tmp_path)
+    assert {name: (tmp_path / "tmp" / name).exists() for name in names} == names
+
+
+def test_processes_in_another_world_of_numbers_are_on_another_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in containers that share a host's name: its process 7 is not ours."""
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026531999]")
+    there = me()["host"]
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026531836]")
+    assert there == f"{me()['host']}.4026531999"

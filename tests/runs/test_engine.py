@@ -17,6 +17,7 @@ from oodbench.runs.store import Draft, Store
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from tests.runs.suites import BROKEN, RICH, SMALL, plugin
+from tests.unpacked import unpacked
 
 
 def engine(store: Store) -> Engine:
@@ -25,11 +26,13 @@ def engine(store: Store) -> Engine:
 
 def folders(root: Path) -> dict[str, int]:
     """How many artefacts of each kind lie on disk."""
+    unpacked(root)
     return {kind: len(list((root / kind).glob("*/*/manifest.json"))) for kind in KINDS}
 
 
 class Watched(Store):
-    """Knows what was drafted, and whether its lock was held then: nobody else could take it."""
+    """Knows what was drafted, and whether its lock was held then: nobody else could take it. Scores are too
+    cheap for a lock."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -42,6 +45,10 @@ class Watched(Store):
         self.drafted[kind, key] += 1
         with super()._draft(kind, key) as one:
             yield one
+
+    def put(self, of: str, artefacts: Any) -> None:
+        self.drafted.update(artefacts.keys())
+        super().put(of, artefacts)
 
 
 def test_each_artefact_is_made_once_and_under_its_lock(tmp_path: Path) -> None:
@@ -64,24 +71,32 @@ def test_each_artefact_is_made_once_and_under_its_lock(tmp_path: Path) -> None:
 
 
 def test_what_another_process_made_meanwhile_is_found(tmp_path: Path) -> None:
-    """While this one waits for a lock, another makes the whole run."""
+    """While this one waits for a lock, or makes scores, another makes the whole run: those scores are made
+    twice then."""
     run = make_plan(parse_suite(SMALL | {"scorers": ["msp", "knn"], "tune": "id"})).runs[0]
     other = engine(Store(tmp_path))
 
     class Waiting(Store):
-        def lock(self, kind: str, key: str) -> Any:
-            if kind == self.late:
+        def lock(self, *name: str) -> Any:
+            if name[0] == self.late:
                 other.work(run)
-            return super().lock(kind, key)
+            return super().lock(*name)
 
-    for kind, before in (("weights", {}), ("scores", {"weights", "outputs", "choices"})):
+        def put(self, of: str, scores: Any) -> None:
+            if self.late == "scores":
+                other.work(run)
+            super().put(of, scores)
+
+    for kind, before in (("weights", {}), ("scores", {"weights", "outputs", "choices", "scores"})):
         root = tmp_path / kind
         other, store = engine(Store(root)), Waiting(root)
         store.late = kind
         mine = engine(store)
         mine.work(run)
         assert {k for k, n in mine.made.items() if n} == set(before)
-        assert sum(mine.made.values()) + sum(other.made.values()) == sum(folders(root).values())
+        assert bool(mine.made["scores"]) == (kind == "scores")
+        made = sum(mine.made.values()) + sum(other.made.values())
+        assert made - mine.made["scores"] == sum(folders(root).values())
 
 
 def test_a_scorer_that_fails_leaves_the_others_their_scores(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from oodbench.core.errors import UserError
+from oodbench.evaluation.csv_text import to_csv
 from oodbench.evaluation.leaderboard import over_trials
-from oodbench.evaluation.rows import read_rows, to_csv
+from oodbench.evaluation.rows import read_rows
 from oodbench.report.page import cells
 from oodbench.runs.folder import HISTORY, TIMING, Contents, ResultsFolder, costs_of, joined, specs_of
 from oodbench.runs.reopen import suite_of
@@ -223,3 +224,60 @@ def test_a_history_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     found = folder.frame("history")
     assert found is not None
     assert found["acted"].isna().all()
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every table is a large one."""
+    for module in (
+        "evaluation.rows",
+        "evaluation.large",
+        "evaluation.csv_text",
+        "runs.folder",
+        "runs.gathered",
+    ):
+        monkeypatch.setattr(f"oodbench.{module}.LARGE", 1)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_large_table_gives_the_files_of_a_small_one(
+    tmp_path: Path, compressed: bool, request: pytest.FixtureRequest
+) -> None:
+    pytest.importorskip("pyarrow")
+    small, big = (ResultsFolder.writable(tmp_path, name) for name in ("small", "big"))
+    small.write(contents(compressed=compressed))
+    request.getfixturevalue("large")
+    big.write(contents(compressed=compressed))
+    found = {f.name: f.read_bytes() for f in big.path.iterdir()}
+    assert found.pop("results.parquet")
+    wanted = {f.name: f.read_bytes() for f in small.path.iterdir()}
+    assert {n: gzip.decompress(d) if n.endswith(".gz") else d for n, d in found.items()} == {
+        n: gzip.decompress(d) if n.endswith(".gz") else d for n, d in wanted.items()
+    }
+    assert isinstance(big.rows()["pair"].dtype, pd.CategoricalDtype), "read from the columns beside"
+    assert to_csv(big.rows()) == to_csv(small.rows())
+
+
+@pytest.mark.usefixtures("large")
+def test_the_columns_beside_go_with_a_table_that_is_small_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    folder = ResultsFolder.writable(tmp_path, "s")
+    folder.write(contents())
+    assert (folder.path / "results.parquet").exists()
+    folder.write(contents(compressed=True))  # belongs to the packed one now
+    assert isinstance(folder.rows()["pair"].dtype, pd.CategoricalDtype)
+    monkeypatch.setattr("oodbench.runs.folder.LARGE", 10**6)
+    folder.write(contents())
+    assert not (folder.path / "results.parquet").exists()
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_table_is_written_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("evaluation.csv_text", "evaluation.parquet", "runs.folder"):
+        monkeypatch.setattr(f"oodbench.{module}.HAS_PYARROW", False)
+    folder = ResultsFolder.writable(tmp_path, "s")
+    folder.write(contents())
+    assert not (folder.path / "results.parquet").exists()
+    assert to_csv(folder.rows()) == to_csv(make_rows())

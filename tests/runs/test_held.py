@@ -106,8 +106,9 @@ def on_disk(root: Path, kind: str) -> dict[str, Path]:
     return {f.parent.name: f.parent for f in (root / kind).glob("*/*/manifest.json")}
 
 
-def test_timing_has_a_row_for_everything_that_was_paid_for(rich_run: Path) -> None:
-    store = rich_run.parent / ".store"
+def test_timing_has_a_row_for_everything_that_was_paid_for(rich_run: Path, rich: Path) -> None:
+    """Of a packed store, as it is read from its folders."""
+    store = rich.parent / ".store"
     for held in reopened(rich_run).held():
         assert isinstance(held, Held)
         run, rows = held.run, held.timing()
@@ -151,13 +152,13 @@ def test_the_history_of_an_ensemble_is_that_of_its_members(rich_run: Path) -> No
     assert history(store, run.sources[0])[0]["run_key"] == rows[0]["run_key"], "shared with the single run"
 
 
-def test_a_choice_is_taken_as_it_was_stored(rich_run: Path) -> None:
+def test_a_choice_is_taken_as_it_was_stored(rich_run: Path, rich: Path) -> None:
     run = reopened(rich_run).plan.runs[0]
     store = Store.opened(rich_run.parent / ".store")
     planned = {s.label: s for s in run.scorers if s.candidates}
     found = {s.label: s for s in tuned(store, run).scorers}
     assert set(planned) <= set(found)
-    written = on_disk(rich_run.parent / ".store", "choices")
+    written = on_disk(rich.parent / ".store", "choices")
     for label, scorer in planned.items():
         said = read(written[run.choice_key(scorer)], "choice")
         assert found[label].spec == scorer.candidates[said.pop("place")].spec

@@ -23,6 +23,7 @@ from oodbench.suite.asked import asked_of
 from oodbench.suite.parse import parse_suite
 from tests.runs.stored import Stored
 from tests.runs.suites import BROKEN, DIVERGES, GONE, PAIR, SMALL, plugin
+from tests.unpacked import unpacked
 
 Rows = list[dict[str, Any]]
 
@@ -248,7 +249,7 @@ def test_an_attacked_scorer_keeps_its_name_and_its_clean_rows(tmp_path: Path) ->
     assert {f.state for what, f in found.items() if what not in ("versions", "scores", "outputs")} == {HOLDS}
     again = run(parse_suite(ALIASES), results=tmp_path, device="cpu", plots=False)
     assert set(again.made.values()) == {0}
-    assert sum(done.made.values()) == len(list((tmp_path / ".store").glob("*/*/*/manifest.json")))
+    assert sum(done.made.values()) == len(list(unpacked(tmp_path / ".store").glob("*/*/*/manifest.json")))
 
 
 def test_an_attack_on_ood_sets_that_are_not_here_moves_nothing(tmp_path: Path) -> None:

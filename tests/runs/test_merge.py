@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from oodbench.core.errors import UserError
-from oodbench.evaluation.rows import IDENTITY, combine, to_csv
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.rows import IDENTITY, combine
 from oodbench.runs import merge
 from oodbench.runs.folder import HISTORY, ResultsFolder
 from oodbench.runs.runner import run

@@ -16,6 +16,7 @@ from oodbench.runs.reopen import reopened
 from oodbench.runs.store import Store
 from oodbench.training.initialise import fresh_weights
 from tests.runs.suites import arrays_suite, run_file, write_arrays
+from tests.unpacked import unpacked
 
 NOTHING = {"weights": 0, "outputs": 0, "choices": 0, "scores": 0}
 
@@ -27,7 +28,7 @@ def test_a_deleted_or_damaged_artefact_alone_is_made_again(tiny_file: Path, copi
     data[len(data) // 2] ^= 255
     victim.write_bytes(data)
     assert run_file(tiny_file, copied.parent).made == NOTHING | {"outputs": 1}
-    next((store / "scores").rglob("manifest.json")).unlink()
+    next((unpacked(store) / "scores").rglob("manifest.json")).unlink()
     assert run_file(tiny_file, copied.parent).made == NOTHING | {"scores": 1}
     assert (copied / "results.csv").read_bytes() == before
 

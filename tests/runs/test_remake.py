@@ -11,6 +11,7 @@ from oodbench.core.errors import UserError
 from oodbench.runs import remake
 from oodbench.runs.reopen import reopened
 from tests.runs.checked import stored
+from tests.unpacked import unpacked
 
 
 def test_what_is_made_again_lies_apart_and_all_else_is_read_from_the_store(
@@ -33,7 +34,7 @@ def test_what_is_made_again_lies_apart_and_all_else_is_read_from_the_store(
     assert anew.has("weights", run.key)
     assert not anew.has("scores", "0" * 64)
     scored = remake.scores(opened.store, run, tmp_path / "s", "cpu")
-    names = {f.parent.name for f in (tmp_path / "s" / "scores").rglob("manifest.json")}
+    names = {f.parent.name for f in (unpacked(tmp_path / "s") / "scores").rglob("manifest.json")}
     assert names == {a.name for a in stored(bare, "scores")}
     assert scored.get("outputs", key) is not None
     assert {f: f.stat().st_mtime_ns for f in bare.parent.rglob("*")} == before

@@ -29,6 +29,7 @@ from oodbench.suite.plan import make_plan
 from tests.conftest import ROOT
 from tests.runs.checked import findings
 from tests.runs.suites import PAIR, SMALL
+from tests.unpacked import unpacked
 
 SCRIPT = ROOT / "benchmarks" / "imagenet_scale.py"
 
@@ -50,7 +51,7 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
 
 def stored(results: Path) -> dict[str, bytes]:
     """The tensors of every stored output, by key."""
-    files = (results / ".store" / "outputs").rglob("outputs.safetensors")
+    files = (unpacked(results / ".store") / "outputs").rglob("outputs.safetensors")
     return {f.parent.name: f.read_bytes() for f in files}
 
 

@@ -6,9 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,10 +20,12 @@ import torch
 from safetensors import SafetensorError
 
 import oodbench.runs.artefact
+import oodbench.runs.locks
 import oodbench.runs.shards
-import oodbench.runs.store
+import oodbench.runs.states
 from oodbench.core.errors import UserError
 from oodbench.runs.artefact import HOLDS, Draft, damage
+from oodbench.runs.drafts import me
 from oodbench.runs.store import CannotKeep, Store
 
 KEY = "ab" * 32
@@ -39,6 +39,12 @@ def _fill(draft: Draft, value: float) -> None:
 def _write(store: Store, value: float = 1.0) -> None:
     with store.lock("scores", KEY) as held, held.draft() as draft:
         _fill(draft, value)
+
+
+def _write_outputs(store: Store) -> None:
+    with store.lock("outputs", KEY) as held, held.draft() as draft:
+        draft.tensors("outputs", {"x": torch.ones(3)})
+        draft.json("meta", {})
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -86,20 +92,20 @@ def test_only_a_draft_that_nobody_writes_is_removed(
     tmp_path: Path, owner: str, age: int, stays: bool
 ) -> None:
     """Its name says whose it is, its age in days whether one elsewhere still grows."""
-    host = "elsewhere.example" if "machine" in owner else re.sub(r"[^A-Za-z0-9.]+", "_", socket.gethostname())
+    host = "elsewhere.example" if "machine" in owner else me()["host"]
     pid = _dead() if "dead" in owner else os.getppid()
     store = Store(tmp_path)
-    left = tmp_path / "tmp" / f"scores-{KEY}-{host}-{pid}-0123abcd"
+    left = tmp_path / "tmp" / f"outputs-{KEY}-{host}-{pid}-0123abcd"
     left.mkdir()
     (left / "half").write_text("x")
     then = time.time() - age * 86400
     os.utime(left / "half", (then, then))
     os.utime(left, (then, then))
-    _write(store)
+    _write_outputs(store)
     assert left.exists() == stays
-    other = tmp_path / "tmp" / f"scores-{'cd' * 32}-{host}-{_dead()}-0123abcd"
+    other = tmp_path / "tmp" / f"outputs-{'cd' * 32}-{host}-{_dead()}-0123abcd"
     other.mkdir()
-    _write(store)
+    _write_outputs(store)
     assert other.exists(), "another artefact's draft is another lock's"
 
 
@@ -139,7 +145,7 @@ def test_an_artefact_that_is_whole_by_its_manifest_but_lacks_a_file_is_made_agai
 
 
 def test_who_waits_for_a_lock_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oodbench.runs.store, "ANNOUNCED_AFTER", 0.05)
+    monkeypatch.setattr(oodbench.runs.locks, "ANNOUNCED_AFTER", 0.05)
     said: list[str] = []
     first, second = Store(tmp_path), Store(tmp_path, said.append)
     waiting = threading.Event()
@@ -158,7 +164,7 @@ def test_who_waits_for_a_lock_is_told_for_whom(tmp_path: Path, monkeypatch: pyte
     assert waiting.is_set()
     assert len(said) == 1
     assert said[0].startswith(f"waiting for scores {KEY[:12]}, which process {os.getpid()} on ")
-    assert not list((tmp_path / "locks").glob("*.holder"))
+    assert not list((tmp_path / "locks").iterdir())
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "manifest"])
@@ -346,7 +352,7 @@ def test_a_training_state_that_cannot_be_saved_ends_nothing(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(oodbench.runs.store, "save_file", fail)
+    monkeypatch.setattr(oodbench.runs.states, "save_file", fail)
     Store(tmp_path, said.append).save_state(KEY, {"w": torch.ones(2)}, {})
     assert len(said) == 1
     assert "No space left" in said[0]

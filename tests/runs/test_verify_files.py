@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from oodbench.evaluation import parquet
+from oodbench.evaluation.csv_text import to_csv, write_csv
+from oodbench.evaluation.large import compacted
 from oodbench.evaluation.leaderboard import over_trials
-from oodbench.evaluation.rows import read_rows, to_csv
+from oodbench.evaluation.metrics.columns import METRICS
+from oodbench.evaluation.rows import as_written, read_rows
 from oodbench.runs import verify_files as files
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED
 from oodbench.runs.folder import ResultsFolder
 from oodbench.runs.reopen import suite_of
+from tests.evaluation.frames import make_rows
 from tests.runs.checked import rewrite
 
 
@@ -110,3 +115,28 @@ def test_versions_contradict_nothing_and_are_told(bare: Path) -> None:
     assert files.check_versions(folder).state == CONTRADICTED
     file.unlink()
     assert files.check_versions(folder).why == "there is no environment.json"
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.csv.gz"])
+def test_columns_that_say_otherwise_than_their_csv(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pyarrow")
+    file = tmp_path / name
+    rows = as_written(make_rows())
+    write_csv(rows, file)
+    assert files.check_columns(file) == []
+    parquet.write(compacted(rows, METRICS), file)
+    (found,) = files.check_columns(file)
+    assert (found.state, found.what) == (HOLDS, "results.parquet")
+    for forged in (
+        rows.assign(auroc=rows["auroc"] / 2),
+        rows.assign(auroc=rows["auroc"] + 1e-13),  # beyond the digits of the text
+        rows.assign(method="other"),
+        rows.iloc[:-1],
+    ):
+        parquet.write(compacted(forged, METRICS), file)
+        (found,) = files.check_columns(file)
+        assert (found.state, found.why) == (CONTRADICTED, f"does not hold the rows of {name}")
+    write_csv(rows.iloc[1:], file)
+    (found,) = files.check_columns(file)
+    assert found.state == UNCHECKED
+    assert "does not belong to this" in found.why

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.evaluation.rows import read_rows, to_csv
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.rows import read_rows
 from oodbench.runs.findings import CONTRADICTED, UNCHECKED
 from oodbench.runs.folder import Contents, ResultsFolder
 from oodbench.runs.reopen import suite_of

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from oodbench.evaluation.rows import read_rows, to_csv
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.rows import read_rows
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED, Finding
 from oodbench.runs.folder import ResultsFolder
 from oodbench.runs.reopen import Opened, reopened

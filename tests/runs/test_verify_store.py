@@ -10,7 +10,8 @@ from torch import Tensor
 
 from oodbench.core import registry
 from oodbench.core.outputs import Outputs
-from oodbench.evaluation.rows import read_rows, to_csv
+from oodbench.evaluation.csv_text import to_csv
+from oodbench.evaluation.rows import read_rows
 from oodbench.runs import verify
 from oodbench.runs.findings import CONTRADICTED, HOLDS, UNCHECKED, to_lines
 from oodbench.runs.reopen import reopened

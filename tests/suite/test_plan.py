@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from oodbench.core import registry
 from oodbench.core.dataset import Dataset
 from oodbench.core.errors import MissingData, UserError
+from oodbench.suite.asked import asked_of
+from oodbench.suite.keys import made_for
 from oodbench.suite.load import load_suite
 from oodbench.suite.parse import parse_suite
-from oodbench.suite.plan import artefacts, make_plan
-from tests.suite.written import FAMILY
+from oodbench.suite.plan import Planner, artefacts, make_plan
+from oodbench.suite.run import Run
+from tests.suite.written import FAMILY, SHIFTED
 
 BASE: dict[str, Any] = {
     "name": "k", "networks": ["mlp"], "methods": ["cross-entropy"], "scorers": ["msp", "knn"],
@@ -332,3 +336,138 @@ def test_a_plugin_that_ends_or_fails_is_one_line(tmp_path: Path, text: str) -> N
     with registry.isolated(), pytest.raises(UserError, match=r"own.py: \w+") as caught:
         parse_suite(BASE, plugins=[tmp_path / "own.py"])
     assert len(str(caught.value).splitlines()) == 1
+
+
+OUTLIERS = SHIFTED | {"ood_val": {"digits": {"classes": [8]}}, "outliers": {"digits": {"classes": [9]}}}
+STUDIES: dict[str, dict[str, Any]] = {
+    "methods, networks and splits": {
+        "pairs": [OUTLIERS, {"digits": {"split": {"grid": [0, 1]}}}], "networks": ["mlp", "small-cnn"],
+        "methods": ["cross-entropy", {"als": {"lam": {"grid": [1, 2]}}}, "outlier-exposure"],
+        "scorers": ["msp", "knn", "odin", "godin"], "seeds": [0, 4],
+    },
+    "parents and members": {
+        "methods": [
+            {"ensemble": {"of": "als", "members": 2}}, {"als": {}, "start": "cross-entropy"},
+            {"cross-entropy": {}, "recipe": {"epochs": 2}}, {"mixup": {"of": "als"}},
+        ],
+        "scorers": ["msp", "disagreement", "vim"], "seeds": [0, 1], "fit": {"train": 0.5},
+    },
+    "tuned and attacked": {
+        "pairs": [OUTLIERS], "tune": ["none", "id", "noise", "ood-val"],
+        "scorers": ["msp", {"knn": {}, "search": {"k": [1, 5]}}, "odin"], "attacks": [{"fgsm": {"eps": 0.1}}],
+        "methods": ["cross-entropy", {"ensemble": {"members": 2}}],
+    },
+    "fed otherwise": {
+        "networks": [
+            {"mlp": {"hidden": [8]}, "input": {"mean": [0.5], "std": [0.25]}},
+            {"mlp": {"hidden": [8]}, "input": {"crop": [12, 12], "resize": 14}},
+        ],
+        "scorers": ["msp", "odin"],
+    },
+}  # fmt: skip
+
+
+def _told(run: Run) -> list[Any]:
+    made = [(m.kind, m.of, tuple(m.keys), tuple(m.titles)) for m in made_for(run)]
+    owed = [(a[:3], a.scorer and a.scorer.label, a[4:6], a.reason) for a in asked_of(run)]
+    return [run.place, run.key, run.expected, [r.key for r in run.lineage], list(run.scorers), made, owed]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_run_planned_alone_is_that_of_the_plan(study: str) -> None:
+    """By a planner that has planned nothing before, and by one that has planned the others, in any order."""
+    suite = parse_suite(FAMILY | {"inapplicable": "skip"} | STUDIES[study])
+    runs = make_plan(suite).runs
+    assert len(runs) >= 2
+    planner = Planner(suite)
+    for run in reversed(runs):
+        due = _told(run)
+        assert _told(planner.run(run.place)) == due
+        if run is runs[-1] or run is runs[0]:
+            assert _told(Planner(suite).run({k: str(v) for k, v in run.place.items()})) == due
+    assert [_told(r) for r in planner.plan().runs] == [_told(r) for r in runs]
+
+
+def test_runs_of_arrays_are_planned_alone_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        for name in ("train", "val", "test", "near"):
+            labels = rng.integers(0, 3, 40)
+            np.savez(tmp_path / str(seed) / name, logits=rng.normal(size=(40, 3)), labels=labels)
+    methods = [{"outputs": {"folder": str(tmp_path / "{seed}")}}]
+    raw = {
+        "pairs": [{"arrays": {"near": ["near"]}}],
+        "methods": methods,
+        "seeds": [0, 1],
+        "tune": ["none", "id"],
+    }
+    suite = parse_suite(
+        FAMILY | {"scorers": ["msp", "knn"], "inapplicable": "skip", "fit": {"train": 9}} | raw
+    )
+    runs, planner = make_plan(suite).runs, Planner(suite)
+    assert [r.seed for r in runs] == [0, 1]
+    assert [_told(planner.run(r.place)) for r in runs] == [_told(r) for r in runs]
+
+
+PLACE = {"pair": "two", "split": "", "network": "mlp(hidden=[8])", "method": "cross-entropy", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"pair": "tow"}, "no run with the pair 'tow'; did you mean 'two'"),
+        ({"split": 1}, "no run with the pair 'two split 1'"),
+        ({"network": ""}, r"no run with the network ''; allowed: mlp\(hidden"),
+        ({"method": "als"}, "no run with the method 'als'; allowed: cross-entropy"),
+        ({"seed": 3}, "no run with the seed '3'; allowed: 0, 1"),
+    ],
+    ids=str,
+)
+def test_a_run_that_the_suite_does_not_have_is_refused(change: dict[str, Any], says: str) -> None:
+    planner = Planner(parse_suite(FAMILY | {"seeds": [0, 1]}))
+    with pytest.raises(UserError, match=f"^family: {says}") as caught:
+        planner.run(PLACE | change)
+    assert "\n" not in str(caught.value)
+    assert planner.run(PLACE).seed == 0
+
+
+def test_a_refusal_names_some_of_many() -> None:
+    planner = Planner(parse_suite(FAMILY | {"seeds": list(range(5_000))}))
+    with pytest.raises(UserError, match="and 4980 more") as caught:
+        planner.run(PLACE | {"seed": "x"})
+    assert len(str(caught.value)) < 500
+
+
+def test_one_run_is_refused_for_its_own_reasons_alone() -> None:
+    registry.dataset("t-gone", source="a test")(_gone)
+    pairs = [*FAMILY["pairs"], {"name": "p", "id": "t-gone", "near": ["noise"]}]
+    methods = ["cross-entropy", "outlier-exposure", "vos"]
+    suite = parse_suite(FAMILY | {"pairs": pairs, "methods": methods})
+    with pytest.raises(UserError, match="needs outliers"):
+        make_plan(suite)
+    planner = Planner(suite)
+    assert planner.run(PLACE).title.startswith("two / ")
+    for change, says in (
+        ({"pair": "p"}, ["family: pair 'p': it is not here", "family: pair 'p': get it there"]),
+        ({"method": "outlier-exposure"}, None),
+        ({"method": "vos"}, None),
+    ):
+        with pytest.raises(UserError) as caught:
+            planner.run(PLACE | change)
+        lines = str(caught.value).splitlines()
+        assert lines == says if says else len(lines) == 1
+    with pytest.raises(UserError, match="nothing is left to run: pair 'p': it is not here"):
+        Planner(suite, skip_missing=True).run(PLACE | {"pair": "p"})
+
+
+def test_artefacts_of_several_runs_are_told_once() -> None:
+    methods = ["cross-entropy", {"cross-entropy": {}, "as": "again"}, {"ensemble": {"members": 2}}]
+    pairs = [*FAMILY["pairs"], FAMILY["pairs"][0] | {"name": "same", "far": ["photo-patches"]}]
+    plan = make_plan(parse_suite(FAMILY | {"methods": methods, "pairs": pairs, "scorers": ["msp", "odin"],
+                                           "inapplicable": "skip", "seeds": [0, 1]}))  # fmt: skip
+    found = [(kind, key) for kind, key, _ in artefacts(plan)]
+    assert len(found) == len(set(found))
+    every = {(m.kind, key) for run in plan.runs for m in made_for(run) for key in m.keys}
+    assert set(found) == every
+    assert sum(kind == "weights" for kind, _ in found) == 4, "members are of seeds 0 to 3"

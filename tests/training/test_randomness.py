@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import beta, kstest
 
-from oodbench.training.randomness import Randomness, dirichlet, drawing_from
+from oodbench.training.randomness import Randomness, apart, dirichlet, drawing_from
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -71,3 +71,23 @@ def test_the_same_batch_can_be_looked_at_twice() -> None:
     before.restore()
     assert torch.equal(torch.rand(3, generator=generator), first[0])
     assert torch.equal(torch.rand(3), first[1])
+
+
+def test_apart_each_draws_its_own_and_afterwards_all_draw_alike() -> None:
+    inside, after = [], []
+    for rank, count in ((0, 5), (1, 7)):
+        torch.manual_seed(8)
+        torch.rand(2)
+        for _ in range(2):
+            with apart(rank, torch.device("cpu")):
+                inside.append(torch.rand(count)[:5])
+        after.append(torch.rand(3))
+    assert torch.equal(*after)
+    assert all(not torch.equal(a, b) for i, a in enumerate(inside) for b in inside[:i])
+
+
+def test_apart_moves_nothing_where_nothing_is_drawn() -> None:
+    before = torch.get_rng_state()
+    with apart(1, torch.device("cpu")):
+        torch.rand(3, generator=rng())
+    assert torch.equal(torch.get_rng_state(), before)

@@ -16,6 +16,7 @@ from oodbench.suite.parse import parse_suite
 from oodbench.suite.schema import json_schema
 from oodbench.training.recipe import NAMED, Recipe, recipe_keys
 from oodbench.training.schedule import learning_rate
+from tests.suite.written import runs_of
 
 BASE: dict[str, Any] = {
     "name": "s",
@@ -42,6 +43,18 @@ def test_every_named_recipe_is_whole_and_says_where_it_was_read(name: str) -> No
     for key, value in NAMED[name].keys.items():
         if key != "augment":
             assert plain_value(getattr(recipe, key)) == plain_value(value)
+
+
+def test_a_key_younger_than_stored_weights_is_in_their_key_only_where_it_is_used() -> None:
+    """The keys of a recipe when batch norm could not be synchronised."""
+    before = set(Recipe.model_fields) - {"sync_batchnorm"}
+    for recipe in (Recipe(), Recipe(world_size=4), Recipe(sync_batchnorm=False)):
+        assert set(recipe.identity) == before
+        assert recipe.identity == {k: getattr(recipe, k) for k in before}
+    assert Recipe(sync_batchnorm=True, world_size=4).identity["sync_batchnorm"] is True
+    assert set(recipe_keys("osr-arpl")) > before, "a named recipe sets it all the same"
+    keys = [runs_of(recipe={"epochs": 2, **more})[0].key for more in ({}, {"sync_batchnorm": False})]
+    assert keys[0] == keys[1] != runs_of(recipe={"epochs": 2, "sync_batchnorm": True})[0].key
 
 
 def test_a_name_is_its_keys_and_changes_go_inside() -> None:

@@ -99,7 +99,9 @@ def test_every_batch_has_its_place() -> None:
 
 
 def test_a_batch_that_is_left_out_is_in_no_count() -> None:
-    """17 samples in batches of 16: the last would hold one. Two processes need two each."""
-    assert Schedule(Recipe(epochs=1, batch_size=16), 17).samples == 16
-    assert Schedule(Recipe(epochs=1, batch_size=16), 19, processes=2).samples == 16
-    assert Schedule(Recipe(epochs=1, batch_size=16), 20, processes=2).samples == 20
+    """17 samples in batches of 16: the last would hold one. So it is with several processes, who see the
+    batches of one."""
+    for size in (1, 2, 8):
+        recipe = Recipe(epochs=1, batch_size=16, world_size=size)
+        assert [Schedule(recipe, n).samples for n in (17, 18, 19)] == [16, 18, 19]
+        assert course_of(recipe, make_samples(18).labels, 3).batches == 2

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
-from tests.training.common import close, make_samples, recipe_of, run, same, tanh_network
+from oodbench.core.method import Batch
+from oodbench.training.stepper import Step
+from tests.training.common import Plain, close, make_samples, recipe_of, run, same, tanh_network
+
+
+def test_a_steps_forward_is_the_loss_and_its_parameters_the_networks() -> None:
+    network, method = tanh_network(), Plain()
+    step, data = Step(network, method), make_samples(6)
+    batch = Batch(data.images / 255, data.labels)
+    assert torch.equal(step(batch), method.loss(network, batch))
+    assert [id(p) for p in step.parameters()] == [id(p) for p in network.parameters()]
 
 
 @pytest.mark.parametrize("n", [48, 54, 23])

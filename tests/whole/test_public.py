@@ -9,7 +9,7 @@ import sys
 import oodbench
 
 PUBLIC = (
-    "Batch Dataset Geometry Head Input Method Network Outputs Pair Recipe Samples Scorer Suite Task UserError"
+    "Batch Dataset Execution Geometry Head Input Method Network Outputs Pair Recipe Samples Scorer Suite Task UserError"
     " View __version__ augmentation build dataset load_suite method network pair run score_all scorer view"
 )
 MODULES = {

@@ -17,6 +17,7 @@ from oodbench.core.registry import dataset
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.archives import unpacked
 from oodbench.data.sources.download import downloads
+from oodbench.data.sources.local_copy import through_copy
 from oodbench.data.sources.roots import find
 
 Corruption = Literal[
@@ -62,7 +63,9 @@ def _test(name: str, archive: str, corruption: str, severity: int, root: Path | 
 
 def _loaded(file: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
     try:
-        return np.load(readable(file), mmap_mode=mmap_mode, allow_pickle=False)
+        return through_copy(
+            readable(file), lambda place: np.load(place, mmap_mode=mmap_mode, allow_pickle=False)
+        )
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise UserError(f"{file}: cannot be read ({one_line(error)}); get it again") from None
 

@@ -23,6 +23,7 @@ from oodbench.data.sources.download import downloads, staged, through_fetch
 from oodbench.data.sources.files import from_items
 from oodbench.data.sources.idx import PARTS, find_idx, read_pair
 from oodbench.data.sources.listing import Item
+from oodbench.data.sources.local_copy import through_copy
 from oodbench.data.sources.paths import only_files
 from oodbench.data.sources.roots import data_roots, find
 from oodbench.data.sources.shared import held_once
@@ -33,66 +34,83 @@ Keywords = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Set:
-    """A torchvision class: keywords of each split, what it is, and whether it holds arrays or lists files."""
+    """A torchvision class: keywords of each split, what it is, and the files or folders of its arrays (none:
+    it lists images)."""
 
     cls: str
     about: str
     train: Keywords | None
     test: Keywords
     val: Keywords | None = None
-    arrays: bool = True
+    files: tuple[str, ...] = ()
     get: str = ""
+
+    @property
+    def arrays(self) -> bool:
+        return bool(self.files)
 
 
 _TRAIN: dict[str, Any] = {"train": True}
 _TEST: dict[str, Any] = {"train": False}
 _LETTERS: dict[str, Any] = {"split": "letters"}
 _BALANCED: dict[str, Any] = {"split": "balanced"}
+_EMNIST = ("EMNIST/raw",)
 _S_TRAIN, _S_TEST, _S_VAL = {"split": "train"}, {"split": "test"}, {"split": "val"}
 _SETS = {
-    "cifar10": _Set("CIFAR10", "60,000 32x32 RGB images of 10 objects", _TRAIN, _TEST),
-    "cifar100": _Set("CIFAR100", "60,000 32x32 RGB images of 100 objects", _TRAIN, _TEST),
-    "svhn": _Set("SVHN", "99,289 32x32 RGB house numbers", _S_TRAIN, _S_TEST),
-    "stl10": _Set("STL10", "13,000 labelled 96x96 RGB images of 10 objects", _S_TRAIN, _S_TEST),
-    "usps": _Set("USPS", "9,298 16x16 grey handwritten digits", _TRAIN, _TEST),
+    "cifar10": _Set(
+        "CIFAR10", "60,000 32x32 RGB images of 10 objects", _TRAIN, _TEST, files=("cifar-10-batches-py",)
+    ),
+    "cifar100": _Set(
+        "CIFAR100", "60,000 32x32 RGB images of 100 objects", _TRAIN, _TEST, files=("cifar-100-python",)
+    ),
+    "svhn": _Set(
+        "SVHN",
+        "99,289 32x32 RGB house numbers",
+        _S_TRAIN,
+        _S_TEST,
+        files=("train_32x32.mat", "test_32x32.mat"),
+    ),
+    "stl10": _Set(
+        "STL10", "13,000 labelled 96x96 RGB images of 10 objects", _S_TRAIN, _S_TEST, files=("stl10_binary",)
+    ),
+    "usps": _Set(
+        "USPS", "9,298 16x16 grey handwritten digits", _TRAIN, _TEST, files=("usps.bz2", "usps.t.bz2")
+    ),
     "emnist-letters": _Set(
-        "EMNIST", "145,600 28x28 grey handwritten letters", _LETTERS | _TRAIN, _LETTERS | _TEST
+        "EMNIST", "145,600 28x28 grey handwritten letters", _LETTERS | _TRAIN, _LETTERS | _TEST, files=_EMNIST
     ),
     "emnist-balanced": _Set(
-        "EMNIST", "131,600 28x28 grey letters and digits", _BALANCED | _TRAIN, _BALANCED | _TEST
+        "EMNIST",
+        "131,600 28x28 grey letters and digits",
+        _BALANCED | _TRAIN,
+        _BALANCED | _TEST,
+        files=_EMNIST,
     ),
-    "dtd": _Set(
-        "DTD", "5,640 photographs of 47 textures, partition 1", _S_TRAIN, _S_TEST, _S_VAL, arrays=False
-    ),
+    "dtd": _Set("DTD", "5,640 photographs of 47 textures, partition 1", _S_TRAIN, _S_TEST, _S_VAL),
     # The semantic-shift benchmark trains on train and val together, and tests on test.
     "aircraft": _Set(
         "FGVCAircraft",
         "10,000 photographs of 100 aircraft variants",
         {"split": "trainval"},
         _S_TEST,
-        arrays=False,
     ),
     "stanford-cars": _Set(
         "StanfordCars",
         "16,185 photographs of 196 cars",
         _S_TRAIN,
         _S_TEST,
-        arrays=False,
         get=(
             "the address of the authors is gone; see github.com/pytorch/vision/issues/7545 for copies, and"
             " lay it out as torchvision does"
         ),
     ),
-    "flowers102": _Set(
-        "Flowers102", "8,189 photographs of 102 flowers", _S_TRAIN, _S_TEST, _S_VAL, arrays=False
-    ),
-    "food101": _Set("Food101", "101,000 photographs of 101 dishes", _S_TRAIN, _S_TEST, arrays=False),
+    "flowers102": _Set("Flowers102", "8,189 photographs of 102 flowers", _S_TRAIN, _S_TEST, _S_VAL),
+    "food101": _Set("Food101", "101,000 photographs of 101 dishes", _S_TRAIN, _S_TEST),
     "places365": _Set(
         "Places365",
         "36,500 validation photographs of 365 scenes, 256 pixels",
         None,
         {"split": "val", "small": True},
-        arrays=False,
     ),
     "country211": _Set(
         "Country211",
@@ -100,7 +118,6 @@ _SETS = {
         _S_TRAIN,
         _S_TEST,
         {"split": "valid"},
-        arrays=False,
     ),
 }
 
@@ -147,6 +164,15 @@ def _open(about: _Set, root: Path, keywords: Keywords, download: bool = False) -
     return getattr(datasets, about.cls)(str(root), **({"download": True} if download else {}), **keywords)
 
 
+def _opened(about: _Set, place: Path, keywords: Keywords) -> Any:
+    """The set that lies in a folder, its arrays from this machine's own copy where one is kept."""
+
+    def read(place: Path) -> Any:
+        return _open(about, place, keywords)
+
+    return through_copy(place, read, about.files) if about.files else read(place)
+
+
 def _listed(got: Any) -> list[tuple[str, int]]:
     """Files and labels of a torchvision set, without opening an image: where the classes keep them, all
     versions since 0.19."""
@@ -166,7 +192,7 @@ def _read(name: str, about: _Set, keywords: Keywords, root: Path | None, get: st
         if about.arrays and place not in data_roots():
             only_files(place)
         try:
-            opened.append(_open(about, place, keywords))
+            opened.append(_opened(about, place, keywords))
         except (RuntimeError, FileNotFoundError) as error:
             if (
                 place not in data_roots()

@@ -13,6 +13,7 @@ from oodbench.core.errors import UserError, one_line, shown
 from oodbench.core.files import readable
 from oodbench.data.samples import TensorSamples
 from oodbench.data.sources.lists import MOST_LABEL
+from oodbench.data.sources.local_copy import through_copy
 from oodbench.data.sources.roots import note
 from oodbench.data.sources.shared import held_once
 
@@ -60,18 +61,21 @@ def _loaded(file: Path) -> dict[str, np.ndarray]:
     if file.suffix not in SUFFIXES:
         raise UserError(f"{file}: should end in {', '.join(SUFFIXES)}")
     try:
-        readable(file)
-        if file.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return load_file(file)
-        got = np.load(file, allow_pickle=False)
-        if isinstance(got, np.ndarray):
-            return {"images": got}
-        with got as z:
-            return {k: z[k] for k in z.files}
+        return through_copy(readable(file), _opened)
     except Exception as error:  # each of the three libraries has its own
         raise UserError(f"{file}: cannot be read ({one_line(error)})") from None
+
+
+def _opened(file: Path) -> dict[str, np.ndarray]:
+    if file.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        return load_file(file)
+    got = np.load(file, allow_pickle=False)
+    if isinstance(got, np.ndarray):
+        return {"images": got}
+    with got as z:
+        return {k: z[k] for k in z.files}
 
 
 def _images(file: Path, array: np.ndarray, layout: Layout) -> Tensor:

@@ -20,21 +20,21 @@ Color = Literal["rgb", "grey"]
 _JPEG = (".jpg", ".jpeg")
 
 
-def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
-    """An image file as uint8 (H, W, 3) or (H, W); transparency is dropped, palettes and CMYK become RGB, 16
-    bits of grey become 8, and the orientation that a camera noted is left alone. OSError if damaged,
-    ValueError for pixels of 32 bits, whose range nobody knows.
+def decode(file: Path | str, color: Color = "rgb", data: bytes | None = None) -> np.ndarray:
+    """An image file (or its bytes, `data`) as uint8 (H, W, 3) or (H, W); transparency is dropped, palettes
+    and CMYK become RGB, 16 bits of grey become 8, and the orientation that a camera noted is left alone.
+    OSError if damaged, ValueError for pixels of 32 bits, whose range nobody knows.
 
     The pixels are Pillow's. JPEGs are decoded by simplejpeg where it is installed, which is faster and gives
     the same."""
     from PIL import Image
 
     if str(file).lower().endswith(_JPEG) and (quick := _quick()) is not None:
-        pixels = quick(Path(file).read_bytes(), color)
+        pixels = quick(Path(file).read_bytes() if data is None else data, color)
         if pixels is not None:
             return pixels
     mode = "RGB" if color == "rgb" else "L"
-    with Image.open(file) as image:
+    with Image.open(file if data is None else io.BytesIO(data)) as image:
         if image.mode.startswith("I;16"):  # Pillow's own conversion makes everything above 255 white
             grey = (np.asarray(image).astype(np.uint32) + 128) // 257
             pixels = grey.astype(np.uint8)
@@ -48,7 +48,12 @@ def decode(file: Path | str, color: Color = "rgb") -> np.ndarray:
 
 def as_seen(file: Path | str, color: Color, geometry: Geometry) -> np.ndarray:
     """An image file as a network of that geometry sees it, uint8 (C, H, W). Raises what `decode` does."""
-    image = channels_first(decode(file, color))
+    return shaped(decode(file, color), geometry)
+
+
+def shaped(pixels: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Pixels (H, W, 3) or (H, W) as a network of that geometry sees them, uint8 (C, H, W)."""
+    image = channels_first(pixels)
     if image.shape == geometry.shape:
         return image
     if image.shape[0] != geometry.shape[0]:

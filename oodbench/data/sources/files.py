@@ -18,7 +18,9 @@ from oodbench.data.sources.content import hashes_of, marks_of
 from oodbench.data.sources.decoding import Color, channels_first, decode
 from oodbench.data.sources.index import index_of, kept
 from oodbench.data.sources.listing import Index, Item
+from oodbench.data.sources.local_copy import Place, Source, folder_of, pixels
 from oodbench.data.sources.paths import Printable, printable
+from oodbench.data.sources.roots import trust
 from oodbench.data.sources.walk import SUFFIXES, Walk
 from oodbench.data.sources.workers import decoding_processes, read_into, threads
 
@@ -69,14 +71,14 @@ class FileSamples:
             out = np.empty((len(wanted), *geometry.shape), dtype=np.uint8)
             read_into(
                 out,
-                [self.root / self.paths[i] for i in wanted],
+                self._sources(wanted),
                 self.color,
                 geometry,
                 decoding_processes(len(self)),
                 lambda at, error: self._damaged(self.paths[wanted[at]], error),
             )
             return torch.from_numpy(out)
-        images = list(threads().map(self._one, wanted))
+        images = list(threads().map(self._one, wanted, self._sources(wanted)))
         shapes = {tuple(i.shape) for i in images}
         if len(shapes) > 1:
             raise UserError(
@@ -93,19 +95,31 @@ class FileSamples:
 
         def shape(i: int) -> str:
             try:
-                return "x".join(map(str, self._one(i).shape))
+                return "x".join(map(str, self._one(i, Source(str(self.root / self.paths[i]))).shape))
             except UserError as error:
                 return f"!{error}"
 
         return list(threads().map(shape, places))
 
-    def _one(self, i: int) -> np.ndarray:
+    def _one(self, i: int, source: Source) -> np.ndarray:
         """An image (C, H, W), which may not be written to."""
-        name = self.paths[i]
         try:
-            return channels_first(decode(self.root / name, self.color))
+            return channels_first(pixels(source, self.color))
         except Exception as error:
-            raise self._damaged(name, error) from None
+            raise self._damaged(self.paths[i], error) from None
+
+    def _sources(self, places: Sequence[int]) -> list[Source]:
+        """The files of some images, with where this machine keeps copies of them."""
+        files = [str(self.root / self.paths[i]) for i in places]
+        folder = folder_of(self._index.digest)
+        if not folder:
+            return [Source(file) for file in files]
+        hashes, doubted = self._index.hashes, trust() == "nothing"
+        contents, marked = (self._index.contents, self.brief) if hashes is None else (hashes, False)
+        return [
+            Source(file, Place(folder, i, contents[i].tobytes(), marked, doubted))
+            for i, file in zip(places, files, strict=True)
+        ]
 
     def _damaged(self, name: str, error: Exception) -> UserError:
         listed = self._items() if self._items is not None else iter(())

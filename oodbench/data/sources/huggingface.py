@@ -23,6 +23,7 @@ from oodbench.data.images import fit
 from oodbench.data.sources.content import mark
 from oodbench.data.sources.index import kept
 from oodbench.data.sources.lists import MOST_LABEL
+from oodbench.data.sources.local_copy import through_copy
 from oodbench.data.sources.paths import found_at, only_files, printable
 from oodbench.data.sources.roots import offline
 
@@ -142,7 +143,7 @@ def hub_split(name: str, config: str, revision: str, split: str, image: str, lab
     try:
         if Path(name).is_dir():
             only_files(Path(name))
-            found = datasets.load_from_disk(name)
+            found = through_copy(Path(name), lambda place: datasets.load_from_disk(str(place)))
             table = found[split] if hasattr(found, "keys") else found
         elif Path(name).is_absolute() or os.path.lexists(name):
             raise MissingData(f"{found_at(Path(name))} is there, where a folder belongs")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from oodbench.core.errors import UserError, one_line
 from oodbench.core.files import readable
+from oodbench.data.sources.local_copy import through_copy
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_DIMENSIONS = 8
@@ -40,13 +41,17 @@ def read_idx(file: Path) -> Tensor:
     """The array of an IDX file, its shape and type as its header says. UserError with the file's name where
     header and length disagree."""
     try:
-        size = readable(file).stat().st_size
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as f:
-            return _array(file, f, size * _MOST_PACKED if file.suffix == ".gz" else size)
+        return through_copy(readable(file), _read)
     except UserError:
         raise
     except (OSError, EOFError, zlib.error, MemoryError) as error:
         raise UserError(f"{file}: cannot be read ({one_line(error)}); get the file again") from None
+
+
+def _read(file: Path) -> Tensor:
+    size = file.stat().st_size
+    with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as f:
+        return _array(file, f, size * _MOST_PACKED if file.suffix == ".gz" else size)
 
 
 def _array(file: Path, f: IO[bytes] | gzip.GzipFile, most: int) -> Tensor:

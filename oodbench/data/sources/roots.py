@@ -14,6 +14,7 @@ from oodbench.core.errors import Lack, MissingData, UserError, shown
 DATA_ROOT = "OODBENCH_DATA"
 OFFLINE = "OODBENCH_OFFLINE"
 READERS = "OODBENCH_READERS"
+LOCAL = "OODBENCH_LOCAL_DATA"
 MOST_READERS = 512
 
 
@@ -32,6 +33,10 @@ class Settings:
         watch: is told, a line at a time, how far something is that takes long.
         readers: processes that decode image files, 0 for threads of this one; ``None``: what OODBENCH_READERS
             says, or what the machine suggests.
+        local: a folder on this machine's own disk in which copies of data files are kept; ``None``: what
+            OODBENCH_LOCAL_DATA says, or none (see `local_copy`).
+        cpus: CPUs that this process may use, where it shares them with others; ``None``: all that the system
+            gives it.
     """
 
     data_roots: tuple[Path, ...] = ()
@@ -41,6 +46,8 @@ class Settings:
     found: list[Path] | None = None
     watch: Callable[[str], None] | None = None
     readers: int | None = None
+    local: Path | None = None
+    cpus: int | None = None
 
 
 _settings = Settings()
@@ -110,6 +117,21 @@ def readers() -> int | None:
             f"{READERS}: {shown(given)} should be a number of processes from 0 (threads) to {MOST_READERS}"
         )
     return int(given)
+
+
+def local_data() -> Path | None:
+    """The folder of this machine's own copies of data files, by ``--local-data`` or OODBENCH_LOCAL_DATA; None
+    where neither is given, and data are read from where they lie."""
+    given = os.environ.get(LOCAL, "").strip()
+    if _settings.local is not None:
+        return _at_home(_settings.local).absolute()
+    return _at_home(given).absolute() if given else None
+
+
+def cpus() -> int:
+    """How many CPUs this process may use."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return there if _settings.cpus is None else min(there, _settings.cpus)
 
 
 def cache_folder() -> Path:

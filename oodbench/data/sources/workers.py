@@ -14,14 +14,14 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
-from oodbench.data.sources import roots, worker
-from oodbench.data.sources.decoding import Color, as_seen
+from oodbench.data.sources import local_copy, roots, worker
+from oodbench.data.sources.decoding import Color, shaped
+from oodbench.data.sources.local_copy import Source
 from oodbench.data.sources.paths import printable
 
 Damaged = Callable[[int, Exception], UserError]
@@ -31,14 +31,9 @@ MANY_FILES, MANY_CPUS = 10_000, 8
 """From so many files on, and with more CPUs than this, processes decode where the user has not chosen."""
 
 
-def cpus() -> int:
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def decoding_threads() -> int:
     """How many threads decode images: one for each CPU that this process may use, at most 16."""
-    return min(16, cpus())
+    return min(16, roots.cpus())
 
 
 def decoding_processes(files: int) -> int:
@@ -48,7 +43,7 @@ def decoding_processes(files: int) -> int:
     chosen = roots.readers()
     if chosen is not None:
         return chosen
-    return min(16, cpus()) if files >= MANY_FILES and cpus() > MANY_CPUS else 0
+    return min(16, roots.cpus()) if files >= MANY_FILES and roots.cpus() > MANY_CPUS else 0
 
 
 @lru_cache(1)
@@ -58,7 +53,12 @@ def threads() -> ThreadPoolExecutor:
 
 
 def read_into(
-    out: np.ndarray, files: Sequence[Path], color: Color, geometry: Geometry, processes: int, damaged: Damaged
+    out: np.ndarray,
+    files: Sequence[Source],
+    color: Color,
+    geometry: Geometry,
+    processes: int,
+    damaged: Damaged,
 ) -> None:
     """Decode `files` into `out`, uint8 (B, C, H, W), as a network of that geometry sees them. The pixels are
     the same whoever decodes. UserError is what `damaged` says of the first file that cannot be decoded, or
@@ -70,7 +70,7 @@ def read_into(
     def here(part: range) -> None:
         for i in part:
             try:
-                out[i] = as_seen(files[i], color, geometry)
+                out[i] = shaped(local_copy.pixels(files[i], color), geometry)
             except Exception as error:  # Pillow raises half a dozen types for damaged files
                 raise damaged(i, error) from None
 
@@ -105,7 +105,7 @@ class _Worker:
         self,
         out: np.ndarray,
         part: range,
-        files: Sequence[Path],
+        files: Sequence[Source],
         how: tuple[Color, Geometry],
         damaged: Damaged,
     ) -> None:
@@ -115,28 +115,30 @@ class _Worker:
         failed: tuple[int, str] | None = None
         at = part[0]
         try:
-            asked.write(pickle.dumps(([os.path.abspath(files[i]) for i in part], *how)))
+            sources = [files[i]._replace(file=os.path.abspath(files[i].file)) for i in part]
+            asked.write(pickle.dumps((sources, *how)))
             asked.flush()
             for at in part:  # all are taken from the pipe, else the next answer would begin with the rest
-                kind = answers.read(1)
+                while (kind := answers.read(1)) == worker.WARNING:
+                    local_copy.say_once(pickle.load(answers))
                 if kind == worker.REASON:
                     reason = pickle.load(answers)
                     failed = failed or (at, reason)
                 elif kind != worker.PIXELS or answers.readinto(out[at].data) < out[at].nbytes:
                     raise EOFError
         except (OSError, EOFError, pickle.UnpicklingError):
-            raise self._ended(files[at]) from None
+            raise self._ended(files[at].file) from None
         except BaseException:
             _end(self.process)
             raise
         if failed is not None:
             raise damaged(failed[0], OSError(failed[1]))
 
-    def _ended(self, file: Path) -> UserError:
+    def _ended(self, file: str) -> UserError:
         code = _end(self.process)
         how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
         return UserError(
-            f"{printable(str(file))}: the process that decoded it ended ({how}); read with fewer `--readers`,"
+            f"{printable(file)}: the process that decoded it ended ({how}); read with fewer `--readers`,"
             " or with 0, which is threads"
         )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from oodbench.evaluation import statistics
-from oodbench.evaluation.leaderboard import BOARD, CELL, trials
+import numpy as np
+
+from oodbench.evaluation.large import plain
+from oodbench.evaluation.leaderboard import CELL, trials
 from oodbench.evaluation.metrics.columns import (
     COLUMNS,
     EVERY,
@@ -25,9 +27,9 @@ from oodbench.evaluation.metrics.columns import (
     lower_is_better,
     values_for,
 )
-from oodbench.report.formats import signed
 from oodbench.report.page import per_sample
-from oodbench.report.page.numbers import shortened, tuples
+from oodbench.report.page.details import details_of, rows_of
+from oodbench.report.page.numbers import shortened
 from oodbench.report.page.overview import cost_table, facts, ranks, scoring_seconds
 from oodbench.report.page.per_sample import Pictures
 
@@ -60,9 +62,10 @@ def text(
     pictures: Pictures | None,
 ) -> str:
     """The data as JSON that may stand inside a script element; `samples` in the compact form of `plots`."""
-    per_trial = trials(rows)
+    per_trial = trials(rows, ("auroc", "id_accuracy"))
+    whole, board = board, drawn(board)
     names = _Numbered()
-    cells = [_dumps(c) for c in _cells(rows, board, names)]
+    cells = [_dumps(c) for c in _cells(board, names, _reasons(rows))]
     head = _dumps({
         "names": names.list,
         **_columns(board),
@@ -70,12 +73,37 @@ def text(
         "ranks_note": RANKS_NOTE,
         **_of_samples(samples, pictures),
         "costs": cost_table(costs),
-        "facts": facts(rows, board),
+        "facts": [*facts(rows, whole), *_left_out(whole, board)],
         "no_samples": NO_SAMPLES,
     })  # fmt: skip
     budget = MOST_BYTES - len(head) - sum(map(len, cells))
-    _open(cells, budget, _opened(rows, board, per_trial, samples, costs))
+    mine = rows if len(board) == len(whole) else rows_of(rows, board)
+    _open(cells, budget, _opened(mine, board, per_trial, samples, costs))
     return _escaped(f'{head[:-1]},"cells":[{",".join(cells)}]}}')
+
+
+FEW_CELLS = 2_000
+"""So many fit whatever they hold."""
+
+
+def drawn(board: pd.DataFrame) -> pd.DataFrame:
+    """The cells of a leaderboard that its page draws: all, or, where they do not fit, the best of each board,
+    as many as leave room for what some of them show when they are opened."""
+    if len(board) <= FEW_CELLS:
+        return board
+    order = board["rank"].astype("Float64").to_numpy(dtype=float, na_value=np.inf).argsort(kind="stable")
+    best = order[: MOST_BYTES // 200]  # no cell is shorter
+    sizes = np.array([len(_dumps(cell)) for cell in _cells(board.iloc[best], _Numbered(), {})])
+    if len(best) == len(board) and sizes.sum() < MOST_BYTES:
+        return board
+    n = int(np.searchsorted(sizes.cumsum(), MOST_BYTES / 2))
+    return board.iloc[np.sort(order[:n])].reset_index(drop=True)
+
+
+def _left_out(whole: pd.DataFrame, board: pd.DataFrame) -> list[list[str]]:
+    if len(board) == len(whole):
+        return []
+    return [[f"{len(board):,}", "of them, the best of each board, are drawn here; leaderboard.csv has all"]]
 
 
 def _columns(board: pd.DataFrame) -> dict[str, Any]:
@@ -108,7 +136,7 @@ def _opened(
     """What each cell shows when it is opened, in the order of the board."""
     found = per_sample.by_cell(samples) if samples is not None else {}
     seconds = scoring_seconds(costs)
-    details = _details(rows, board, per_trial)
+    details = details_of(rows, board, per_trial)
     for record, detail in zip(board[list(KEYS)].itertuples(index=False), details, strict=True):
         pair, network, method, scorer, tune, condition, id_set = map(str, record)
         named = scorer if tune == "none" else f"{scorer} [{tune}]"
@@ -176,14 +204,19 @@ def _metric(name: str) -> list[Any]:
     return [name, label(name), int(not lower_is_better(name)), int(in_percent(name))]
 
 
-def _cells(rows: pd.DataFrame, board: pd.DataFrame, names: _Numbered) -> list[dict[str, Any]]:
+def _reasons(rows: pd.DataFrame) -> dict[Any, str]:
+    """Why the first row of each cell that is not ok is not."""
+    wrong = plain(rows.loc[rows["status"] != "ok", [*CELL, "reason"]])
+    return wrong.drop_duplicates([*CELL]).set_index(list(CELL))["reason"].to_dict()
+
+
+def _cells(board: pd.DataFrame, names: _Numbered, why: Mapping[Any, str]) -> list[dict[str, Any]]:
     """What every cell has: keys, rank, counts, and its values (those of `main` with std and interval)."""
     main, more = _present(board, VALUES), _present(board, MORE_VALUES)
     wide = shortened(board[[m + suffix for m in main for suffix in ("", "_std", "_low", "_high")]])
     means = shortened(board[more])
     counted = board[["n_trials", "n_splits", "n_failed", "n_skipped"]].to_numpy(dtype=int).tolist()
     places = shortened(board[["rank"]].astype("Float64"))
-    why = rows[rows["status"] != "ok"].drop_duplicates([*CELL]).set_index(list(CELL))["reason"].to_dict()
     cells = []
     for i, key in enumerate(board[list(CELL)].itertuples(index=False, name=None)):
         named = dict(zip(CELL, map(str, key), strict=True))
@@ -213,65 +246,3 @@ def _described(name: str, params: str) -> str:
         given = {}
     inside = ", ".join(f"{k}={json.dumps(v)}" for k, v in given.items()) if isinstance(given, dict) else ""
     return f"{name}: {inside}" if inside else name
-
-
-def _details(rows: pd.DataFrame, board: pd.DataFrame, per_trial: pd.DataFrame) -> list[dict[str, Any]]:
-    """What the opened cell shows besides: values by OOD set, trials, and the comparison with the best of its
-    board."""
-    ok = rows[(rows["status"] == "ok") & rows["shift"].isin(("near", "far")) & (rows["scorer"] != "")]
-    by_set = ok.groupby([*CELL, "ood", "shift"], sort=False)[["auroc", "fpr95_in"]].mean().reset_index()
-    sets: dict[Any, list[Any]] = {}
-    numbers = shortened(by_set[["auroc", "fpr95_in"]])
-    for key, place, pair in zip(tuples(by_set, CELL), tuples(by_set, ("ood", "shift")), numbers, strict=True):
-        sets.setdefault(key, []).append([*place, *pair])
-    keyed = rows[rows["scorer"] != ""].drop_duplicates([*CELL, "split", "seed"])[
-        [*CELL, "split", "seed", "run_key"]
-    ]
-    three = ["near_auroc", "far_auroc", "id_accuracy"]
-    merged = per_trial[[*CELL, "split", "seed", *three]].merge(keyed, on=[*CELL, "split", "seed"], how="left")
-    each: dict[Any, list[Any]] = {}
-    places = tuples(merged, ("split", "seed", "run_key"))
-    for key, (split, seed, run), of_trial in zip(
-        tuples(merged, CELL), places, shortened(merged[three]), strict=True
-    ):
-        each.setdefault(key, []).append([str(split), str(seed), *of_trial, str(run)[:12]])
-    versus = _versus(board, per_trial)
-    return [
-        {"sets": sets.get(key, []), "t": each.get(key, []), "vs": versus.get(key)}
-        for key in tuples(board, CELL)
-    ]
-
-
-def _versus(board: pd.DataFrame, per_trial: pd.DataFrame) -> dict[Any, list[str]]:
-    """Each cell against the best of its board, on the trials both have: Holm's family is the board."""
-    cell = list(CELL)
-    found: dict[Any, list[str]] = {}
-    narrow = per_trial[[*cell, "split", "seed", "near_auroc", "far_auroc"]]
-    of_board = dict(list(narrow.groupby(list(BOARD), sort=False)))
-    for key, group in board.groupby(list(BOARD), sort=False):
-        best, mine = group[group["rank"] == 1], of_board.get(key)
-        if best.empty or mine is None:
-            continue
-        value = "near_auroc" if mine["near_auroc"].notna().any() else "far_auroc"
-        unit = "split" if mine["split"].nunique() > 1 else "seed"
-        mine = mine.assign(_id=mine.groupby(cell, sort=False).ngroup())
-        names = tuples(mine.drop_duplicates("_id"), cell)
-        # only seeds that both have in a split are averaged: a missing trial must not shift the comparison
-        table = mine.pivot_table(index="_id", columns=["split", "seed"], values=value, sort=False)
-        reference: Any = names.index(tuples(best.head(1), cell)[0])
-        if reference not in table.index:
-            continue
-        paired = (table - table.loc[reference]).T.groupby(level=unit, sort=False).mean().T
-        result = statistics.against(paired, reference)
-        rival = f"{best.iloc[0]['method']} + {best.iloc[0]['scorer']}"
-        numbers = result[["difference", "low", "high", "p_holm", "n"]].to_numpy(dtype=float).tolist()
-        for i, (d, low, high, p, n) in zip(result.index, numbers, strict=True):
-            if i != reference and n:
-                line = signed(d)
-                if n > 1:
-                    line += (
-                        f" (95 % {signed(low)} to {signed(high)}; paired over {n:.0f} {unit}s, p = {p:.2g},"
-                        " Holm)"
-                    )
-                found[names[i]] = [rival, line]
-    return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oodbench.evaluation.large import group_ids
 from oodbench.report import distributions
 from oodbench.report.comparison import beside
 from oodbench.report.page import cells
@@ -22,6 +23,10 @@ from oodbench.report.page.per_sample import Pictures
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MOST_RUNS = 4_000
+"""Of runs whose keys a page lists."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +129,12 @@ def _cell_of_claim(c: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _keys(rows: pd.DataFrame) -> str:
-    runs = rows[["run_key", "pair", "split", "network", "method", "seed"]].drop_duplicates()
-    return "\n".join(
+    keys = rows[["run_key", "pair", "split", "network", "method", "seed"]]
+    run = group_ids([keys[name] for name in keys])
+    first = np.unique(run, return_index=True)[1]
+    lines = [
         f"{r.run_key}  {r.pair} split={r.split} {r.network} {r.method} seed={r.seed}"
-        for r in runs.itertuples()
-    )
+        for r in keys.iloc[first[:MOST_RUNS]].itertuples()
+    ]
+    more = len(first) - len(lines)
+    return "\n".join([*lines, *([f"and {more:,} more runs: see results.csv"] if more else [])])

@@ -137,13 +137,14 @@ def hardest(samples: pd.DataFrame, pictures: Pictures | None, most: int = 12) ->
                 .set_index(runs)["value"]
                 .to_dict()
             )
-            places = []
+            place, n = np.zeros(len(indices)), 0
             for row in group.itertuples():
                 reference = np.sort(
                     np.asarray(inside[row.network, row.method, row.seed, row.scorer], dtype=float)
                 )
-                places.append(np.searchsorted(reference, np.asarray(row.value, dtype=float)) / len(reference))
-            place = np.mean(places, axis=0)
+                place += np.searchsorted(reference, np.asarray(row.value, dtype=float)) / len(reference)
+                n += 1
+            place /= n
             worst = np.argsort(place if ood else -place, kind="stable")[:most]
             images = pictures(str(pair), str(split), str(ood), [int(indices[i]) for i in worst])
             sources = [_png(image) for image in images]  # none of arrays

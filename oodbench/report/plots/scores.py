@@ -122,7 +122,8 @@ def roc_curves(samples: pd.DataFrame, *, scorers: Sequence[str] | None = None) -
     methods = all_methods[:6]
     shifts = [s for s in ("near", "far") if (samples["shift"] == s).any()]
     figure, axes = grid(max(len(shifts), 1), len(methods), width=2.5, height=2.4, sharex=True, sharey=True)
-    curves = {key: rocs(mine, _FPR) for key, mine in samples.groupby(["method", "scorer"], sort=False)}
+    drawn = samples[samples["method"].isin(methods) & samples["scorer"].isin(scorers)]
+    curves = {key: rocs(mine, _FPR) for key, mine in drawn.groupby(["method", "scorer"], sort=False)}
     for i, shift in enumerate(shifts):
         for j, method in enumerate(methods):
             found = {

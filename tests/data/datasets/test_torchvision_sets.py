@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from oodbench.core.errors import MissingData
+from oodbench.data.sources.roots import settings
 from tests.data.written import build, write_idx, write_mnist
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -122,6 +124,21 @@ def test_cifar10_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(test, torch.from_numpy(made["test_batch"]).view(-1, 3, 32, 32))
     assert len(data["train"]) == 90
     assert sorted(data["val"].labels.tolist()) == list(range(10))
+
+
+def test_cifar10_from_a_copy_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_cifar10(tmp_path / "data" / "cifar10", monkeypatch)
+    (tmp_path / "data" / "cifar10" / "something else").touch()
+    digest = build("cifar10")["test"].digest
+    with settings(local=tmp_path / "local"):
+        assert build("cifar10")["test"].digest == digest
+        copies = [f for f in (tmp_path / "local").rglob("*") if f.is_file() and f.suffix != ".lock"]
+        assert len(copies) == 7
+        for file in (tmp_path / "data" / "cifar10" / "cifar-10-batches-py").iterdir():
+            looks = file.stat()
+            file.write_bytes(bytes(looks.st_size))
+            os.utime(file, ns=(looks.st_atime_ns, looks.st_mtime_ns))
+        assert build("cifar10")["test"].digest == digest
 
 
 def test_cifar100_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

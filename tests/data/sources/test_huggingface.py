@@ -11,6 +11,7 @@ from PIL import Image
 
 from oodbench.core.dataset import Geometry
 from oodbench.core.errors import MissingData, UserError
+from oodbench.data.sources.roots import settings
 from tests.data.written import build
 
 
@@ -36,6 +37,21 @@ def test_a_set_that_hugging_faces_library_saved(tmp_path: Path) -> None:
         build({"huggingface": {"name": str(tmp_path / "set"), "image": "img"}})["test"]
     with pytest.raises(MissingData, match="split 'validation'"):
         build({"huggingface": {"name": str(tmp_path / "set"), "validation": "validation"}})["val"]
+
+
+def test_a_saved_set_is_read_from_a_copy_on_this_machine(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    images = [Image.new("RGB", (5, 6), (i, 0, 0)) for i in range(4)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}, features=features)
+    datasets.DatasetDict({"test": table}).save_to_disk(str(tmp_path / "set"))
+    plain = build({"huggingface": {"name": str(tmp_path / "set")}})["test"]
+    with settings(local=tmp_path / "local"):
+        copied = build({"huggingface": {"name": str(tmp_path / "set")}})["test"]
+    assert (copied.digest, list(copied.ids)) == (plain.digest, list(plain.ids))
+    files = [f["filename"] for f in copied._table.cache_files]  # type: ignore[attr-defined]
+    assert files
+    assert all(f.startswith(str(tmp_path / "local")) for f in files)
 
 
 def test_offline_the_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

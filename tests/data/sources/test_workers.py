@@ -16,7 +16,7 @@ from PIL import Image
 from oodbench.core.dataset import Geometry
 from oodbench.core.errors import UserError
 from oodbench.data.reading import batches
-from oodbench.data.sources import workers
+from oodbench.data.sources import roots, workers
 from oodbench.data.sources.files import FileSamples, folder
 from oodbench.data.sources.listing import Item
 from oodbench.data.sources.roots import settings
@@ -152,7 +152,7 @@ def test_names_of_any_bytes_reach_the_processes(tmp_path: Path) -> None:
 def test_who_decodes_is_the_users_choice_else_by_files_and_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OODBENCH_READERS", raising=False)
     for cpus, files, expected in ((2, 10**6, 0), (64, 100, 0), (64, 10**6, 16), (12, 10**6, 12)):
-        monkeypatch.setattr(workers, "cpus", lambda n=cpus: n)
+        monkeypatch.setattr(roots, "cpus", lambda n=cpus: n)
         assert workers.decoding_processes(files) == expected
     with settings(readers=3):
         assert workers.decoding_processes(1) == 3
