@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -84,21 +85,27 @@ def read_into(
         list(threads().map(here, parts))
 
 
+def process_of(module: str, **how: Any) -> subprocess.Popen[bytes]:
+    """A process of this Python that runs ``main`` of a module, with pipes to its standard input and output.
+
+    Modules are looked for where this process does: `-m` would begin with the current folder, in which a user
+    may have a `random.py`. No script of the user's is run again, as multiprocessing's start does."""
+    start = (
+        f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r};"
+        f" from {module} import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", start],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,  # Ctrl-C is for us alone
+        **how,
+    )  # fmt: skip
+
+
 class _Worker:
     """One process that decodes, see `worker`; used by one thread."""
 
     def __init__(self) -> None:
-        # Modules are looked for where this process does: `-m` would begin with the current folder, in which a
-        # user may have a `random.py`.
-        start = (
-            f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r};"
-            f" from {worker.__name__} import main; main()"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", start],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,  # Ctrl-C is for us alone
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        self.process = process_of(worker.__name__, env=os.environ | {"OMP_NUM_THREADS": "1"})
         weakref.finalize(self, _end_own, self.process, os.getpid())
 
     def read(

@@ -11,13 +11,13 @@ import pickle
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from oodbench.core.errors import UserError, one_line
+from oodbench.data.sources.workers import process_of
 from oodbench.runs.executors import local_worker
 from oodbench.runs.executors.contract import Lost
 
@@ -115,19 +115,8 @@ class _Worker:
     """One process that does jobs, see `local_worker`; used by one thread."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        # As in data/sources/workers.py: `-m` would begin with the current folder, in which a user may have a
-        # `random.py`; and no script of the user's is run again, as multiprocessing's start does.
-        start = (
-            f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r};"
-            f" from {local_worker.__name__} import main; main()"
-        )
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", start],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
-            start_new_session=True,  # Ctrl-C is for us alone
-            env=environment,
-        )  # fmt: skip
+        self.process = process_of(local_worker.__name__, stderr=self._said, env=environment)
 
     def ask(self, job: bytes) -> tuple[bool, Any]:
         asked, answers = self.process.stdin, self.process.stdout
