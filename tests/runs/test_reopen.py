@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from oodbench.runs.reopen import costs, figures_of, reopened, suite_of, with_sam
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from tests.runs.suites import SMALL, plugin
+from tests.unpacked import unpacked
 
 ROW = {"pair": "p", "network": "mlp(hidden=[8])", "method": "cross-entropy", "scorer": "msp", "tune": "none"}
 
@@ -52,7 +54,8 @@ def test_keys_are_those_of_the_run(rich_run: Path) -> None:
     assert planned == dict(zip(rows["method"], rows["run_key"], strict=True))
 
 
-def test_scores_of_a_cell_are_those_that_are_stored(rich_run: Path) -> None:
+def test_scores_of_a_cell_are_those_that_are_stored(rich_run: Path, tmp_path: Path) -> None:
+    store = unpacked(shutil.copytree(rich_run.parent / ".store", tmp_path / "store"))
     opened = reopened(rich_run)
     first = opened.plan.runs[0]
     for row, label in ((ROW, "msp"), (ROW | {"scorer": "energy", "tune": "id"}, "energy [id]")):
@@ -65,7 +68,7 @@ def test_scores_of_a_cell_are_those_that_are_stored(rich_run: Path) -> None:
         for name, measured in sets.items():
             one = first.sets[name or "test"]
             key = held.run.scores_key(scorer, one.name)
-            file = rich_run.parent / ".store" / "scores" / key[:2] / key / "scores.safetensors"
+            file = store / "scores" / key[:2] / key / "scores.safetensors"
             np.testing.assert_array_equal(measured.values, load_file(file)["scores"].numpy())
             assert (measured.digest, measured.shift) == (one.digest, one.role if name else "id")
     assert opened.scores_of(ROW | {"method": "nobody"}) == {}

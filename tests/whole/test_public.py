@@ -9,8 +9,9 @@ import sys
 import oodbench
 
 PUBLIC = (
-    "Batch Dataset Execution Geometry Head Input Method Network Outputs Pair Recipe Samples Scorer Suite Task UserError"
-    " View __version__ augmentation build dataset load_suite method network pair run score_all scorer view"
+    "Batch Dataset Execution Geometry Head Input Method Network Outputs Pair Recipe Samples Scorer Suite Task"
+    " UserError View __version__ augmentation build dataset load_suite method network pair run score_all"
+    " scorer view"
 )
 MODULES = {
     "errors": "core.errors", "functional": "scoring.functional", "metrics": "evaluation.metrics",
