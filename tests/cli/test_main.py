@@ -121,7 +121,9 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_end_is_one_line_like_ctrl_c(number: signal.Signals) -> None:
-    code = RAISES.format(body="print('ready', flush=True); time.sleep(60)")
+    # what a shell starts in the background ignores Ctrl-C, and so would what it starts
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = heard + RAISES.format(body="print('ready', flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as going:
         assert going.stdout is not None
         assert going.stdout.readline() == "ready\n"
