@@ -63,6 +63,15 @@ def replacing(path: Path) -> Iterator[Path]:
             draft.unlink()
 
 
+def listed(folder: Path, suffix: str = "") -> list[str]:
+    """The names in a folder that end so, sorted; none where it is not there, or another process takes it away
+    meanwhile, of which `Path.glob` makes an error."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
+    except OSError:
+        return []
+
+
 def draft_of(path: Path) -> Path:
     """A name beside `path` for what will take its place, hidden, and with who writes it: the machine and the
     process."""

@@ -17,6 +17,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from oodbench.core.errors import one_line
+from oodbench.core.files import listed
 from oodbench.core.identity import file_sha256
 from oodbench.runs import shards
 from oodbench.runs.tensor_file import RowWriter
@@ -157,7 +158,7 @@ def _as_begun(folder: Path) -> None:
 def can_be_mended(folder: Path) -> bool:
     """Whether a damaged artefact, or one that was begun, has files in shards, of which those that are whole
     need not be made again."""
-    if any((shards.noted(f) or _NONE).shards for f in folder.glob("*.safetensors")):
+    if any((shards.noted(folder / n) or _NONE).shards for n in listed(folder, ".safetensors")):
         return True
     try:
         return bool(_in_shards(folder))
@@ -175,6 +176,7 @@ def _in_shards(folder: Path) -> dict[str, Any]:
 
 
 def is_plain(name: str) -> bool:
+    """Whether a name leads to a file right in its folder."""
     return Path(name).name == name
 
 

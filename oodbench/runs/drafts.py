@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from oodbench.core.files import listed
 from oodbench.runs import shards
 from oodbench.runs.artefact import can_be_mended
 
@@ -52,7 +53,8 @@ class Drafts:
         folder = self._new(kind, key)
         left: list[Path] = []
         others: list[Path] = []
-        drafts = sorted(self._folder.glob(f"{kind}-{key}-*"), key=_finished, reverse=True)
+        mine = [self._folder / n for n in listed(self._folder) if n.startswith(f"{kind}-{key}-")]
+        drafts = sorted(mine, key=_finished, reverse=True)
         now = self._now() if drafts else 0.0
         for draft in drafts:
             (left if is_left(draft, now) else others).append(draft)
@@ -177,7 +179,7 @@ def _grew(folder: Path, now: float) -> float:
 
 def _finished(draft: Path) -> int:
     """How many shards of a draft are finished; those of an artefact that was all but published, too."""
-    noted = [shards.noted(f) for f in draft.glob("*.safetensors")]
+    noted = [shards.noted(draft / name) for name in listed(draft, ".safetensors")]
     found = sum(len(n.shards) for n in noted if n is not None)
     return found or int(can_be_mended(draft))
 
@@ -186,9 +188,9 @@ def _copy(draft: Path, folder: Path) -> None:
     """The finished shards of a draft that is somebody's. The journal comes first: what it names is on the
     disk, and whoever goes on with the copy verifies it."""
     with contextlib.suppress(OSError):
-        for journal in draft.glob(f"*{shards.JOURNAL}"):
-            shutil.copyfile(journal, folder / journal.name)
-            shutil.copyfile(journal.with_suffix(""), folder / journal.stem)
+        for name in listed(draft, shards.JOURNAL):
+            for file in (name, name.removesuffix(shards.JOURNAL)):
+                shutil.copyfile(draft / file, folder / file)
 
 
 def _some() -> str:

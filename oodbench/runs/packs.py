@@ -3,12 +3,12 @@ the run's address, and joined where they become many."""
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from oodbench.core.errors import one_line
+from oodbench.core.files import listed
 from oodbench.runs.pack import Name, Pack
 from oodbench.runs.stamps import Stamps, is_large, looks
 
@@ -63,7 +63,7 @@ class Packs:
 
     def _opened(self, address: str, known: dict[str, Pack]) -> dict[str, Pack]:
         folder, found = self.folder(address), {}
-        for name in _listed(folder):
+        for name in listed(folder, SUFFIX):
             pack = known.get(name) or self._opened_one(folder / name)
             if pack is not None:
                 found[name] = pack
@@ -88,7 +88,7 @@ class Packs:
     def everywhere(self) -> Iterator[Pack]:
         """Every pack of the store, those that are open first."""
         yield from (pack for packs in list(self._open.values()) for pack in packs.values())
-        for address in (a for start in _listed(self.root, "") for a in _listed(self.root / start, "")):
+        for address in (a for start in listed(self.root) for a in listed(self.root / start)):
             if address not in self._open:
                 yield from self.of(address)
 
@@ -156,10 +156,3 @@ class Packs:
             for i, p in enumerate(packs)
             if any(p.names <= q.names and not any(self.damage(q, n) for n in p.names) for q in packs[i + 1 :])
         ]
-
-
-def _listed(folder: Path, suffix: str = SUFFIX) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
-    except OSError:
-        return []

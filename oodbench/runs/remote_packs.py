@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from oodbench.core.errors import one_line
+from oodbench.core.files import listed
 from oodbench.core.identity import file_sha256
 from oodbench.runs.drafts import PACK, Drafts
 from oodbench.runs.pack import Name, Pack
@@ -48,8 +49,8 @@ class RemotePacks(Packs):
         for name in sorted(self._there(address)):
             if not (self.folder(address) / name).is_file() and name not in self._bad:
                 self._bring(address, name)
-        for path in sorted(self.folder(address).glob(f"*{SUFFIX}")):
-            self.put(address, path)
+        for name in listed(self.folder(address), SUFFIX):
+            self.put(address, self.folder(address) / name)
 
     def put(self, address: str, pack: Path) -> None:
         """Put a pack there, unless it was."""
@@ -76,7 +77,7 @@ class RemotePacks(Packs):
     def names(self, address: str, there: Iterable[str] | None = None) -> frozenset[Name]:
         """(kind, key) of all that is packed of a run here or there, for which no pack is fetched. `there`:
         the packs there, where they are known."""
-        here = {path.name for path in self.folder(address).glob(f"*{SUFFIX}")}
+        here = set(listed(self.folder(address), SUFFIX))
         there = self._there(address) if there is None else there
         return frozenset().union(*(self._index(address, name) for name in here.union(there)))
 

@@ -160,7 +160,11 @@ class RemoteStore(Store):
         return found
 
     def _published(self, kind: str, key: str, folder: Path) -> None:
-        if _alone(kind, sum(f.stat().st_size for f in folder.iterdir())):
+        try:
+            size = sum(f.stat().st_size for f in folder.iterdir())
+        except FileNotFoundError:  # packed by another process by now, which large ones never are
+            return
+        if _alone(kind, size):
             self._mark(f"{kind}-{key}").unlink(missing_ok=True)
             self._put(kind, key)
 

@@ -136,7 +136,8 @@ class Store(Lookup):
             yield draft
             draft.finish(kind)
             self._publish(folder, final, kind)
-            fsync(final.parent)
+            with contextlib.suppress(FileNotFoundError):  # packed by another process by now
+                fsync(final.parent)
             self._published(kind, key, final)
             self._verified.add(final)
             self._damaged.discard((kind, key))

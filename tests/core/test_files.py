@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oodbench.core.files import draft_of, readable, remove_left, replace, replacing
+from oodbench.core.files import draft_of, listed, readable, remove_left, replace, replacing
 
 
 def test_text_is_utf8_and_bytes_are_as_given(tmp_path: Path) -> None:
@@ -144,3 +144,11 @@ with replacing(Path(sys.argv[1])) as draft:
     assert not left.exists()
     assert {*tmp_path.iterdir()} == {file, *others}
     assert file.read_text() == "first"
+
+
+def test_names_are_listed_and_of_what_is_no_folder_there_are_none(tmp_path: Path) -> None:
+    for name in ("b.zip", "a.zip", "c.txt", ".hidden"):
+        (tmp_path / name).touch()
+    assert listed(tmp_path, ".zip") == ["a.zip", "b.zip"]
+    assert listed(tmp_path) == [".hidden", "a.zip", "b.zip", "c.txt"]
+    assert listed(tmp_path / "gone") == listed(tmp_path / "a.zip") == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -266,3 +268,44 @@ def test_processes_in_another_world_of_numbers_are_on_another_machine(
     there = me()["host"]
     monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026531836]")
     assert there == f"{me()['host']}.4026531999"
+
+
+def _vanishing(monkeypatch: pytest.MonkeyPatch, gone: Path) -> None:
+    """Another process takes `gone` away at the moment when somebody looks into it."""
+    for name in ("scandir", "listdir"):
+        real = getattr(os, name)
+
+        def look(place: Any = ".", real: Any = real) -> Any:
+            if str(place) == str(gone):
+                shutil.rmtree(gone, ignore_errors=True)
+            return real(place)
+
+        monkeypatch.setattr(os, name, look)
+
+
+def test_a_draft_that_another_process_ends_while_it_is_looked_at_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As processes without locks do, and machines that no lock reaches."""
+    store = Store(tmp_path)
+    gone = tmp_path / "tmp" / f"outputs-{KEY}-another.host-1-abcdef12"
+    gone.mkdir()
+    _vanishing(monkeypatch, gone)
+    assert make(store) == list(range(N))
+    assert store.has("outputs", KEY)
+
+
+def test_an_artefact_that_another_process_packs_as_soon_as_it_is_there_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder, and the one above, are gone before they are put on the disk."""
+    store = Store(tmp_path)
+    publish = store._publish
+
+    def packed(folder: Path, final: Path, kind: str) -> None:
+        publish(folder, final, kind)
+        shutil.rmtree(final.parent)
+
+    monkeypatch.setattr(store, "_publish", packed)
+    make(store)
+    assert not list((tmp_path / "tmp").iterdir())
