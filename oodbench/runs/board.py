@@ -16,6 +16,7 @@ from oodbench.runs.beats import Word, heard
 from oodbench.runs.fleet import State, Task, tasks_of
 from oodbench.runs.jobs import Done
 from oodbench.runs.store import Store
+from oodbench.runs.timings import Took
 from oodbench.suite.plan import Plan
 
 _SHOWN = 24
@@ -112,17 +113,13 @@ def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-_ASKED = 200
-"""Stored weights that are asked at most what they took."""
-
-
 def usual_seconds(store: Store, plan: Plan) -> dict[tuple[str, str], float]:
-    """What trainings took whose weights are stored, by the kind of their tasks."""
+    """What trainings take, by the kind of their tasks, as far as ones like them are stored."""
+    took = Took(plan, store=store, stored=store.there("weights"))
     found: dict[tuple[str, str], float] = {}
-    for task in tasks_of(plan, apart=False)[:_ASKED]:
+    for task in tasks_of(plan, apart=False):
         if task.kind not in found and task.run.lineage:
-            stored = store.get("weights", task.run.lineage[-1].key)
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                if stored is not None:
-                    found[task.kind] = float(stored.json("run")["seconds"])
+            seconds = took.usual(task.run.lineage[-1])
+            if seconds is not None:
+                found[task.kind] = seconds
     return found

@@ -3,21 +3,16 @@ Nothing is made, not even a folder."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import re
-import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from oodbench.core.identity import canonical
-from oodbench.core.spec import plain_value
 from oodbench.runs.packing import addresses
 from oodbench.runs.store import Store
+from oodbench.runs.timings import Took
 from oodbench.suite.keys import made_for
 from oodbench.suite.plan import Plan
-from oodbench.suite.run import Run, TrainedRun
+from oodbench.suite.run import Run
 
 SINGLY = 5_000
 """At most so many artefacts are told one by one; of more, each run has a line."""
@@ -135,7 +130,7 @@ def _time(plan: Plan, stock: _Stock) -> Iterator[str]:
     left = {s.key: s for run in plan.runs for s in run.lineage if s.key not in stock.loose["weights"]}
     if not left:
         return
-    took = _Took(plan, stock)
+    took = Took(plan, store=stock.store, stored=stock.loose["weights"])
     seconds = [took.usual(source) for source in left.values()]
     known = [s for s in seconds if s is not None]
     several = "training" if len(known) == 1 else "trainings"
@@ -144,59 +139,6 @@ def _time(plan: Plan, stock: _Stock) -> Iterator[str]:
         others = len(left) - len(known)
         text += f"unknown for {others}, since none of the same pair, network and recipe is stored"
     yield f"time     {text.removesuffix('; ')}"
-
-
-class _Took:
-    """What trainings took whose weights are stored."""
-
-    def __init__(self, plan: Plan, stock: _Stock) -> None:
-        self._store, self._recipes = stock.store, dict[int, str]()
-        self._known: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        self._others: list[tuple[str, str, float]] | None = None
-        mine = {s.key: s for run in plan.runs for s in run.lineage}
-        stored = stock.loose["weights"]
-        for key in [k for k in mine if k in stored][:_ASKED]:
-            for _, _, seconds in self._records([key]):
-                self._known[self._like(mine[key])].append(seconds)
-        self._rest = sorted(stored - mine.keys())[:_ASKED]
-
-    def usual(self, run: TrainedRun) -> float | None:
-        """Seconds of a training like that of a run; None where none is stored."""
-        like = self._like(run)
-        if like not in self._known:
-            if self._others is None:
-                self._others = list(self._records(self._rest))
-            self._known[like] = [s for title, recipe, s in self._others if _is_like(like, title, recipe)]
-        found = self._known[like]
-        return statistics.median(found) if found else None
-
-    def _like(self, run: TrainedRun) -> tuple[str, str, str]:
-        recipe = self._recipes.get(id(run.recipe))
-        if recipe is None:
-            recipe = self._recipes[id(run.recipe)] = canonical(plain_value(dict(run.recipe)))
-        return run.pair.label, run.network_label, recipe
-
-    def _records(self, keys: list[str]) -> Iterator[tuple[str, str, float]]:
-        """(title, recipe, seconds) of stored weights, as far as they say so."""
-        if self._store is None:
-            return
-        for key in keys:
-            record = self._store.note_of("weights", key, "run")
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                title, recipe = str(record["run"]), canonical(record["recipe"])
-                if 0 <= (seconds := float(record["seconds"])) < math.inf:
-                    yield title, recipe, seconds
-
-
-_ASKED = 1_000
-"""So many stored weights, of the suite's own and of others, are asked how long they took."""
-
-
-def _is_like(like: tuple[str, str, str], title: str, recipe: str) -> bool:
-    """Whether a title, see `Run.title`, and a recipe are of the same pair, at whatever split, and network."""
-    pair, network, own = like
-    rest = re.sub(r"^ split \S+", "", title.removeprefix(pair)) if title.startswith(pair) else ""
-    return recipe == own and rest.startswith(f" / {network} / ")
 
 
 def _spoken(seconds: float) -> str:

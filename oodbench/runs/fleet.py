@@ -171,7 +171,7 @@ class _Ends:
                 continue
             if done.wrong:
                 del self.waiting[name]
-                yield from self.after(self._tasks[name], Done(NOTHING, FAILED, done.reason))
+                yield from self.after(self._tasks[name], Done(NOTHING, done.wrong, done.reason))
                 continue
             self.waiting[name].discard(task.name)
             if not self.waiting[name]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oodbench.core.errors import ANYTHING, reason_of
+from oodbench.core.errors import ANYTHING, UserError, reason_of
 from oodbench.core.progress import Reporter
 from oodbench.data.sources.local_copy import NoCopy
 from oodbench.runs import machine
@@ -28,7 +28,7 @@ from oodbench.runs.fleet import Fleet, Task, tasks_of
 from oodbench.runs.folder import ResultsFolder
 from oodbench.runs.gathered import Gathered
 from oodbench.runs.held import history
-from oodbench.runs.jobs import FAILED, NOTHING, Done, Terms, answer_of, carry_out
+from oodbench.runs.jobs import FAILED, NOTHING, REFUSED, Done, Terms, answer_of, carry_out
 from oodbench.runs.machine import pick_device
 from oodbench.runs.measure import failed_rows
 from oodbench.runs.remote import place_of, store_at
@@ -131,7 +131,7 @@ class _Work:
             return Done(NOTHING._replace(history=history(store, run)), FAILED, reason_of(error))
 
     def distributed(self, how: Execution, gathered: Gathered) -> dict[str, Any]:
-        """By other processes."""
+        """By other processes. Raises UserError where none of them would carry out any run."""
         store = self.engine.bench.store
         seen = not how.elsewhere or not isinstance(store, RemoteStore)  # the folder of this machine, by all
         with _token(store) as token, listening(store.root if seen else None) as beats:
@@ -148,12 +148,18 @@ class _Work:
             expected = usual_seconds(store, self.plan)
             board = Board(self.reporter, f"suite {self.plan.suite.name}", beats, expected)
 
+            refused: list[str] = []
+
             def told(task: Task, done: Done) -> None:
                 self._keep(gathered, task, done)
                 board.ended(task, done)
+                if done.wrong == REFUSED and not task.part:
+                    refused.append(done.reason)
 
             with how.executor(store.root / "jobs") as executor, board.shown():
                 Fleet(executor, call, told, board.look).work(tasks_of(self.plan))
+        if refused and len(refused) == len(self.plan.runs):
+            raise UserError(f"no machine would carry out any run: {refused[0]}")
         return {"executor": executor.name, "threads": how.threads_per_run}
 
     def _keep(self, gathered: Gathered, task: Task, done: Done) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from tests.conftest import TINY
+from tests.runs.s3_server import S3, serving
 from tests.runs.suites import ATTACKED, RICH, run_file
 from tests.unpacked import unpacked
 
@@ -72,3 +75,19 @@ def rich(rich_run: Path, tmp_path: Path) -> Path:
     shutil.copytree(rich_run.parent, tmp_path / "rich-copy")
     unpacked(tmp_path / "rich-copy/.store")
     return tmp_path / "rich-copy" / "rich"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server on this machine."""
+    with serving(tmp_path_factory.mktemp("s3")) as s3:
+        yield s3
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place of each kind where nothing is yet."""
+    if request.param == "s3":
+        server: S3 = request.getfixturevalue("server")
+        return server.make(f"bucket-{os.urandom(4).hex()}")
+    return f"memory://{tmp_path.name}" if request.param == "memory" else f"file://{tmp_path}/far/away"

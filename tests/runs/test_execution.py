@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from oodbench.core.errors import UserError
 from oodbench.data.sources.roots import cpus, settings
+from oodbench.runs import jobs
 from oodbench.runs.execution import Execution
+from oodbench.runs.executors.serial import Here
+from oodbench.runs.runner import run
 from oodbench.suite.parse import parse_suite
 from oodbench.suite.plan import make_plan
 from tests.runs.suites import SMALL
@@ -54,3 +58,27 @@ def test_processes_of_torchrun_do_not_go_with_workers() -> None:
     with pytest.raises(UserError, match=r"'cross-entropy': recipe: world_size 2 trains in processes"):
         Execution(workers=1).check(plan)
     Execution().check(plan)
+
+
+@pytest.mark.parametrize("refusing", ["all", "one"])
+def test_where_every_run_is_refused_nothing_is_written(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a cluster with another version of the package: no table of failed rows over a good one."""
+    suite = parse_suite(SMALL | {"seeds": [0, 1]})
+    ours = jobs.code()
+    theirs = itertools.chain([ours], ["another"] * (1 if refusing == "one" else 9), itertools.repeat(ours))
+    monkeypatch.setattr(Execution, "_executor", lambda self, logs: Here())
+    monkeypatch.setattr(jobs, "code", lambda: next(theirs))
+    options: dict[str, Any] = {
+        "results": tmp_path,
+        "device": "cpu",
+        "plots": False,
+        "how": Execution(workers=1),
+    }
+    if refusing == "one":
+        assert set(run(suite, **options).rows["status"]) == {"ok", "failed"}
+        return
+    with pytest.raises(UserError, match=r"^no machine would carry out any run: .*the package there is not"):
+        run(suite, **options)
+    assert not list((tmp_path / "small").iterdir()), "an empty folder at most"

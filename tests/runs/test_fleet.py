@@ -172,6 +172,20 @@ def test_a_machine_that_refuses_is_avoided_and_where_there_is_no_other_the_run_f
     assert (done.wrong, done.reason) == (REFUSED, "node7: other code")
 
 
+def test_what_starts_from_weights_that_every_machine_refused_is_refused_too() -> None:
+    """And not a failure of its own: whoever counts the refused runs sees them all."""
+    tasks = tasks_of(plan(**LINEAGE))
+    shared = {t.name for t in tasks if t.part}
+
+    def job(task: Task, count: int) -> Done:
+        return Done(NOTHING, REFUSED, "node7: other code", host="node7") if task.part else FINE
+
+    told = work(tasks, job, Threads(elsewhere=False))
+    wrong = {t.name: d.wrong for t, d in told}
+    assert shared
+    assert wrong == {t.name: REFUSED if shared & ({t.name} | t.needs) else "" for t in tasks}
+
+
 def test_where_nothing_can_be_kept_the_fleet_stops() -> None:
     def job(task: Task, count: int) -> Done:
         return Done(NOTHING, STOPPED, "store s: cannot be written (No space left on device)")

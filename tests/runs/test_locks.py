@@ -81,15 +81,18 @@ def test_where_there_are_no_locks_work_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", _raise(getattr(errno, number)))
+    inside = 0
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(alone(tmp_path / "x.lock", nobody))
+            inside += 1
+    assert inside == 2, "the second did not wait for the first"
 
 
 def test_a_lock_file_of_another_user_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", _raise(errno.EACCES))
-    with alone(tmp_path / "x.lock", nobody):
-        pass
+    with alone(tmp_path / "x.lock", nobody), alone(tmp_path / "x.lock", nobody):
+        assert not (tmp_path / "x.lock").exists()
 
 
 def test_a_full_disk_is_no_missing_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,7 @@ import pytest
 from oodbench.core.errors import UserError
 from oodbench.runs import remote_files
 from oodbench.runs.remote_files import RemoteFiles, Unreachable, is_url
-from tests.runs.s3_server import S3, serving
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with serving(tmp_path_factory.mktemp("s3")) as s3:
-        yield s3
-
-
-@pytest.fixture(params=["memory", "file", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "s3":
-        server: S3 = request.getfixturevalue("server")
-        return server.make(f"bucket-{os.urandom(4).hex()}")
-    return f"memory://{tmp_path.name}" if request.param == "memory" else f"file://{tmp_path}/far/away"
+from tests.runs.s3_server import S3
 
 
 def test_files_come_back_as_they_were_put(url: str, tmp_path: Path) -> None:

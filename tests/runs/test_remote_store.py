@@ -3,9 +3,8 @@ deleted on the way."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,23 +15,8 @@ from oodbench.runs import packing, remote_store
 from oodbench.runs.remote_files import RemoteFiles, Unreachable
 from oodbench.runs.remote_store import NoStore, RemoteStore
 from oodbench.runs.store import Store
-from tests.runs.s3_server import S3, serving
 
 KEY, OTHER = "ab" * 32, "cd" * 32
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with serving(tmp_path_factory.mktemp("s3")) as s3:
-        yield s3
-
-
-@pytest.fixture(params=["memory", "file", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "s3":
-        server: S3 = request.getfixturevalue("server")
-        return server.make(f"bucket-{os.urandom(4).hex()}")
-    return f"memory://{tmp_path.name}" if request.param == "memory" else f"file://{tmp_path}/far"
 
 
 Machine = Callable[..., RemoteStore]
