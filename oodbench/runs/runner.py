@@ -147,7 +147,6 @@ class _Work:
 
             expected = usual_seconds(store, self.plan)
             board = Board(self.reporter, f"suite {self.plan.suite.name}", beats, expected)
-
             refused: list[str] = []
 
             def told(task: Task, done: Done) -> None:
@@ -164,7 +163,9 @@ class _Work:
 
     def _keep(self, gathered: Gathered, task: Task, done: Done) -> None:
         """What a task has brought; each warning is said once."""
-        if done.wrong and not task.part:
+        if done.wrong == REFUSED:  # it names the machine, and is no fault of the run
+            self._warn(done.reason)
+        elif done.wrong and not task.part:
             self._warn(f"{task.title}: {done.reason}")
         for line in done.warnings:
             self._warn(line)

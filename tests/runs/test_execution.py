@@ -62,7 +62,7 @@ def test_processes_of_torchrun_do_not_go_with_workers() -> None:
 
 @pytest.mark.parametrize("refusing", ["all", "one"])
 def test_where_every_run_is_refused_nothing_is_written(
-    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Such as a cluster with another version of the package: no table of failed rows over a good one."""
     suite = parse_suite(SMALL | {"seeds": [0, 1]})
@@ -81,4 +81,5 @@ def test_where_every_run_is_refused_nothing_is_written(
         return
     with pytest.raises(UserError, match=r"^no machine would carry out any run: .*the package there is not"):
         run(suite, **options)
+    assert capsys.readouterr().err.count("the package there is not") == 1, "said once, not for each run"
     assert not list((tmp_path / "small").iterdir()), "an empty folder at most"
