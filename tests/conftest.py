@@ -16,6 +16,12 @@ SHARED = ROOT.parent / "shared"
 """Facts and reference data that lie beside a developer's checkout, never in a user's clone."""
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are not part of a test's name: what is packed holds the time, and processes that collect in
+    different seconds would not agree on the names, so that no test runs at all."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _threads() -> None:
     torch.set_num_threads(1)
